@@ -1,0 +1,1 @@
+"""Experiments, one Python file for each family of them."""

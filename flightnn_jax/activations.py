@@ -1,0 +1,96 @@
+"""Activations on a signed fixed-point grid whose step is a power of two."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from flightnn_jax import numerics
+
+
+def quantize_activations(x: jax.Array, exponent: ArrayLike, bits: int = 8) -> jax.Array:
+    r"""Rounds to multiples of 2**exponent and saturates to signed integers of `bits` bits.
+
+    .. math:: \mathrm{clip}(\mathrm{round}(x\, 2^{-e}), -2^{b-1}, 2^{b-1} - 1)\, 2^e
+
+    Rounding is half to even. The gradient passes straight through where nothing saturates and is
+    zero where it does; there is none for the exponent.
+
+    Args:
+      x: activations, float32 or another floating-point type.
+      exponent: integer e of the step, of a shape that broadcasts against `x`; traced values do
+        not recompile.
+      bits: 2 to 16.
+
+    Returns:
+      An array like `x`. NaN stays NaN; an infinity saturates.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> quantize_activations(jnp.array([0.3, -0.7, 9.0]), exponent=-4).tolist()
+      [0.3125, -0.6875, 7.9375]
+    """
+    if bits not in range(2, 17):
+        raise ValueError(f"bits={bits!r}: an activation has 2 to 16 bits (8 in the paper)")
+    exponent = jnp.asarray(exponent)
+    if not jnp.issubdtype(exponent.dtype, jnp.integer):
+        raise TypeError(
+            f"exponent of type {exponent.dtype}: the step is 2**exponent, so it must be an "
+            "integer; activation_exponent finds it from the largest value"
+        )
+    numerics.layout_of(x.dtype)
+    return _quantize(bits, x, exponent)
+
+
+def activation_exponent(largest: ArrayLike, bits: int = 8) -> jax.Array:
+    """The smallest step exponent at which values up to `largest` do not saturate.
+
+    Args:
+      largest: max|x|, of any shape; 0 gives the finest step.
+      bits: as in `quantize_activations`.
+
+    Returns:
+      int32, like `largest`.
+
+    Example:
+      >>> activation_exponent(jnp.array([1.0, 0.99, 127.0, 128.0])).tolist()
+      [-6, -7, 0, 1]
+    """
+    largest = jnp.abs(jnp.asarray(largest, jnp.float32))
+    most = (1 << (bits - 1)) - 1
+    exponent = jnp.clip(numerics.exponent_of(largest) - (bits - 2), -126, 126)
+    reaches = largest <= most * numerics.power_of_two(exponent)
+    return exponent + ~reaches
+
+
+def _integers(x: jax.Array, exponent: jax.Array) -> jax.Array:
+    """round(x 2**-exponent), before it saturates."""
+    compute = numerics.layout_of(x.dtype).compute
+    return jnp.round(x.astype(compute) * numerics.power_of_two(-exponent, compute))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _quantize(bits: int, x: jax.Array, exponent: jax.Array) -> jax.Array:
+    half = 1 << (bits - 1)
+    value = jnp.clip(_integers(x, exponent), -half, half - 1)
+    return (value * numerics.power_of_two(exponent, value.dtype)).astype(x.dtype)
+
+
+def _quantize_forward(
+    bits: int, x: jax.Array, exponent: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _quantize(bits, x, exponent), (x, exponent)
+
+
+def _quantize_backward(
+    bits: int, kept: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, None]:
+    x, exponent = kept
+    half = 1 << (bits - 1)
+    value = _integers(x, exponent)
+    inside = (value >= -half) & (value <= half - 1)
+    return jnp.where(inside, cotangent, 0), None
+
+
+_quantize.defvjp(_quantize_forward, _quantize_backward)

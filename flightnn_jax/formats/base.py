@@ -1,0 +1,93 @@
+"""What every weight format answers, and what every kind of stored code answers.
+
+A format says how one array of weights is stored. A new format is one new file with a frozen
+dataclass that derives from `Format`, registered with `jax.tree_util.register_dataclass`: what is
+trained (thresholds, scales) as data fields, everything else as static fields. The tree functions
+of the library ask only what stands here.
+"""
+
+import abc
+from typing import Any, NamedTuple
+
+import jax
+from jax.typing import DTypeLike
+
+
+class ShiftCounts(NamedTuple):
+    """How many shifts each filter of an array takes.
+
+    Attributes:
+      k: [filters] int32, the number of open gates: the paper's k_i.
+      k_eff: [filters] int32, the terms among them that have a non-zero element. It differs from
+        `k` where a residual is exactly zero and a threshold lets it pass all the same.
+    """
+
+    k: jax.Array
+    k_eff: jax.Array
+
+
+class Codes(abc.ABC):
+    """One array of weights as integers; decodes to the exact values that were trained."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raises ValueError where an invariant of the class does not hold."""
+
+    @abc.abstractmethod
+    def decode(self) -> jax.Array:
+        """The weights that the integers stand for, in their original shape and type."""
+
+    @abc.abstractmethod
+    def to_bytes(self) -> bytes:
+        """The codes packed bit by bit, behind a header and before a checksum."""
+
+
+class Format(abc.ABC):
+    """How one array of weights is stored. A frozen record; None in its place means float."""
+
+    # The axis of the weights that counts the filters (output channels).
+    filter_axis: int
+
+    @abc.abstractmethod
+    def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:
+        """The rule that such weights break, with the value and the remedy; None if none."""
+
+    @abc.abstractmethod
+    def quantize(self, w: jax.Array) -> jax.Array:
+        """The values of `w` that this format can store; differentiable."""
+
+    @abc.abstractmethod
+    def encode(self, w: jax.Array) -> Codes:
+        """The integers that stand for `quantize(w)`; for concrete arrays."""
+
+    @abc.abstractmethod
+    def storage_bits(self, w: jax.Array) -> int:
+        """Bits that the weights of `encode(w)` take, headers apart; for concrete arrays."""
+
+    def count_shifts(self, w: jax.Array) -> ShiftCounts | None:
+        """Shifts for each filter; None for a format that does not shift."""
+        del w
+        return None
+
+    def residual_norms(self, w: jax.Array) -> jax.Array | None:
+        """[k, filters] norms ||r_j|| of the residuals; None for a format without terms."""
+        del w
+        return None
+
+
+class SharedPart(abc.ABC):
+    """A node of a spec tree that holds what the formats below it share."""
+
+    @abc.abstractmethod
+    def expand(self) -> Any:
+        """The spec tree below this node, with the shared part put into each of its formats."""
+
+
+def problem_with_axis(filter_axis: int, shape: tuple[int, ...]) -> str | None:
+    """The rule that a filter axis breaks for weights of this shape, or None."""
+    if -len(shape) <= filter_axis < len(shape):
+        return None
+    return (
+        f"filter_axis={filter_axis} is not an axis of shape {shape}: choose one of its "
+        f"{len(shape)} axes"
+    )

@@ -1,0 +1,211 @@
+"""Weights on a uniform grid of b bits with a power-of-two scale: the fixed-point baseline."""
+
+import dataclasses
+import functools
+import math
+import struct
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from flightnn_jax import numerics
+from flightnn_jax.formats import base, packing
+
+_KIND = 2
+_HEADER = struct.Struct("<Bh")  # bits, exponent
+_LEAST_BITS, _MOST_BITS = 2, 16
+_STEPS_TRIED = 3
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["value", "exponent"],
+    meta_fields=["bits", "filter_axis", "dtype"],
+)
+@dataclasses.dataclass(frozen=True)
+class FixedPointCodes(base.Codes):
+    """Weights as integers times one power of two: w = value 2**exponent.
+
+    Invariants, checked by `check`: every value is in -2**(bits-1) .. 2**(bits-1) - 1, and the
+    exponent is one of a power of two of `dtype`.
+
+    Attributes:
+      value: [*shape] int16.
+      exponent: [] int32.
+      bits: bits of a value.
+      filter_axis: the axis of `shape` that counts the filters, from 0.
+      dtype: name of the type of the weights.
+    """
+
+    value: jax.Array | np.ndarray
+    exponent: jax.Array | np.ndarray
+    bits: int
+    filter_axis: int
+    dtype: str
+
+    def check(self) -> None:
+        """Raises ValueError, naming the first invariant that does not hold."""
+        value, exponent = np.asarray(self.value), int(np.asarray(self.exponent))
+        if not _LEAST_BITS <= self.bits <= _MOST_BITS:
+            raise ValueError(f"bits={self.bits}: must be from {_LEAST_BITS} to {_MOST_BITS}")
+        half = 1 << (self.bits - 1)
+        if value.size and not -half <= value.min() <= value.max() <= half - 1:
+            raise ValueError(
+                f"values from {value.min()} to {value.max()}: {self.bits} bits reach from "
+                f"{-half} to {half - 1}"
+            )
+        layout = numerics.layout_of(self.dtype)
+        if not layout.lowest <= exponent <= layout.highest:
+            raise ValueError(
+                f"exponent {exponent}: for {self.dtype} it must be from {layout.lowest} to "
+                f"{layout.highest}"
+            )
+
+    def decode(self) -> jax.Array:
+        """The weights, equal bit for bit to those that were encoded; works under jit."""
+        compute = numerics.layout_of(self.dtype).compute
+        scale = numerics.power_of_two(self.exponent, compute)
+        return (jnp.asarray(self.value).astype(compute) * scale).astype(self.dtype)
+
+    def to_bytes(self) -> bytes:
+        """The values packed in `bits` bits each, in two's complement."""
+        self.check()
+        value = np.asarray(self.value)
+        code = value.astype(np.int32) & ((1 << self.bits) - 1)
+        return packing.frame(
+            _KIND,
+            packing.pack_array_header(value.shape, self.dtype, self.filter_axis)
+            + _HEADER.pack(self.bits, int(np.asarray(self.exponent)))
+            + packing.pack_integers(code, self.bits),
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "FixedPointCodes":
+        """Unpacks what `to_bytes` packed.
+
+        Raises:
+          ValueError: if the bytes are truncated, corrupted, of another kind or version, or break
+            an invariant of the class.
+        """
+        reader = packing.Reader(packing.unframe(_KIND, data))
+        shape, dtype, axis = reader.array_header()
+        bits, exponent = reader.unpack(_HEADER)
+        if not _LEAST_BITS <= bits <= _MOST_BITS:
+            raise ValueError(f"bits={bits}: must be from {_LEAST_BITS} to {_MOST_BITS}")
+        code = reader.integers(math.prod(shape), bits).astype(np.int32)
+        reader.finish()
+        value = code - ((code >> (bits - 1)) << bits)
+        codes = cls(
+            value.astype(np.int16).reshape(shape), np.asarray(exponent, np.int32), bits, axis, dtype
+        )
+        codes.check()
+        return codes
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[],
+    meta_fields=["bits", "scale", "filter_axis"],
+)
+@dataclasses.dataclass(frozen=True)
+class FixedPoint(base.Format):
+    """Signed integers of `bits` bits times a power of two; straight-through gradient.
+
+    Attributes:
+      bits: 2 to 16.
+      scale: `'layer'`, of the steps 2**e that reach the largest weight, half of it and a quarter
+        of it the one with the least squared error (what lies beyond saturates); or `'unit'`, the
+        fixed grid of 2**bits values on [-1, 1).
+      filter_axis: the axis that counts the filters.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> w = jnp.array([[0.7, -0.33], [0.1, 0.0]])
+      >>> FixedPoint(bits=4, scale="unit").quantize(w).tolist()
+      [[0.75, -0.375], [0.125, 0.0]]
+    """
+
+    bits: int = 4
+    scale: Literal["layer", "unit"] = "layer"
+    filter_axis: int = -1
+
+    def __post_init__(self) -> None:
+        """Checks each field by itself."""
+        if self.bits not in range(_LEAST_BITS, _MOST_BITS + 1):
+            raise ValueError(
+                f"bits={self.bits!r}: a fixed-point weight has {_LEAST_BITS} to {_MOST_BITS} bits"
+            )
+        if self.scale not in ("layer", "unit"):
+            raise ValueError(f"scale={self.scale!r} is unknown: choose 'layer' or 'unit'")
+
+    def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:
+        """The rule that weights of this shape and type break, or None."""
+        numerics.layout_of(dtype)
+        return base.problem_with_axis(self.filter_axis, shape)
+
+    def quantize(self, w: jax.Array) -> jax.Array:
+        """The nearest values of the grid, ties to even; the gradient passes straight through."""
+        return _quantize(self, w)
+
+    def storage_bits(self, w: jax.Array) -> int:
+        """`bits` for each weight."""
+        return self.bits * w.size
+
+    def encode(self, w: jax.Array) -> FixedPointCodes:
+        """Integers whose multiples of the layer's step are `quantize(w)`."""
+        value, exponent = _integers(self, w)
+        return FixedPointCodes(
+            np.asarray(value).astype(np.int16),
+            np.asarray(exponent),
+            self.bits,
+            self.filter_axis % w.ndim,
+            w.dtype.name,
+        )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _integers(rule: FixedPoint, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The integers, in the computing type, and the exponent of their step."""
+    layout = numerics.layout_of(w.dtype)
+    x = w.astype(layout.compute)
+    half = 1 << (rule.bits - 1)
+
+    def scaled(exponent: jax.Array) -> jax.Array:
+        return x * numerics.power_of_two(-exponent, layout.compute)
+
+    def integers(exponent: jax.Array) -> jax.Array:
+        return jnp.clip(jnp.round(scaled(exponent)), -half, half - 1)
+
+    if rule.scale == "unit":
+        exponent = jnp.int32(1 - rule.bits)
+    else:
+        top = numerics.exponent_of(jnp.max(jnp.abs(x), initial=0)) - rule.bits + 2
+        steps = [jnp.clip(top - n, layout.lowest, layout.highest - 1) for n in range(_STEPS_TRIED)]
+        errors = [
+            jnp.sum((integers(e) * numerics.power_of_two(e - top, x.dtype) - scaled(top)) ** 2)
+            for e in steps
+        ]
+        exponent = jnp.stack(steps)[jnp.argmin(jnp.stack(errors))]
+    return integers(exponent), exponent
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _quantize(rule: FixedPoint, w: jax.Array) -> jax.Array:
+    value, exponent = _integers(rule, w)
+    poison = jnp.sum(w * 0)  # a weight that is not finite makes the whole layer NaN
+    return (value * numerics.power_of_two(exponent, value.dtype)).astype(w.dtype) + poison
+
+
+def _quantize_forward(rule: FixedPoint, w: jax.Array) -> tuple[jax.Array, None]:
+    return _quantize(rule, w), None
+
+
+def _quantize_backward(rule: FixedPoint, kept: None, cotangent: jax.Array) -> tuple[jax.Array]:
+    del rule, kept
+    return (cotangent,)
+
+
+_quantize.defvjp(_quantize_forward, _quantize_backward)

@@ -1,0 +1,129 @@
+"""Weights as sums of at most k powers of two: LightNN-k, and FLightNN with thresholds."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from flightnn_jax import numerics
+from flightnn_jax.formats import base, shift_codes, shift_quantizer
+from flightnn_jax.formats import window as windows
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["thresholds"],
+    meta_fields=[field.name for field in dataclasses.fields(shift_quantizer.ShiftRule)],
+)
+@dataclasses.dataclass(frozen=True)
+class Shift(shift_quantizer.ShiftRule, base.Format):
+    r"""Sums of at most k powers of two for each filter: Q_k(w | t).
+
+    Without thresholds every filter takes k terms: LightNN-k. With thresholds, which are trained,
+    each filter takes as many as its residuals demand: FLightNN. Besides `thresholds` the fields
+    are those of `ShiftRule`.
+
+    .. math:: Q_k(w|t) = \sum_{l<k} 1(\|r_l\|_2 > t_l)\, R(r_l), \qquad r_{l+1} = r_l - g_l R(r_l)
+
+    Attributes:
+      thresholds: None; or floats [k], one vector for the layer; or [k, filters].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> w = jnp.array([[0.75, 0.5], [0.3, -0.25]])  # two filters of two weights
+      >>> Shift(k=1).quantize(w).tolist()
+      [[1.0, 0.5], [0.25, -0.25]]
+      >>> flexible = Shift(k=2, thresholds=jnp.zeros(2))
+      >>> flexible.quantize(w).tolist()
+      [[0.75, 0.5], [0.3125, -0.25]]
+      >>> flexible.count_shifts(w).k.tolist()  # the second filter is exact with one term
+      [2, 1]
+
+    Reference: Ding et al., FLightNNs: Lightweight Quantized Deep Neural Networks for Fast and
+    Accurate Inference, DAC 2019.
+    """
+
+    thresholds: Any = None
+
+    @property
+    def rule(self) -> shift_quantizer.ShiftRule:
+        """The static fields alone."""
+        names = [field.name for field in dataclasses.fields(shift_quantizer.ShiftRule)]
+        return shift_quantizer.ShiftRule(**{name: getattr(self, name) for name in names})
+
+    def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:
+        """The rule that weights of this shape and type break, or None."""
+        if problem := base.problem_with_axis(self.filter_axis, shape):
+            return problem
+        if self.thresholds is not None:
+            filters = shape[self.filter_axis]
+            found = np.shape(self.thresholds)
+            if found not in ((self.k,), (self.k, filters)):
+                return (
+                    f"thresholds of shape {found}: with k={self.k} and {filters} filters they "
+                    f"must be ({self.k},) for the layer or ({self.k}, {filters}), one column a "
+                    "filter; init_thresholds makes them"
+                )
+        return windows.problem_with(self.window, numerics.layout_of(dtype))
+
+    def quantize(self, w: jax.Array) -> jax.Array:
+        """Q_k(w | t), like `w`; straight through to w, relaxed gates to the thresholds."""
+        return shift_quantizer.quantize(self.rule, w, self._array())
+
+    def residual_norms(self, w: jax.Array) -> jax.Array:
+        """[k, filters] norms ||r_l||, differentiable in w with Q held locally constant."""
+        return shift_quantizer.residual_norms(self.rule, w, self._array())
+
+    def count_shifts(self, w: jax.Array) -> base.ShiftCounts:
+        """Open gates, and terms with a non-zero element, for each filter; works under jit."""
+        k, k_eff, _ = self._counts(w)
+        return base.ShiftCounts(k, k_eff)
+
+    def storage_bits(self, w: jax.Array) -> int:
+        """Bits of all terms that `encode(w)` stores."""
+        _, k_eff, zeros = self._counts(w)
+        stored = shift_codes.stored_terms(k_eff, zeros, self.window)
+        size = w.size // len(stored) if len(stored) else 0
+        bits = windows.term_bits(self.window, numerics.layout_of(w.dtype))
+        return int(np.sum(stored, dtype=np.int64)) * size * bits
+
+    def encode(self, w: jax.Array) -> shift_codes.ShiftCodes:
+        """Signs and exponents whose sum is `quantize(w)`."""
+        found = _gated_terms(self.rule, w, self._array())
+        k_eff = np.asarray(self._counts(w)[1])
+        layout = numerics.layout_of(w.dtype)
+        terms = np.zeros((self.k, *w.shape), layout.compute)
+        others = tuple(i for i in range(w.ndim) if i != self.filter_axis % w.ndim)
+        for n, term in enumerate(found.terms):
+            terms[n] = np.where(np.expand_dims(k_eff > n, others), np.asarray(term), 0)
+        return shift_codes.codes_of(
+            terms, k_eff, int(found.low), self.window, self.filter_axis, w.dtype.name
+        )
+
+    def _array(self) -> jax.Array | None:
+        return None if self.thresholds is None else jnp.asarray(self.thresholds)
+
+    def _counts(self, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """[filters] each: open gates, terms with a non-zero element, whether a zero is left."""
+        return _counts(self.rule, w, self._array())
+
+
+_gated_terms = functools.partial(jax.jit, static_argnums=0)(shift_quantizer.gated_terms)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _counts(
+    rule: shift_quantizer.ShiftRule, w: jax.Array, t: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    found = shift_quantizer.gated_terms(rule, w, t)
+    others = tuple(i for i in range(w.ndim) if i != rule.filter_axis % w.ndim)
+    effective = jnp.zeros_like(found.k)
+    for n, term in enumerate(found.terms):
+        effective = effective + ((found.k > n) & jnp.any(term != 0, others))
+    # A first term of zero is a weight of zero: every later residual is the weight itself.
+    zeros = jnp.any(found.terms[0] == 0, others) if found.terms else jnp.zeros_like(found.k, bool)
+    return found.k, effective, zeros

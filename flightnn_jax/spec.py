@@ -1,0 +1,217 @@
+"""Spec trees: which arrays of a parameter tree are stored in which format.
+
+A spec tree has the structure of the parameters, or of their upper part. Its leaves are formats;
+None in place of one means that everything there stays float. A spec is itself a tree of JAX
+whose arrays are what the formats train, their thresholds: `jax.grad` and Optax work on it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flightnn_jax.formats import base
+
+PyTree = Any
+Rule = Callable[[tuple[Any, ...], Any], base.Format | None]
+
+_MOST_LISTED = 10
+
+
+class Weights(NamedTuple):
+    """One leaf of a parameter tree and what the spec says of it.
+
+    Attributes:
+      path: where it stands, for messages.
+      format: its format; None if it stays float.
+      leaf: the array, or whatever else the tree holds there.
+    """
+
+    path: str
+    format: base.Format | None
+    leaf: Any
+
+
+def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
+    """A spec tree for `params`.
+
+    Args:
+      params: parameters of any library: nested dicts, lists, tuples, dataclasses, `nnx.State`,
+        Equinox modules. Arrays may be `jax.ShapeDtypeStruct`.
+      rule: a format, which every kernel gets; or a function of (path, leaf) that returns a format
+        or None for each leaf, the path as in `jax.tree_util.tree_map_with_path`. A kernel is a
+        floating-point array with two or more axes and more than one element a filter: biases
+        that are stored as [filters, 1, 1] stay float.
+
+    Returns:
+      A tree like `params`, with a format or None in place of each array.
+
+    Raises:
+      ValueError: if a format does not fit the array it was given to.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flightnn_jax import Shift
+      >>> spec = make_spec({"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, Shift(k=1))
+      >>> spec["kernel"].k, spec["bias"]
+      (1, None)
+    """
+    choose = _for_kernels(rule) if isinstance(rule, base.Format) else rule
+    spec = jax.tree_util.tree_map_with_path(choose, params)
+    raise_problems(match(params, spec))
+    return spec
+
+
+def _for_kernels(fmt: base.Format) -> Rule:
+    def choose(path: tuple[Any, ...], leaf: Any) -> base.Format | None:
+        del path
+        if not _is_floating(leaf) or len(leaf.shape) < 2:
+            return None
+        if base.problem_with_axis(fmt.filter_axis, leaf.shape) is None:
+            per_filter = leaf.shape[: fmt.filter_axis % len(leaf.shape)]
+            per_filter += leaf.shape[fmt.filter_axis % len(leaf.shape) + 1 :]
+            if all(length == 1 for length in per_filter):
+                return None
+        return fmt
+
+    return choose
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+
+
+def _is_floating(leaf: Any) -> bool:
+    return _is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def is_spec_leaf(node: Any) -> bool:
+    """Whether a node of a spec tree is a leaf of it: a format, None, or a shared part."""
+    return node is None or isinstance(node, base.Format | base.SharedPart)
+
+
+def expand(spec: PyTree) -> PyTree:
+    """The spec with every shared part put into the formats below it."""
+
+    def replace(node: Any) -> Any:
+        return expand(node.expand()) if isinstance(node, base.SharedPart) else node
+
+    return jax.tree.map(replace, spec, is_leaf=is_spec_leaf)
+
+
+def match(params: PyTree, spec: PyTree) -> list[Weights]:
+    """The leaves of `params` in order, each with its format.
+
+    Raises:
+      TypeError: if a leaf of the spec is neither a format nor None.
+      ValueError: if the spec is not a prefix of `params`, or gives one format to several arrays.
+        The message lists the paths.
+    """
+    spec = expand(spec)
+    formats, structure = jax.tree_util.tree_flatten_with_path(spec, is_leaf=is_spec_leaf)
+    strangers = [(_name(p), f) for p, f in formats if not is_spec_leaf(f)]
+    if strangers:
+        raise TypeError(
+            "a spec tree holds formats (Shift, FixedPoint) or None, but has "
+            + _listed(f"{value!r} at {path}" for path, value in strangers)
+        )
+    try:
+        parts = structure.flatten_up_to(params)  # type: ignore[attr-defined]  # not in its stub
+    except (ValueError, TypeError) as error:
+        raise ValueError(_misfit(params, [path for path, _ in formats], error)) from None
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    matched: list[Weights] = []
+    crowded = []
+    for (path, fmt), part in zip(formats, parts, strict=True):
+        count = len(jax.tree.leaves(part))
+        if fmt is not None and count != 1:
+            crowded.append(f"{_name(path)} ({count} arrays)")
+        for place, leaf in leaves[len(matched) : len(matched) + count]:
+            matched.append(Weights(_name(place), fmt, leaf))
+    if crowded:
+        raise ValueError(
+            "a format stands for exactly one array, but these places of the spec hold another "
+            f"number: {_listed(crowded)}; give each array its own (make_spec does)"
+        )
+    return matched
+
+
+def _misfit(params: PyTree, spec_paths: list[tuple[Any, ...]], error: Exception) -> str:
+    """Names the places at which a spec tree and a parameter tree differ."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    lost = [p for p in paths if not any(p[: len(s)] == s for s in spec_paths)]
+    extra = [s for s in spec_paths if not any(p[: len(s)] == s for p in paths)]
+    text = "the spec does not fit the parameters"
+    if lost:
+        text += f"; parameters without a place in the spec: {_listed(_name(p) for p in lost)}"
+    if extra:
+        text += f"; places of the spec without a parameter: {_listed(_name(p) for p in extra)}"
+    if not lost and not extra:
+        text += f" in the kind of container: {error}"
+    return text + ". Make the spec from these very parameters: make_spec(params, format)"
+
+
+def raise_problems(weights: Iterable[Weights]) -> None:
+    """Raises ValueError listing every array that its format cannot store.
+
+    What can be known of shapes and types is checked always; whether numbers are finite only
+    outside jit.
+    """
+    weights = [w for w in weights if w.format is not None]
+    problems = [f"{w.path}: {problem}" for w in weights if (problem := _problem_with(w))]
+    if problems:
+        raise ValueError(f"these parameters do not fit their formats: {_listed(problems)}")
+    known = [
+        (where, array)
+        for w in weights
+        for where, array in ((w.path, w.leaf), *_trained(w))
+        if not isinstance(array, jax.core.Tracer | jax.ShapeDtypeStruct)
+    ]
+    finite = np.asarray(_are_finite([array for _, array in known])) if known else np.ones(0)
+    broken = [where for (where, _), fine in zip(known, finite, strict=True) if not fine]
+    if broken:
+        raise ValueError(
+            f"NaN or infinite numbers in {_listed(broken)}: only finite ones can be quantized; "
+            "look at the step that made them (jax.config.update('jax_debug_nans', True) stops "
+            "there)"
+        )
+
+
+def _problem_with(weights: Weights) -> str | None:
+    leaf, fmt = weights.leaf, weights.format
+    if not _is_floating(leaf):
+        kind = f"{leaf.dtype} array" if _is_array(leaf) else f"{type(leaf).__name__} {leaf!r}"
+        return (
+            f"a {kind} cannot be quantized: weights are floating-point arrays; convert it, or "
+            "put None in its place in the spec"
+        )
+    assert fmt is not None
+    return fmt.problem_with(tuple(leaf.shape), leaf.dtype)
+
+
+def _trained(weights: Weights) -> list[tuple[str, jax.Array]]:
+    """What the format of these weights trains."""
+    return [
+        (f"{path} of the format at {weights.path}", jnp.asarray(leaf))
+        for path, leaf in (
+            (_name(p), x) for p, x in jax.tree_util.tree_leaves_with_path(weights.format)
+        )
+    ]
+
+
+@jax.jit
+def _are_finite(arrays: list[jax.Array]) -> jax.Array:
+    # By a sum of zeros: XLA's maximum passes over NaN on a CPU, and isfinite takes more memory.
+    return jnp.stack([jnp.sum(jnp.asarray(x) * 0) == 0 for x in arrays])
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path) or "(the whole tree)"
+
+
+def _listed(items: Iterable[str]) -> str:
+    items = list(items)
+    more = f", and {len(items) - _MOST_LISTED} more" if len(items) > _MOST_LISTED else ""
+    return "; ".join(items[:_MOST_LISTED]) + more

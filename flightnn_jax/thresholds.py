@@ -1,0 +1,119 @@
+"""Thresholds of FLightNN: one vector a layer, a network (or any part of it), or a filter."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from flightnn_jax import spec as specs
+from flightnn_jax.formats import base, shift
+
+PyTree = Any
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["thresholds", "spec"], meta_fields=[]
+)
+@dataclasses.dataclass(frozen=True)
+class SharedThresholds(base.SharedPart):
+    """One vector of thresholds for all shift formats in a spec tree, or in a part of one.
+
+    Attributes:
+      thresholds: [k].
+      spec: the spec tree below; its shift formats have no thresholds of their own.
+    """
+
+    thresholds: Any
+    spec: PyTree
+
+    def expand(self) -> PyTree:
+        """The spec with the thresholds in every shift format that has none."""
+
+        def fill(node: Any) -> Any:
+            if isinstance(node, shift.Shift) and node.thresholds is None:
+                return dataclasses.replace(node, thresholds=self.thresholds)
+            return node
+
+        return jax.tree.map(fill, self.spec, is_leaf=specs.is_spec_leaf)
+
+
+def init_thresholds(
+    params: PyTree,
+    spec: PyTree,
+    per: Literal["layer", "network", "filter"] = "layer",
+    value: ArrayLike = 0.0,
+) -> PyTree:
+    """Gives every shift format of a spec thresholds to train: LightNN-k becomes FLightNN.
+
+    Args:
+      params: parameters; only their shapes matter.
+      spec: a spec tree for them.
+      per: whether each layer has a vector of its own (the paper's choice), the whole tree shares
+        one, or each filter has its own.
+      value: what they start from, a number or [k] numbers. At 0, the paper's choice, every filter
+        whose residual is not exactly zero takes all k terms.
+
+    Returns:
+      The spec with float32 thresholds.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flightnn_jax import Shift, make_spec
+      >>> params = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}
+      >>> init_thresholds(params, make_spec(params, Shift(k=2)))["kernel"].thresholds.tolist()
+      [0.0, 0.0]
+    """
+    matched = specs.match(params, spec)
+    shifts = [w.format for w in matched if isinstance(w.format, shift.Shift)]
+    if not shifts:
+        raise ValueError(
+            "the spec has no shift format, so there is nothing that takes thresholds: make it "
+            "with make_spec(params, Shift(k=2))"
+        )
+    if per == "network":
+        terms = {fmt.k for fmt in shifts}
+        if len(terms) > 1:
+            raise ValueError(
+                f"formats with k of {sorted(terms)} cannot share one vector of thresholds: use "
+                "the same k everywhere, or per='layer'"
+            )
+        bare = _map_shifts(params, spec, lambda fmt, leaf: None)
+        return SharedThresholds(_vector(value, terms.pop()), bare)
+    if per == "layer":
+        return _map_shifts(params, spec, lambda fmt, leaf: _vector(value, fmt.k))
+    if per == "filter":
+        return _map_shifts(
+            params,
+            spec,
+            lambda fmt, leaf: jnp.tile(
+                _vector(value, fmt.k)[:, None], (1, leaf.shape[fmt.filter_axis])
+            ),
+        )
+    raise ValueError(f"per={per!r} is unknown: choose 'layer', 'network' or 'filter'")
+
+
+def _vector(value: ArrayLike, k: int) -> jax.Array:
+    value = jnp.asarray(value, jnp.float32)
+    if value.shape not in ((), (k,)):
+        raise ValueError(
+            f"a value of shape {value.shape} for the thresholds of k={k} gates: give one number, "
+            f"or {k}"
+        )
+    return jnp.broadcast_to(value, (k,))
+
+
+def _map_shifts(
+    params: PyTree, spec: PyTree, thresholds: Callable[[shift.Shift, Any], jax.Array | None]
+) -> PyTree:
+    """The spec, as deep as `params`, with new thresholds in its shift formats."""
+    leaves = [
+        dataclasses.replace(w.format, thresholds=thresholds(w.format, w.leaf))
+        if isinstance(w.format, shift.Shift)
+        else w.format
+        for w in specs.match(params, spec)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(params), leaves)

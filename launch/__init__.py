@@ -1,0 +1,1 @@
+"""What a user starts: programs and scripts."""

@@ -1,0 +1,16 @@
+"""A pytest plugin, loaded before everything else: tests are stricter than a user's run.
+
+Eight devices are simulated on the CPU, adding arrays of different rank is an error, and so is
+every warning (pyproject.toml).
+"""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import jax
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
