@@ -24,43 +24,59 @@ def per_filter(values: jax.Array, ndim: int, filter_axis: int) -> jax.Array:
     return values.reshape(*values.shape[:-1], *shape)
 
 
-def sums_over_filters(summands: Sequence[jax.Array], filter_axis: int) -> jax.Array:
+def sums_over_filters(summands: Sequence[jax.Array], filter_axis: int, group: int) -> jax.Array:
     """Sums each array over all axes but the filter axis.
 
-    All sums are taken in one pass that fuses with the element-wise code behind the summands, so
-    none of these is ever written to memory. On a CPU that takes two steps: a sum of several
-    arrays at once over a few neighbours, which the compiler unrolls into vector code, and a plain
-    sum over what is left.
+    The sums fuse with the element-wise code behind the summands, so that none of these is ever
+    written to memory. A CPU needs help for that: XLA hands a plain sum to a library, which first
+    writes down whatever it cannot compute itself, but keeps a sum of two arrays at once; and it
+    unrolls one over a few neighbours into vector code, but no longer one. So the arrays are
+    summed in pairs over small groups, and what is left of them by plain sums.
 
     Args:
-      summands: arrays [...] of one shape and type, two or more axes unless the filters are single
-        elements.
+      summands: arrays [...] of one shape and type.
       filter_axis: the axis that is kept.
+      group: how many neighbours to sum at first: 8, less where a summand takes much computing
+        (the compiler gives up on large loops; benchmarks/quantize.py shows it at once).
 
     Returns:
       [len(summands), filters].
     """
-    shape, axis = summands[0].shape, filter_axis % summands[0].ndim
-    # Sixteen running sums are as many as the compiler unrolls; measured in benchmarks/quantize.py.
-    most = 8 if len(summands) <= 2 else 4
+    sums: list[jax.Array] = []
+    for i in range(0, len(summands), 2):
+        first, *second = summands[i : i + 2]
+        if second:
+            sums += _pair_of_sums(first, second[0], filter_axis, group)
+        else:
+            twice = _pair_of_sums(first, first, filter_axis, group)
+            sums.append((twice[0] + twice[1]) / 2)
+    return jnp.stack(sums)
+
+
+def _pair_of_sums(
+    first: jax.Array, second: jax.Array, filter_axis: int, group: int
+) -> list[jax.Array]:
+    shape, axis = first.shape, filter_axis % first.ndim
     if axis:
-        before, length, after = shape[: axis - 1], shape[axis - 1], shape[axis:]
-        group = _largest_divisor(length, most)
-        split, over = (*before, length // group, group, *after), axis
+        # The axis before the filters is split: in Flax's layout their input channels. No axes are
+        # merged, so what is sharded stays so.
+        group = _largest_divisor(shape[axis - 1], group)
+        split = (*shape[: axis - 1], shape[axis - 1] // group, group, *shape[axis:])
+        over, kept = axis, axis
     else:
         length = math.prod(shape[1:])
-        group = _largest_divisor(length, most)
-        split, over = (shape[0], group, length // group), 1
-    zeros = [jnp.zeros((), x.dtype) for x in summands]
+        group = _largest_divisor(length, group)
+        split = (shape[0], group, length // group)
+        over, kept = 1, 0
+    zero = jnp.zeros((), first.dtype)
     partial = jax.lax.reduce(
-        [x.reshape(split) for x in summands],
-        zeros,
-        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
+        [first.reshape(split), second.reshape(split)],
+        [zero, zero],
+        lambda a, b: [a[0] + b[0], a[1] + b[1]],
         (over,),
     )
-    kept = axis if axis else 0
     rest = tuple(i for i in range(partial[0].ndim) if i != kept)
-    return jnp.stack([jnp.sum(x, rest) for x in partial])
+    return [jnp.sum(x, rest) for x in partial]
 
 
 def _largest_divisor(length: int, most: int) -> int:

@@ -81,7 +81,7 @@ class _Layer(NamedTuple):
       x: the weights in the computing type.
       low: [] bits of the smallest power that a term may have.
       high: [] bits of the largest one.
-      poison: [] zero; NaN where a weight is not finite.
+      finite: [] whether all weights are.
       scale: [] a power of two that brings the weights near the middle of the type's range, so
         that squares neither overflow nor vanish.
       layout: layout of the weights' own type.
@@ -90,7 +90,7 @@ class _Layer(NamedTuple):
     x: jax.Array
     low: jax.Array
     high: jax.Array
-    poison: jax.Array
+    finite: jax.Array
     scale: jax.Array
     layout: numerics.FloatLayout
 
@@ -104,7 +104,7 @@ def _layer_of(rule: ShiftRule, w: jax.Array) -> _Layer:
     exponent = jnp.clip(middle - numerics.exponent_of(largest), -reach, reach)
     scale = numerics.power_of_two(exponent, layout.compute)
     # A maximum may pass over NaN (XLA does so on a CPU); a sum cannot.
-    return _Layer(x, low, high, jnp.sum(x * 0), scale, layout)
+    return _Layer(x, low, high, jnp.sum(x * 0) == 0, scale, layout)
 
 
 def _round(rule: ShiftRule, layer: _Layer, r: jax.Array) -> jax.Array:
@@ -141,6 +141,11 @@ def _greedy(rule: ShiftRule, layer: _Layer) -> tuple[list[jax.Array], list[jax.A
     return residuals, terms
 
 
+def _neighbours(rule: ShiftRule) -> int:
+    """How many neighbours a sum over residuals takes at once: see `filters`."""
+    return 8 if rule.k < MOST_TERMS else 4
+
+
 def _scaled_norms(rule: ShiftRule, layer: _Layer, residuals: list[jax.Array]) -> jax.Array:
     """[k, filters] norms of the greedy residuals, times the layer's scale.
 
@@ -153,8 +158,9 @@ def _scaled_norms(rule: ShiftRule, layer: _Layer, residuals: list[jax.Array]) ->
         scaled = r * layer.scale
         return jnp.where(jnp.abs(r) < tiny, 0, jnp.maximum(scaled * scaled, tiny))
 
-    sums = filters.sums_over_filters([square(r) for r in residuals], rule.filter_axis)
-    return jnp.sqrt(sums) + layer.poison
+    squares = [square(r) for r in residuals]
+    sums = filters.sums_over_filters(squares, rule.filter_axis, _neighbours(rule))
+    return jnp.where(layer.finite, jnp.sqrt(sums), jnp.nan)
 
 
 class _Gates(NamedTuple):
@@ -206,14 +212,14 @@ class Quantized(NamedTuple):
     Attributes:
       terms: k arrays like the weights, in the computing type; the ungated T_n.
       k: [filters] int32, how many of them each filter takes.
-      poison: [filters] zero; NaN where a weight of the layer or a threshold is not a number.
+      valid: [filters] whether the layer's weights and the filter's thresholds are numbers.
       low: [] exponent of the smallest power that a term may have, int32.
       high: [] exponent of the largest one.
     """
 
     terms: list[jax.Array]
     k: jax.Array
-    poison: jax.Array
+    valid: jax.Array
     low: jax.Array
     high: jax.Array
 
@@ -230,7 +236,7 @@ def _forward(
     layer = _layer_of(rule, w)
     residuals, terms = _greedy(rule, layer)
     count = w.shape[rule.filter_axis]
-    poison = jnp.broadcast_to(layer.poison, (count,))
+    valid = jnp.broadcast_to(layer.finite, (count,))
     norms = None
     if t is None or not terms:
         k = jnp.full(count, rule.k, jnp.int32)
@@ -238,22 +244,22 @@ def _forward(
         norms = _scaled_norms(rule, layer, residuals)
         columns = _columns(t, layer.layout.compute)
         k = _gates_of(rule, norms / layer.scale, columns).k
-        poison = poison + jnp.sum(columns * 0, axis=0)
+        valid = valid & ~jnp.any(jnp.isnan(columns), axis=0)
     low, high = (
         numerics.exponent_of(jax.lax.bitcast_convert_type(bits, layer.layout.compute))
         for bits in (layer.low, layer.high)
     )
-    return Quantized(terms, k, poison, low, high), norms
+    return Quantized(terms, k, valid, low, high), norms
 
 
 def _sum_of_terms(rule: ShiftRule, found: Quantized, w: jax.Array) -> jax.Array:
     def column(values: jax.Array) -> jax.Array:
         return filters.per_filter(values, w.ndim, rule.filter_axis)
 
-    total = jnp.broadcast_to(column(found.poison), w.shape)
+    total = jnp.zeros(w.shape, numerics.layout_of(w.dtype).compute)
     for n, term in enumerate(found.terms):
         total = total + jnp.where(column(found.k) > n, term, 0)
-    return total.astype(w.dtype)
+    return jnp.where(column(found.valid), total, jnp.nan).astype(w.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -302,14 +308,16 @@ def _threshold_gradient(
     # residual than gate n, or the same one where closed gates take part too.
     pairs = [(m, n) for m in range(rule.k) for n in range(m + everywhere)]
     g = cotangent.astype(layer.layout.compute)
-    products = [g * term for term in terms]
-    products += [(residuals[m] * layer.scale) * (terms[n] * layer.scale) for m, n in pairs]
-    sums = filters.sums_over_filters(products, rule.filter_axis)
-    with_g = sums[: rule.k]
+    # Half the neighbours, for G may come with computing of its own.
+    with_g = filters.sums_over_filters(
+        [g * term for term in terms], rule.filter_axis, _neighbours(rule) // 2
+    )
+    products = [(residuals[m] * layer.scale) * (terms[n] * layer.scale) for m, n in pairs]
+    sums = filters.sums_over_filters(products, rule.filter_axis, _neighbours(rule)) if pairs else []
     zero = jnp.zeros_like(with_g[0])
     # <e_m / ||e_m||, T_n>: zero for a residual of zero.
     with_e = dict.fromkeys(((m, n) for m in range(rule.k) for n in range(rule.k)), zero)
-    for (m, n), product in zip(pairs, sums[rule.k :], strict=True):
+    for (m, n), product in zip(pairs, sums, strict=True):
         safe = jnp.where(norms[m] > 0, norms[m], 1)
         with_e[m, n] = jnp.where(norms[m] > 0, product / safe, 0) / layer.scale
 
