@@ -8,7 +8,7 @@ reserves: arguments, results and temporaries together, over the size of the tree
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -30,7 +30,8 @@ def make_tree(millions: int, layout: str) -> PyTree:
     """Kernels of a ResNet and of a transformer, repeated until there are enough weights."""
     shapes = [(3, 3, 512, 512), (3, 3, 256, 512), (1, 1, 512, 2048), (1024, 4096), (3, 3, 64, 64)]
     rng = np.random.default_rng(0)
-    tree, size = [], 0
+    tree: list[jax.Array] = []
+    size = 0
     while size < millions * 1_000_000:
         shape = shapes[len(tree) % len(shapes)]
         if layout == "first":
@@ -40,17 +41,17 @@ def make_tree(millions: int, layout: str) -> PyTree:
     return tree
 
 
-def rows(params: PyTree, k: int, layout: str) -> dict[str, tuple[Callable[..., Any], tuple]]:
+def rows(params: PyTree, k: int, layout: str) -> dict[str, tuple[jax.stages.Wrapped, tuple]]:
     """The functions to time, each with its arguments."""
     axis = -1 if layout == "last" else 0
     fixed = fl.make_spec(params, fl.Shift(k=k, filter_axis=axis))
     trained = fl.init_thresholds(params, fixed)
 
     def half_square(params: PyTree, spec: PyTree) -> jax.Array:
-        return sum(jnp.sum(q * q) / 2 for q in jax.tree.leaves(fl.quantize_params(params, spec)))
+        return square(fl.quantize_params(params, spec))
 
     def square(params: PyTree) -> jax.Array:
-        return sum(jnp.sum(w * w) / 2 for w in jax.tree.leaves(params))
+        return sum((jnp.sum(w * w) / 2 for w in jax.tree.leaves(params)), jnp.zeros(()))
 
     def backward(params: PyTree, spec: PyTree, cotangent: PyTree) -> PyTree:
         return jax.vjp(fl.quantize_params, params, spec)[1](cotangent)

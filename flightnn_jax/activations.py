@@ -31,15 +31,18 @@ def quantize_activations(x: jax.Array, exponent: ArrayLike, bits: int = 8) -> ja
       >>> quantize_activations(jnp.array([0.3, -0.7, 9.0]), exponent=-4).tolist()
       [0.3125, -0.6875, 7.9375]
     """
-    if bits not in range(2, 17):
-        raise ValueError(f"bits={bits!r}: an activation has 2 to 16 bits (8 in the paper)")
+    _check_bits(bits)
     exponent = jnp.asarray(exponent)
     if not jnp.issubdtype(exponent.dtype, jnp.integer):
         raise TypeError(
             f"exponent of type {exponent.dtype}: the step is 2**exponent, so it must be an "
             "integer; activation_exponent finds it from the largest value"
         )
-    numerics.layout_of(x.dtype)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(
+            f"activations of type {x.dtype}: activations must be float16, bfloat16, float32 or "
+            "float64; convert them first"
+        )
     return _quantize(bits, x, exponent)
 
 
@@ -57,11 +60,17 @@ def activation_exponent(largest: ArrayLike, bits: int = 8) -> jax.Array:
       >>> activation_exponent(jnp.array([1.0, 0.99, 127.0, 128.0])).tolist()
       [-6, -7, 0, 1]
     """
+    _check_bits(bits)
     largest = jnp.abs(jnp.asarray(largest, jnp.float32))
     most = (1 << (bits - 1)) - 1
     exponent = jnp.clip(numerics.exponent_of(largest) - (bits - 2), -126, 126)
     reaches = largest <= most * numerics.power_of_two(exponent)
     return exponent + ~reaches
+
+
+def _check_bits(bits: int) -> None:
+    if not numerics.is_whole(bits) or not 2 <= bits <= 16:
+        raise ValueError(f"bits={bits!r}: an activation has 2 to 16 bits (8 in the paper)")
 
 
 def _integers(x: jax.Array, exponent: jax.Array) -> jax.Array:

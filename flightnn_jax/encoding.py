@@ -36,17 +36,11 @@ def encode_params(params: PyTree, spec: PyTree) -> PyTree:
     """
     matched = specs.match(params, spec)
     specs.raise_problems(matched)
-    leaves = []
-    for weights in matched:
-        if weights.format is None:
-            leaves.append(weights.leaf)
-        elif isinstance(weights.leaf, jax.core.Tracer):
-            raise TypeError(
-                f"{weights.path} is traced by jit: codes are made from concrete arrays; call "
-                "encode_params outside jit"
-            )
-        else:
-            leaves.append(weights.format.encode(jnp.asarray(weights.leaf)))
+    specs.raise_if_traced(matched, "encode_params")
+    with jax.ensure_compile_time_eval():  # arrays that a jitted function closes over, too
+        leaves = [
+            w.leaf if w.format is None else w.format.encode(jnp.asarray(w.leaf)) for w in matched
+        ]
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
@@ -54,6 +48,13 @@ def decode_params(encoded: PyTree) -> PyTree:
     """The parameters that `encode_params` was given, quantized: equal bit for bit.
 
     Works under jit, too: codes are trees of integer arrays.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flightnn_jax import FixedPoint
+      >>> codes = encode_params({"w": jnp.array([[0.7], [0.1]])}, {"w": FixedPoint(scale="unit")})
+      >>> codes["w"].value.tolist(), decode_params(codes)["w"].tolist()
+      ([[6], [1]], [[0.75], [0.125]])
     """
     return jax.tree.map(
         lambda node: node.decode() if _is_codes(node) else node, encoded, is_leaf=_is_codes
@@ -84,6 +85,11 @@ def split_filters(codes: shift_codes.ShiftCodes) -> tuple[shift_codes.ShiftCodes
       >>> first.decode().tolist(), second.decode().tolist()
       ([[1.0, 0.5]], [[-0.25, 0.125]])
     """
+    if not isinstance(codes, shift_codes.ShiftCodes):
+        raise TypeError(
+            f"only ShiftCodes have terms to split, not {type(codes).__name__}: pass one array's "
+            "codes of what encode_params returns"
+        )
     k = np.asarray(codes.k)
     return tuple(
         dataclasses.replace(

@@ -11,6 +11,7 @@ normal numbers of float32 and are kept.)
 """
 
 import math
+import numbers
 from typing import Literal, NamedTuple
 
 import jax
@@ -19,6 +20,11 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 Rounding = Literal["log", "linear"]
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a Python or NumPy integer; 2.0 and True are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 class FloatLayout(NamedTuple):
@@ -163,9 +169,35 @@ def power_of_two(exponent: ArrayLike, dtype: DTypeLike = jnp.float32) -> jax.Arr
       [0.5, 1.0, 128.0]
     """
     layout = layout_of(dtype)
-    exponent = jnp.clip(jnp.asarray(exponent), layout.lowest, layout.highest)
+    exponent = jnp.asarray(exponent)
+    if not jnp.issubdtype(exponent.dtype, jnp.integer):
+        raise TypeError(f"exponents of type {exponent.dtype}: 2**e is exact for integers only")
+    reach = jnp.iinfo(exponent.dtype)  # an unsigned type cannot be compared with `lowest`
+    exponent = jnp.clip(
+        exponent, max(layout.lowest, int(reach.min)), min(layout.highest, int(reach.max))
+    )
     power = jax.lax.bitcast_convert_type(layout.bits_of_power(exponent), layout.compute)
     return power.astype(dtype)
+
+
+def times_power_of_two(x: jax.Array, exponent: jax.Array) -> jax.Array:
+    """Multiplies by 2**exponent on the bits: to zero where subnormal, infinite where too large.
+
+    A product with a power of two would do as well, but compilers join such factors with others,
+    and the joint factor may overflow where neither does.
+    """
+    layout = layout_of(x.dtype)
+    bits = jax.lax.bitcast_convert_type(x, layout.bits)
+    field = exponent_of(x) + layout.bias
+    shifted = field + exponent
+    offset = jax.lax.shift_left(
+        exponent.astype(layout.bits), layout.bits.type(layout.mantissa_bits)
+    )
+    largest = 2 * layout.bias + 1
+    sign = bits & layout.sign_mask
+    result = jnp.where(shifted >= largest, sign | layout.exponent_mask, bits + offset)
+    result = jnp.where((field == 0) | (shifted <= 0), layout.bits.type(0), result)
+    return jnp.where(field == largest, x, jax.lax.bitcast_convert_type(result, x.dtype))
 
 
 def exponent_of(x: ArrayLike) -> jax.Array:

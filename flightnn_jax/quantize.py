@@ -121,12 +121,14 @@ def storage_bits(params: PyTree, spec: PyTree) -> Storage:
     """
     matched = specs.match(params, spec)
     specs.raise_problems(matched)
+    specs.raise_if_traced(matched, "storage_bits")
     quantized = floating = 0
-    for weights in matched:
-        if weights.format is not None:
-            quantized += weights.format.storage_bits(jnp.asarray(weights.leaf))
-        elif hasattr(weights.leaf, "nbytes"):
-            floating += 8 * weights.leaf.nbytes
+    with jax.ensure_compile_time_eval():  # arrays that a jitted function closes over, too
+        for weights in matched:
+            if weights.format is not None:
+                quantized += weights.format.storage_bits(jnp.asarray(weights.leaf))
+            elif hasattr(weights.leaf, "nbytes"):
+                floating += 8 * weights.leaf.nbytes
     return Storage(quantized, floating)
 
 

@@ -58,6 +58,11 @@ def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
       >>> spec["kernel"].k, spec["bias"]
       (1, None)
     """
+    if isinstance(rule, type) or not (callable(rule) or isinstance(rule, base.Format)):
+        raise TypeError(
+            f"rule {rule!r}: give a format, such as Shift(k=2), or a function of (path, leaf) that "
+            "returns a format or None"
+        )
     choose = _for_kernels(rule) if isinstance(rule, base.Format) else rule
     spec = jax.tree_util.tree_map_with_path(choose, params)
     raise_problems(match(params, spec))
@@ -149,7 +154,8 @@ def _misfit(params: PyTree, spec_paths: list[tuple[Any, ...]], error: Exception)
     if extra:
         text += f"; places of the spec without a parameter: {_listed(_name(p) for p in extra)}"
     if not lost and not extra:
-        text += f" in the kind of container: {error}"
+        kinds = str(error).split(", got")[0].split(", value")[0]  # what follows is the weights
+        text += f" in the kind of container: {kinds}"
     return text + ". Make the spec from these very parameters: make_spec(params, format)"
 
 
@@ -169,7 +175,8 @@ def raise_problems(weights: Iterable[Weights]) -> None:
         for where, array in ((w.path, w.leaf), *_trained(w))
         if not isinstance(array, jax.core.Tracer | jax.ShapeDtypeStruct)
     ]
-    finite = np.asarray(_are_finite([array for _, array in known])) if known else np.ones(0)
+    with jax.ensure_compile_time_eval():  # arrays that a jitted function closes over, too
+        finite = np.asarray(_are_finite([array for _, array in known])) if known else np.ones(0)
     broken = [where for (where, _), fine in zip(known, finite, strict=True) if not fine]
     if broken:
         raise ValueError(
@@ -177,6 +184,17 @@ def raise_problems(weights: Iterable[Weights]) -> None:
             "look at the step that made them (jax.config.update('jax_debug_nans', True) stops "
             "there)"
         )
+
+
+def raise_if_traced(weights: Iterable[Weights], function: str) -> None:
+    """Raises TypeError if an array is traced, for functions that compute outside of JAX."""
+    for w in weights:
+        for where, array in [(w.path, w.leaf), *_trained(w)] if w.format is not None else []:
+            if isinstance(array, jax.core.Tracer):
+                raise TypeError(
+                    f"{where} is traced by jit or another transformation of JAX, but {function} "
+                    "needs concrete arrays: call it outside jit"
+                )
 
 
 def _problem_with(weights: Weights) -> str | None:
@@ -188,7 +206,10 @@ def _problem_with(weights: Weights) -> str | None:
             "put None in its place in the spec"
         )
     assert fmt is not None
-    return fmt.problem_with(tuple(leaf.shape), leaf.dtype)
+    try:
+        return fmt.problem_with(tuple(leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype))
+    except TypeError as error:  # no type of this kind can be computed with
+        return str(error)
 
 
 def _trained(weights: Weights) -> list[tuple[str, jax.Array]]:

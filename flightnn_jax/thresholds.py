@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -45,7 +45,7 @@ def init_thresholds(
     params: PyTree,
     spec: PyTree,
     per: Literal["layer", "network", "filter"] = "layer",
-    value: ArrayLike = 0.0,
+    value: ArrayLike | Sequence[float] = 0.0,
 ) -> PyTree:
     """Gives every shift format of a spec thresholds to train: LightNN-k becomes FLightNN.
 
@@ -68,6 +68,7 @@ def init_thresholds(
       [0.0, 0.0]
     """
     matched = specs.match(params, spec)
+    specs.raise_problems(matched)
     shifts = [w.format for w in matched if isinstance(w.format, shift.Shift)]
     if not shifts:
         raise ValueError(
@@ -96,7 +97,7 @@ def init_thresholds(
     raise ValueError(f"per={per!r} is unknown: choose 'layer', 'network' or 'filter'")
 
 
-def _vector(value: ArrayLike, k: int) -> jax.Array:
+def _vector(value: ArrayLike | Sequence[float], k: int) -> jax.Array:
     value = jnp.asarray(value, jnp.float32)
     if value.shape not in ((), (k,)):
         raise ValueError(

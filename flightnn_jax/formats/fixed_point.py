@@ -134,7 +134,7 @@ class FixedPoint(base.Format):
 
     def __post_init__(self) -> None:
         """Checks each field by itself."""
-        if self.bits not in range(_LEAST_BITS, _MOST_BITS + 1):
+        if not numerics.is_whole(self.bits) or not _LEAST_BITS <= self.bits <= _MOST_BITS:
             raise ValueError(
                 f"bits={self.bits!r}: a fixed-point weight has {_LEAST_BITS} to {_MOST_BITS} bits"
             )
@@ -172,18 +172,24 @@ def _integers(rule: FixedPoint, w: jax.Array) -> tuple[jax.Array, jax.Array]:
     layout = numerics.layout_of(w.dtype)
     x = w.astype(layout.compute)
     half = 1 << (rule.bits - 1)
+    # The largest value, or what is left of it in the significant bits of a 16-bit type.
+    most = half - max(1, half >> (jnp.finfo(w.dtype).nmant + 1))
 
     def scaled(exponent: jax.Array) -> jax.Array:
         return x * numerics.power_of_two(-exponent, layout.compute)
 
     def integers(exponent: jax.Array) -> jax.Array:
-        return jnp.clip(jnp.round(scaled(exponent)), -half, half - 1)
+        value = jnp.clip(jnp.round(scaled(exponent)), -half, most)
+        return jnp.where(value == 0, 0, value)  # no negative zero: integers have none
 
     if rule.scale == "unit":
         exponent = jnp.int32(1 - rule.bits)
     else:
         top = numerics.exponent_of(jnp.max(jnp.abs(x), initial=0)) - rule.bits + 2
-        steps = [jnp.clip(top - n, layout.lowest, layout.highest - 1) for n in range(_STEPS_TRIED)]
+        steps = [
+            jnp.clip(top - n, layout.lowest, layout.highest - rule.bits + 1)
+            for n in range(_STEPS_TRIED)
+        ]
         errors = [
             jnp.sum((integers(e) * numerics.power_of_two(e - top, x.dtype) - scaled(top)) ** 2)
             for e in steps

@@ -10,17 +10,17 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from flightnn_jax import numerics
-from flightnn_jax.formats import base, shift_codes, shift_quantizer
+from flightnn_jax.formats import base, greedy, shift_codes, shift_quantizer
 from flightnn_jax.formats import window as windows
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["thresholds"],
-    meta_fields=[field.name for field in dataclasses.fields(shift_quantizer.ShiftRule)],
+    meta_fields=[field.name for field in dataclasses.fields(greedy.ShiftRule)],
 )
 @dataclasses.dataclass(frozen=True)
-class Shift(shift_quantizer.ShiftRule, base.Format):
+class Shift(greedy.ShiftRule, base.Format):
     r"""Sums of at most k powers of two for each filter: Q_k(w | t).
 
     Without thresholds every filter takes k terms: LightNN-k. With thresholds, which are trained,
@@ -50,10 +50,10 @@ class Shift(shift_quantizer.ShiftRule, base.Format):
     thresholds: Any = None
 
     @property
-    def rule(self) -> shift_quantizer.ShiftRule:
+    def rule(self) -> greedy.ShiftRule:
         """The static fields alone."""
-        names = [field.name for field in dataclasses.fields(shift_quantizer.ShiftRule)]
-        return shift_quantizer.ShiftRule(**{name: getattr(self, name) for name in names})
+        names = [field.name for field in dataclasses.fields(greedy.ShiftRule)]
+        return greedy.ShiftRule(**{name: getattr(self, name) for name in names})
 
     def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:
         """The rule that weights of this shape and type break, or None."""
@@ -117,7 +117,7 @@ _gated_terms = functools.partial(jax.jit, static_argnums=0)(shift_quantizer.gate
 
 @functools.partial(jax.jit, static_argnums=0)
 def _counts(
-    rule: shift_quantizer.ShiftRule, w: jax.Array, t: jax.Array | None
+    rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     found = shift_quantizer.gated_terms(rule, w, t)
     others = tuple(i for i in range(w.ndim) if i != rule.filter_axis % w.ndim)

@@ -31,8 +31,8 @@ class ShiftCodes(base.Codes):
     """Weights as sums of signed powers of two: w = sum over j of sign_j 2**exponent_j.
 
     Invariants, checked by `check`:
-      1. `k[i]` is between 0 and the number of terms; a filter has exactly its first k terms: its
-         later ones have sign 0.
+      1. `k[i]` is between 0 and the number of terms, which is the largest k; a filter has exactly
+         its first k terms: its later ones have sign 0.
       2. A sign is -1, 0 or 1. Within the first k terms it is 0 only where the window has a code
          for zero (`'flush'`, or no window).
       3. An exponent lies in low .. low + width - 1, and within the powers of two of `dtype`;
@@ -71,11 +71,7 @@ class ShiftCodes(base.Codes):
                 f"shapes of sign {sign.shape}, exponent {exponent.shape} and k {k.shape} do not "
                 "fit: [terms, *shape] twice, and [filters]"
             )
-        if k.size and not 0 <= k.min() <= k.max() <= sign.shape[0]:
-            raise ValueError(
-                f"k from {k.min()} to {k.max()}: each must be from 0 to the {sign.shape[0]} terms "
-                "that are stored"
-            )
+        _check_k(k, sign.shape[0])
         if not np.isin(sign, (-1, 0, 1)).all():
             raise ValueError(f"signs {np.unique(sign)}: each must be -1, 0 or 1")
         stored = self._is_stored()
@@ -175,6 +171,7 @@ class ShiftCodes(base.Codes):
         k = reader.integers(shape[axis], _K_BITS).astype(np.int32)
         size = math.prod(shape) // shape[axis] if shape[axis] else 0
         layout = numerics.layout_of(dtype)
+        _check_k(k, terms)  # before anything of that size is allocated
         code = reader.integers(int(k.sum()) * size, windows.term_bits(window, layout))
         reader.finish()
         zero = _has_zero(window)
@@ -182,10 +179,14 @@ class ShiftCodes(base.Codes):
         value = code.astype(np.int32) - zero
         first = np.concatenate([[0], np.cumsum(k)])
         one = shape[:axis] + shape[axis + 1 :]
-        sign = np.zeros((terms, shape[axis], *one), np.int8)
-        exponent = np.full(sign.shape, low, np.int16)
-        signs = np.where(is_zero, 0, 1 - 2 * (value & 1)).reshape(-1, *one)
-        exponents = np.where(is_zero, low, low + (value >> 1)).reshape(-1, *one)
+        try:
+            sign = np.zeros((terms, shape[axis], *one), np.int8)
+            exponent = np.full(sign.shape, low, np.int16)
+        except (MemoryError, ValueError) as error:
+            raise ValueError(f"packed codes describe weights of shape {shape}: {error}") from None
+        total = int(k.sum())
+        signs = np.where(is_zero, 0, 1 - 2 * (value & 1)).reshape(total, *one)
+        exponents = np.where(is_zero, low, low + (value >> 1)).reshape(total, *one)
         for j in range(terms):
             has = np.flatnonzero(k > j)
             sign[j, has] = signs[first[has] + j]
@@ -210,6 +211,19 @@ class ShiftCodes(base.Codes):
         filters_ = np.shape(self.k)[0]
         size = int(np.prod(self.shape)) // filters_ if filters_ else 0
         return int(np.sum(np.asarray(self.k), dtype=np.int64)) * size * self._term_bits()
+
+
+def _check_k(k: np.ndarray, terms: int) -> None:
+    if k.size and not 0 <= k.min() <= k.max() <= terms:
+        raise ValueError(
+            f"k from {k.min()} to {k.max()}: each must be from 0 to the {terms} terms that are "
+            "stored"
+        )
+    if k.max(initial=0) != terms:
+        raise ValueError(
+            f"{terms} terms are stored, but the largest k is {k.max(initial=0)}: a term that no "
+            "filter has must be left out"
+        )
 
 
 def _has_zero(window: windows.Window | None) -> bool:
@@ -258,7 +272,8 @@ def codes_of(
     axis = filter_axis % (terms.ndim - 1)
     sign = np.sign(terms).astype(np.int8)
     exponent = np.where(sign == 0, low, np.frexp(terms)[1] - 1).astype(np.int16)
-    zeros = np.moveaxis(~sign.any(axis=0), axis, 0).reshape(k_eff.shape[0], -1).any(axis=1)
+    others = tuple(i for i in range(terms.ndim - 1) if i != axis)
+    zeros = (~sign.any(axis=0)).any(axis=others)
     k = stored_terms(k_eff, zeros, window)
     count = int(k.max(initial=0))
     short = count - sign.shape[0]
@@ -267,8 +282,7 @@ def codes_of(
         exponent = np.concatenate([exponent, np.full((short, *sign.shape[1:]), low, np.int16)])
     sign, exponent = sign[:count], exponent[:count]
     if not _has_zero(window):
-        column = np.expand_dims(k, tuple(i for i in range(terms.ndim - 1) if i != axis))
-        _fill(sign, exponent, np.broadcast_to(column, sign.shape[1:]), low)
+        _fill(sign, exponent, np.broadcast_to(np.expand_dims(k, others), sign.shape[1:]), low)
     top_free = None if window is None else dataclasses.replace(window, top=None)
     return ShiftCodes(sign, exponent, k, np.asarray(low, np.int32), top_free, axis, dtype)
 

@@ -11,156 +11,18 @@ open before it. All that can occur are therefore the *greedy* residuals and term
 
 with r_l = e_n and R_l = T_n for n open gates before gate l, and Q the sum of the first k_i terms.
 Their norms are computed together, in one pass; what depends on the gates is a few numbers a
-filter. The partial sums T_0 + ... + T_n are exact, and so is every term.
+filter.
 """
 
-import dataclasses
 import functools
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from flightnn_jax import filters, numerics
-from flightnn_jax.formats import window as windows
-
-MOST_TERMS = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class ShiftRule:
-    """Everything about Q_k(w | t) that is fixed while it is trained.
-
-    Attributes:
-      k: the largest number of terms of a filter, 0 to 3; 0 prunes every filter.
-      window: the exponents of the terms; None for all that the weights' type has.
-      rounding: the rule of R, `'log'` or `'linear'`: see `round_to_power_of_two`.
-      gates: `'nested'`, a closed gate closes all later ones; or `'independent'`, each gate
-        looks at its own residual only.
-      gradient: which gates pass a gradient on to the thresholds: `'open'` ones, as in the paper's
-        sum over the active terms, or `'all'`.
-      temperature: of the sigmoid that stands for a gate in the backward pass.
-      filter_axis: the axis that counts the filters: -1 in Flax and Haiku, 0 in Equinox and
-        PyTorch.
-    """
-
-    k: int = 2
-    window: windows.Window | None = windows.Window()  # noqa: RUF009 (frozen, so safe to share)
-    rounding: numerics.Rounding = "log"
-    gates: Literal["nested", "independent"] = "nested"
-    gradient: Literal["open", "all"] = "open"
-    temperature: float = 1.0
-    filter_axis: int = -1
-
-    def __post_init__(self) -> None:
-        """Checks each field by itself."""
-        if self.k not in range(MOST_TERMS + 1):
-            raise ValueError(
-                f"k={self.k!r} terms: k must be a whole number from 0 (prune the filter) to "
-                f"{MOST_TERMS}"
-            )
-        for name, choices in (
-            ("rounding", ("log", "linear")),
-            ("gates", ("nested", "independent")),
-            ("gradient", ("open", "all")),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose of {choices}")
-        if not self.temperature > 0:
-            raise ValueError(
-                f"temperature={self.temperature} of the relaxed gates: it must be above 0 "
-                "(1 is the paper's)"
-            )
-
-
-class _Layer(NamedTuple):
-    """What the terms of one array have in common.
-
-    Attributes:
-      x: the weights in the computing type.
-      low: [] bits of the smallest power that a term may have.
-      high: [] bits of the largest one.
-      finite: [] whether all weights are.
-      scale: [] a power of two that brings the weights near the middle of the type's range, so
-        that squares neither overflow nor vanish.
-      layout: layout of the weights' own type.
-    """
-
-    x: jax.Array
-    low: jax.Array
-    high: jax.Array
-    finite: jax.Array
-    scale: jax.Array
-    layout: numerics.FloatLayout
-
-
-def _layer_of(rule: ShiftRule, w: jax.Array) -> _Layer:
-    layout = numerics.layout_of(w.dtype)
-    x = w.astype(layout.compute)
-    largest = jnp.max(jnp.abs(x), initial=0)
-    low, high = windows.limits(rule.window, largest, layout, rule.rounding)
-    middle, reach = (400, 900) if layout.mantissa_bits == 52 else (48, 100)
-    exponent = jnp.clip(middle - numerics.exponent_of(largest), -reach, reach)
-    scale = numerics.power_of_two(exponent, layout.compute)
-    # A maximum may pass over NaN (XLA does so on a CPU); a sum cannot.
-    return _Layer(x, low, high, jnp.sum(x * 0) == 0, scale, layout)
-
-
-def _round(rule: ShiftRule, layer: _Layer, r: jax.Array) -> jax.Array:
-    """R(r) inside the window.
-
-    |R(r)|            clamp     flush
-    above high        high      high
-    low to high       itself    itself
-    below low         low       0
-    zero, subnormal   0         0
-    """
-    layout = layer.layout
-    bits = jax.lax.bitcast_convert_type(r, layout.bits)
-    magnitude = bits & layout.magnitude_mask
-    power = numerics.rounded_exponent_bits(magnitude, layout, rule.rounding)
-    zero = magnitude < layout.smallest_normal
-    if rule.window is not None and rule.window.below == "flush":
-        zero |= power < layer.low
-    power = jnp.clip(power, layer.low, layer.high)
-    signed = jnp.where(zero, layout.bits.type(0), power | (bits & layout.sign_mask))
-    return jax.lax.bitcast_convert_type(signed, layout.compute)
-
-
-def _greedy(rule: ShiftRule, layer: _Layer) -> tuple[list[jax.Array], list[jax.Array]]:
-    """The greedy residuals e_0 .. e_{k-1} and terms T_0 .. T_{k-1}, each like the weights."""
-    residuals, terms = [], []
-    total = jnp.zeros_like(layer.x)
-    for _ in range(rule.k):
-        residual = layer.x - total
-        term = _round(rule, layer, residual)
-        total = total + term
-        residuals.append(residual)
-        terms.append(term)
-    return residuals, terms
-
-
-def _neighbours(rule: ShiftRule) -> int:
-    """How many neighbours a sum over residuals takes at once: see `filters`."""
-    return 8 if rule.k < MOST_TERMS else 4
-
-
-def _scaled_norms(rule: ShiftRule, layer: _Layer, residuals: list[jax.Array]) -> jax.Array:
-    """[k, filters] norms of the greedy residuals, times the layer's scale.
-
-    A square that vanishes all the same counts as the smallest normal number, so that a norm is
-    zero only where every element is.
-    """
-    tiny = jnp.finfo(layer.layout.compute).tiny
-
-    def square(r: jax.Array) -> jax.Array:
-        scaled = r * layer.scale
-        return jnp.where(jnp.abs(r) < tiny, 0, jnp.maximum(scaled * scaled, tiny))
-
-    squares = [square(r) for r in residuals]
-    sums = filters.sums_over_filters(squares, rule.filter_axis, _neighbours(rule))
-    return jnp.where(layer.finite, jnp.sqrt(sums), jnp.nan)
+from flightnn_jax.formats import greedy
 
 
 class _Gates(NamedTuple):
@@ -185,7 +47,7 @@ def _pick(values: jax.Array, index: jax.Array) -> jax.Array:
     return picked
 
 
-def _gates_of(rule: ShiftRule, norms: jax.Array, t: jax.Array | None) -> _Gates:
+def _gates_of(rule: greedy.ShiftRule, norms: jax.Array, t: jax.Array | None) -> _Gates:
     """Opens the gates one after the other; without thresholds, all of them."""
     k, count = norms.shape
     n = jnp.zeros(count, jnp.int32)
@@ -224,26 +86,26 @@ class Quantized(NamedTuple):
     high: jax.Array
 
 
-def gated_terms(rule: ShiftRule, w: jax.Array, t: jax.Array | None) -> Quantized:
+def gated_terms(rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None) -> Quantized:
     """The greedy terms of `w` and how many of them each filter takes. Not differentiable."""
     return _forward(rule, w, t)[0]
 
 
 def _forward(
-    rule: ShiftRule, w: jax.Array, t: jax.Array | None
+    rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[Quantized, jax.Array | None]:
     """The terms, and the scaled norms where the gates needed them."""
-    layer = _layer_of(rule, w)
-    residuals, terms = _greedy(rule, layer)
+    layer = greedy.layer_of(rule, w)
+    residuals, terms = greedy.residuals_and_terms(rule, layer)
     count = w.shape[rule.filter_axis]
     valid = jnp.broadcast_to(layer.finite, (count,))
     norms = None
     if t is None or not terms:
         k = jnp.full(count, rule.k, jnp.int32)
     else:
-        norms = _scaled_norms(rule, layer, residuals)
+        norms = greedy.scaled_norms(rule, layer, residuals)
         columns = _columns(t, layer.layout.compute)
-        k = _gates_of(rule, norms / layer.scale, columns).k
+        k = _gates_of(rule, greedy.unscaled(layer, norms), columns).k
         valid = valid & ~jnp.any(jnp.isnan(columns), axis=0)
     low, high = (
         numerics.exponent_of(jax.lax.bitcast_convert_type(bits, layer.layout.compute))
@@ -252,7 +114,7 @@ def _forward(
     return Quantized(terms, k, valid, low, high), norms
 
 
-def _sum_of_terms(rule: ShiftRule, found: Quantized, w: jax.Array) -> jax.Array:
+def _sum_of_terms(rule: greedy.ShiftRule, found: Quantized, w: jax.Array) -> jax.Array:
     def column(values: jax.Array) -> jax.Array:
         return filters.per_filter(values, w.ndim, rule.filter_axis)
 
@@ -263,19 +125,19 @@ def _sum_of_terms(rule: ShiftRule, found: Quantized, w: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _quantize(rule: ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
+def _quantize(rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
     return _sum_of_terms(rule, gated_terms(rule, w, t), w)
 
 
 def _quantize_forward(
-    rule: ShiftRule, w: jax.Array, t: jax.Array | None
+    rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array | None, jax.Array | None]]:
     found, norms = _forward(rule, w, t)
     return _sum_of_terms(rule, found, w), (w, t, norms)
 
 
 def _quantize_backward(
-    rule: ShiftRule,
+    rule: greedy.ShiftRule,
     kept: tuple[jax.Array, jax.Array | None, jax.Array | None],
     cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array | None]:
@@ -289,7 +151,7 @@ _quantize.defvjp(_quantize_forward, _quantize_backward)
 
 
 def _threshold_gradient(
-    rule: ShiftRule, w: jax.Array, t: jax.Array, norms: jax.Array, cotangent: jax.Array
+    rule: greedy.ShiftRule, w: jax.Array, t: jax.Array, norms: jax.Array, cotangent: jax.Array
 ) -> jax.Array:
     """dL/dt by the recursion over the gates, from the last to the first.
 
@@ -298,10 +160,11 @@ def _threshold_gradient(
     c is at all times a combination alpha G + sum_l beta_l e_l of arrays that are known
     beforehand, so only their inner products with the terms are needed: a few numbers a filter.
     """
-    layer = _layer_of(rule, w)
-    residuals, terms = _greedy(rule, layer)
+    layer = greedy.layer_of(rule, w)
+    residuals, terms = greedy.residuals_and_terms(rule, layer)
     columns = _columns(t, layer.layout.compute)
-    gates = _gates_of(rule, norms / layer.scale, columns)
+    found = greedy.unscaled(layer, norms)
+    gates = _gates_of(rule, found, columns)
     everywhere = rule.gradient == "all"
 
     # <G, T_n>, and <e_m, T_n> for every pair that the recursion can meet: gate m sees a later
@@ -310,23 +173,28 @@ def _threshold_gradient(
     g = cotangent.astype(layer.layout.compute)
     # Half the neighbours, for G may come with computing of its own.
     with_g = filters.sums_over_filters(
-        [g * term for term in terms], rule.filter_axis, _neighbours(rule) // 2
+        [g * term for term in terms], rule.filter_axis, greedy.neighbours(rule) // 2
     )
-    products = [(residuals[m] * layer.scale) * (terms[n] * layer.scale) for m, n in pairs]
-    sums = filters.sums_over_filters(products, rule.filter_axis, _neighbours(rule)) if pairs else []
+    products = [
+        greedy.scaled(layer, residuals[m]) * greedy.scaled(layer, terms[n]) for m, n in pairs
+    ]
+    sums = with_g[:0]
+    if pairs:
+        sums = filters.sums_over_filters(products, rule.filter_axis, greedy.neighbours(rule))
     zero = jnp.zeros_like(with_g[0])
     # <e_m / ||e_m||, T_n>: zero for a residual of zero.
     with_e = dict.fromkeys(((m, n) for m in range(rule.k) for n in range(rule.k)), zero)
     for (m, n), product in zip(pairs, sums, strict=True):
         safe = jnp.where(norms[m] > 0, norms[m], 1)
-        with_e[m, n] = jnp.where(norms[m] > 0, product / safe, 0) / layer.scale
+        along = jnp.where(norms[m] > 0, product / safe, 0)
+        with_e[m, n] = greedy.unscaled(layer, along)
 
     alpha = jnp.ones_like(zero)
     beta = [zero] * rule.k  # coefficient of e_l / ||e_l||, by gate
     gradient = [zero] * rule.k
     for level in reversed(range(rule.k)):
         seen = gates.before[level]
-        margin = (_pick(norms, seen) / layer.scale - columns[level]) / rule.temperature
+        margin = (_pick(found, seen) - columns[level]) / rule.temperature
         active = jnp.ones_like(zero) if everywhere else gates.opened[level].astype(zero.dtype)
         slope = jax.nn.sigmoid(margin) * jax.nn.sigmoid(-margin) / rule.temperature
         inner = alpha * _pick(with_g, seen)
@@ -347,43 +215,44 @@ def _threshold_gradient(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _residual_norms(rule: ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
+def _residual_norms(rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
     return _residual_norms_forward(rule, w, t)[0]
 
 
 def _residual_norms_forward(
-    rule: ShiftRule, w: jax.Array, t: jax.Array | None
+    rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array | None, jax.Array, jax.Array]]:
-    layer = _layer_of(rule, w)
-    norms = _scaled_norms(rule, layer, _greedy(rule, layer)[0])
+    layer = greedy.layer_of(rule, w)
+    norms = greedy.scaled_norms(rule, layer, greedy.residuals_and_terms(rule, layer)[0])
     columns = None if t is None else _columns(t, layer.layout.compute)
-    gates = _gates_of(rule, norms / layer.scale, columns)
-    seen = jnp.stack([_pick(norms, n) for n in gates.before]) / layer.scale
+    found = greedy.unscaled(layer, norms)
+    gates = _gates_of(rule, found, columns)
+    seen = jnp.stack([_pick(found, n) for n in gates.before])
     return seen, (w, t, norms, gates.before)
 
 
 def _residual_norms_backward(
-    rule: ShiftRule,
+    rule: greedy.ShiftRule,
     kept: tuple[jax.Array, jax.Array | None, jax.Array, jax.Array],
     cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array | None]:
     """R / ||r|| with Q held constant, and zero where r is; nothing for the thresholds."""
     w, t, norms, before = kept
-    layer = _layer_of(rule, w)
-    residuals, _ = _greedy(rule, layer)
+    layer = greedy.layer_of(rule, w)
+    residuals, _ = greedy.residuals_and_terms(rule, layer)
     total = jnp.zeros_like(layer.x)
     for n, residual in enumerate(residuals):
         weight = jnp.sum(jnp.where(before == n, cotangent, 0), axis=0)
         weight = jnp.where(norms[n] > 0, weight / jnp.where(norms[n] > 0, norms[n], 1), 0)
         column = filters.per_filter(weight, w.ndim, rule.filter_axis)
-        total = total + residual * layer.scale * column
+        total = total + greedy.scaled(layer, residual) * column
     return total.astype(w.dtype), None if t is None else jnp.zeros_like(t)
 
 
 _residual_norms.defvjp(_residual_norms_forward, _residual_norms_backward)
 
 
-def quantize(rule: ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
+def quantize(rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
     """Q_k(w | t) in the type of `w`; straight through to w, relaxed gates to t.
 
     Args:
@@ -393,12 +262,13 @@ def quantize(rule: ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
 
     Returns:
       An array like `w`. A weight that is not finite makes its whole layer NaN, a threshold that
-      is not its filters.
+      is not its filters. Norms are computed at one scale for the layer: of a filter that lies
+      more than 2**100 below the largest weight it is only known whether it is zero.
     """
     return _quantize(rule, *_alike_over_devices(w, t))
 
 
-def residual_norms(rule: ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
+def residual_norms(rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.Array:
     """[k, filters] norms ||r_l||, differentiable in w with Q held locally constant."""
     if not rule.k:
         return jnp.zeros((0, w.shape[rule.filter_axis]), numerics.layout_of(w.dtype).compute)

@@ -29,10 +29,15 @@ class Window:
 
     def __post_init__(self) -> None:
         """Checks the invariants that can be known without weights."""
-        if self.width < 2:
+        if self.top is not None and not numerics.is_whole(self.top):
+            raise ValueError(
+                f"top={self.top!r}: the largest exponent of a window is a whole number, or None "
+                "to take it from each layer's largest weight"
+            )
+        if not numerics.is_whole(self.width) or self.width < 2:
             raise ValueError(
                 f"an exponent window of width {self.width} is empty or has no room to split a "
-                "term: width must be 2 or more (8 exponents and a sign make a term of 4 bits)"
+                "term: width must be a whole number, 2 or more (8 and a sign make terms of 4 bits)"
             )
         if self.below not in ("clamp", "flush"):
             raise ValueError(f"below={self.below!r} is unknown: choose 'clamp' or 'flush'")
@@ -95,7 +100,7 @@ def limits(
     if window is None:
         return lowest, highest
     if window.top is not None:
-        bottom = max(window.top - window.width + 1, layout.lowest)
+        bottom = min(max(window.top - window.width + 1, layout.lowest), layout.highest)
         return layout.bits_of_power(bottom), layout.bits_of_power(min(window.top, layout.highest))
     magnitude = jax.lax.bitcast_convert_type(largest, layout.bits)
     top = jnp.clip(numerics.rounded_exponent_bits(magnitude, layout, rounding), lowest, highest)

@@ -1,0 +1,255 @@
+"""The shape of the package: which module may import which, and what a new format costs.
+
+Imports are read from the source, those inside functions too, so nothing has to be run.
+"""
+
+import ast
+import dataclasses
+import doctest
+import functools
+import graphlib
+import inspect
+import struct
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import flightnn_jax
+from flightnn_jax import (
+    Codes,
+    Format,
+    Shift,
+    count_shifts,
+    decode_params,
+    encode_params,
+    init_thresholds,
+    make_spec,
+    quantize_params,
+    residual_group_lasso,
+    storage_bits,
+)
+from flightnn_jax.formats import base, packing
+
+PACKAGE = Path(flightnn_jax.__file__).parent
+SOURCES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def imports(source, name=""):
+    """Absolute names of everything that a source imports, whatever the form of the statement."""
+    package = ["flightnn_jax", *name.split(".")[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules_of(names):
+    """The modules of ours among imported names: a.b.C is module a.b, or the package alone."""
+    found = set()
+    for name in names:
+        if name.split(".")[0] == "flightnn_jax":
+            inner = name.split(".")[1:]
+            while inner and ".".join(inner) not in SOURCES and ".".join(inner) + "." not in SOURCES:
+                inner.pop()
+            found.add(".".join(inner))
+    return found
+
+
+OURS = {name: modules_of(imports(path.read_text(), name)) for name, path in SOURCES.items()}
+
+
+def test_reads_every_form_of_import():
+    source = """
+import os.path, jax.numpy as jnp
+from flightnn_jax.formats import base, window as windows
+from flightnn_jax import Shift
+from . import packing
+from ..spec import match
+def later():
+    from flightnn_jax.penalty import residual_group_lasso
+"""
+    found = imports(source, "formats.shift")
+    assert {"os.path", "jax.numpy", "flightnn_jax.formats.packing"} <= found
+    expected = {"", "formats.base", "formats.window", "formats.packing", "spec", "penalty"}
+    assert modules_of(found) == expected
+    assert {"numerics", "filters", "spec", "formats.base", "formats.shift", ""} <= set(SOURCES)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_needs_nothing_but_jax_and_numpy(name):
+    tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
+    assert tops - sys.stdlib_module_names <= {"jax", "numpy", "flightnn_jax"}
+
+
+# What a module may import of ours; a trailing dot stands for all modules of a package. What is
+# not listed may import anything that does not close a cycle.
+ARROWS = {
+    "numerics": [],
+    "filters": [],
+    "activations": ["numerics"],
+    "formats.": ["numerics", "filters", "formats."],
+    "spec": ["formats.base"],
+}
+
+
+@pytest.mark.parametrize("name", ARROWS)
+def test_arrows(name):
+    importers = [m for m in SOURCES if m == name or (name[-1] == "." and m.startswith(name))]
+    assert importers
+    for importer in importers:
+        allowed = ARROWS[name]
+        wrong = [
+            m
+            for m in OURS[importer]
+            if not any(m == a or (a[-1] == "." and m.startswith(a)) for a in allowed)
+        ]
+        assert not wrong, f"{importer} imports {wrong}"
+
+
+def test_no_cycles():
+    order = list(graphlib.TopologicalSorter(OURS).static_order())
+    assert order[-1] == ""  # the package itself, which nothing inside it imports
+    assert order.index("numerics") < order.index("formats.shift") < order.index("quantize")
+
+
+def test_no_drawer_for_everything():
+    assert not [name for name in SOURCES if name.rsplit(".")[-1] in ("utils", "util", "helpers")]
+
+
+PUBLIC = {name: getattr(flightnn_jax, name) for name in flightnn_jax.__all__}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_explained(name):
+    thing = PUBLIC[name]
+    own = thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    assert own
+    assert not own.startswith(f"{name}(")  # what a record writes when it has none
+    if inspect.isfunction(thing) or (issubclass(thing, Format) and thing is not Format):
+        assert "Example:" in own
+        examples = doctest.DocTestParser().get_examples(own)
+        assert any(f"{name}(" in example.source for example in examples)
+        assert any(example.want for example in examples)
+
+
+def test_all_names_everything_that_is_imported():
+    imported = {n for n, x in vars(flightnn_jax).items() if not inspect.ismodule(x) and n[0] != "_"}
+    assert imported == set(flightnn_jax.__all__)
+
+
+# A format of its own file, as a user would write it: the sign of each weight times the mean
+# magnitude of the layer. Nothing in the library knows of it.
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["negative", "scale"], meta_fields=["dtype"]
+)
+@dataclasses.dataclass(frozen=True)
+class BinaryCodes(Codes):
+    negative: np.ndarray
+    scale: np.ndarray
+    dtype: str
+
+    def check(self):
+        if self.negative.dtype != bool or self.scale < 0:
+            raise ValueError("negative must be bool, and the scale not negative")
+
+    def decode(self):
+        return jnp.where(self.negative, -self.scale, self.scale).astype(self.dtype)
+
+    def to_bytes(self):
+        header = packing.pack_array_header(self.negative.shape, self.dtype, 0)
+        bits = packing.pack_integers(self.negative, 1)
+        return packing.frame(200, header + struct.pack("<f", self.scale) + bits)
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["filter_axis"])
+@dataclasses.dataclass(frozen=True)
+class Binary(Format):
+    filter_axis: int = -1
+
+    def problem_with(self, shape, dtype):
+        del dtype
+        return base.problem_with_axis(self.filter_axis, shape)
+
+    def quantize(self, w):
+        return binarize(w)
+
+    def encode(self, w):
+        return BinaryCodes(np.asarray(w < 0), np.asarray(jnp.abs(w).mean()), w.dtype.name)
+
+    def storage_bits(self, w):
+        return w.size
+
+
+@jax.custom_vjp
+def binarize(w):
+    return jnp.where(w < 0, -1, 1) * jnp.abs(w).mean()
+
+
+binarize.defvjp(lambda w: (binarize(w), w), lambda w, g: (jnp.where(jnp.abs(w) <= 1, g, 0),))
+
+W = jnp.array([[0.5, -2.0], [-1.0, 0.5]])
+PARAMS = {"binary": W, "shift": W, "float": W}
+SPEC = {"binary": Binary(), "shift": Shift(k=1, thresholds=jnp.zeros(1)), "float": None}
+
+
+def test_a_new_format_quantizes():
+    got = quantize_params(PARAMS, SPEC)
+    assert got["binary"].tolist() == [[1.0, -1.0], [-1.0, 1.0]]
+    assert got["shift"].tolist() == W.tolist()  # powers of two
+    assert got["float"] is W
+
+
+def test_a_new_format_has_its_own_gradient():
+    cotangent = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+
+    def loss(params, spec):
+        return sum(jnp.sum(q * cotangent) for q in quantize_params(params, spec).values())
+
+    params, spec = jax.jit(jax.grad(loss, argnums=(0, 1)))(PARAMS, SPEC)
+    assert params["binary"].tolist() == [[1.0, 0.0], [3.0, 4.0]]  # |-2| > 1
+    assert params["shift"].tolist() == params["float"].tolist() == cotangent.tolist()
+    assert jax.tree.structure(spec) == jax.tree.structure(SPEC)
+    assert np.all(spec["shift"].thresholds != 0)
+
+
+def test_a_new_format_is_stored():
+    encoded = encode_params(PARAMS, SPEC)
+    encoded["binary"].check()
+    for decode in (decode_params, jax.jit(decode_params)):
+        jax.tree.map(assert_array_equal, decode(encoded), quantize_params(PARAMS, SPEC))
+    # 18 bytes of frame, 3 + 16 of array header, 4 of scale, 1 of signs
+    body = packing.unframe(200, encoded["binary"].to_bytes())
+    assert len(body) == 3 + 16 + 4 + 1
+    assert body[-1] == 0b0110
+    assert storage_bits(PARAMS, SPEC) == (4 + 16, 128)
+
+
+def test_a_new_format_beside_shifts():
+    counts = count_shifts(PARAMS, SPEC)
+    assert counts["binary"] is counts["float"] is None
+    assert counts["shift"].k.tolist() == [1, 1]
+    penalty = residual_group_lasso(PARAMS, SPEC, [2.0])
+    assert_allclose(penalty, 2 * (np.sqrt(1.25) + np.sqrt(4.25)), rtol=1e-6)
+    with_thresholds = init_thresholds(PARAMS, SPEC, per="network")
+    assert with_thresholds.spec["binary"] == Binary()
+    assert make_spec(PARAMS, Binary()) == dict.fromkeys(PARAMS, Binary())
+
+
+def test_a_new_formats_problems_are_reported():
+    with pytest.raises(ValueError, match=r"\['binary'\]: filter_axis=2 is not an axis"):
+        quantize_params(PARAMS, SPEC | {"binary": Binary(filter_axis=2)})
