@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from flightnn_jax import numerics
@@ -19,8 +20,8 @@ def quantize_activations(x: jax.Array, exponent: ArrayLike, bits: int = 8) -> ja
 
     Args:
       x: activations, float32 or another floating-point type.
-      exponent: integer e of the step, of a shape that broadcasts against `x`; traced values do
-        not recompile.
+      exponent: integer e of the step, -126 to 126 (float64: 1022), of a shape that broadcasts
+        against `x`. Inside jit, where it may be traced, it is clipped to these.
       bits: 2 to 16.
 
     Returns:
@@ -32,17 +33,13 @@ def quantize_activations(x: jax.Array, exponent: ArrayLike, bits: int = 8) -> ja
       [0.3125, -0.6875, 7.9375]
     """
     _check_bits(bits)
-    exponent = jnp.asarray(exponent)
-    if not jnp.issubdtype(exponent.dtype, jnp.integer):
-        raise TypeError(
-            f"exponent of type {exponent.dtype}: the step is 2**exponent, so it must be an "
-            "integer; activation_exponent finds it from the largest value"
-        )
+    x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
             f"activations of type {x.dtype}: activations must be float16, bfloat16, float32 or "
             "float64; convert them first"
         )
+    exponent = _checked_exponent(exponent, numerics.layout_of(x.dtype).bias - 1)
     return _quantize(bits, x, exponent)
 
 
@@ -66,6 +63,22 @@ def activation_exponent(largest: ArrayLike, bits: int = 8) -> jax.Array:
     exponent = jnp.clip(numerics.exponent_of(largest) - (bits - 2), -126, 126)
     reaches = largest <= most * numerics.power_of_two(exponent)
     return exponent + ~reaches
+
+
+def _checked_exponent(exponent: ArrayLike, most: int) -> jax.Array:
+    """Exponents as int32 from -most to most, whose powers of two are normal both ways."""
+    found = jnp.asarray(exponent).dtype
+    if not jnp.issubdtype(found, jnp.integer):
+        raise TypeError(
+            f"exponent of type {found}: the step is 2**exponent, so it must be an integer; "
+            "activation_exponent finds it from the largest value"
+        )
+    if not isinstance(exponent, jax.core.Tracer):
+        known = np.asarray(exponent, np.int64)
+        if known.size and (known.min() < -most or known.max() > most):
+            raise ValueError(f"exponent {known}: steps reach from 2**-{most} to 2**{most}")
+        exponent = known
+    return jnp.clip(jnp.asarray(exponent).astype(jnp.int32), -most, most)
 
 
 def _check_bits(bits: int) -> None:

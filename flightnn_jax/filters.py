@@ -56,27 +56,33 @@ def sums_over_filters(summands: Sequence[jax.Array], filter_axis: int, group: in
 def _pair_of_sums(
     first: jax.Array, second: jax.Array, filter_axis: int, group: int
 ) -> list[jax.Array]:
+    # Of the axis beside the filters' (in Flax's layout the input channels) groups of neighbours
+    # are summed. It is split so that its groups stay where it is sharded, and none are merged.
     shape, axis = first.shape, filter_axis % first.ndim
-    if axis:
-        # The axis before the filters is split: in Flax's layout their input channels. No axes are
-        # merged, so what is sharded stays so.
-        group = _largest_divisor(shape[axis - 1], group)
-        split = (*shape[: axis - 1], shape[axis - 1] // group, group, *shape[axis:])
-        over, kept = axis, axis
-    else:
-        length = math.prod(shape[1:])
-        group = _largest_divisor(length, group)
-        split = (shape[0], group, length // group)
-        over, kept = 1, 0
+    if first.ndim == 1:
+        return [first, second]
+    beside = axis - 1 if axis else 1
+    group = _largest_divisor(shape[beside] // _shards(first, beside), group)
+    split = (*shape[:beside], shape[beside] // group, group, *shape[beside + 1 :])
     zero = jnp.zeros((), first.dtype)
     partial = jax.lax.reduce(
-        [first.reshape(split), second.reshape(split)],
-        [zero, zero],
-        lambda a, b: [a[0] + b[0], a[1] + b[1]],
-        (over,),
+        [first.reshape(split), second.reshape(split)], [zero, zero], _add_both, (beside + 1,)
     )
-    rest = tuple(i for i in range(partial[0].ndim) if i != kept)
+    rest = tuple(i for i in range(first.ndim) if i != axis)
     return [jnp.sum(x, rest) for x in partial]
+
+
+def _add_both(a: list[jax.Array], b: list[jax.Array]) -> list[jax.Array]:
+    return [a[0] + b[0], a[1] + b[1]]
+
+
+def _shards(x: jax.Array, axis: int) -> int:
+    """Over how many devices an axis is split, as far as its type says."""
+    sharding = jax.typeof(x).sharding
+    names = sharding.spec[axis] if axis < len(sharding.spec) else None
+    if not isinstance(names, tuple):
+        names = () if names is None else (names,)
+    return math.prod(sharding.mesh.shape[name] for name in names)
 
 
 def _largest_divisor(length: int, most: int) -> int:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flightnn_jax import spec as specs
+from flightnn_jax.formats import base, shift
 
 PyTree = Any
 
@@ -41,31 +42,37 @@ def residual_group_lasso(
       >>> print(jax.grad(residual_group_lasso)(w, Shift(k=2), [0.1, 1.0]).T)
       [[-0.94  0.08]]
     """
-    lambdas = jnp.asarray(lambdas)
+    given, lambdas = lambdas, jnp.asarray(lambdas)
     known = not isinstance(lambdas, jax.core.Tracer)
     if known and not np.all(np.isfinite(lambdas) & (np.asarray(lambdas) >= 0)):
         raise ValueError(
-            f"lambdas={lambdas}: a penalty's weights must be finite and not negative, or it would "
+            f"lambdas={given}: a penalty's weights must be finite and not negative, or it would "
             "reward large residuals"
         )
     matched = specs.match(params, spec)
     specs.raise_problems(matched)
-    total = jnp.zeros(())
-    for weights in matched:
-        if weights.format is not None:
-            norms = weights.format.residual_norms(jnp.asarray(weights.leaf))
-            if norms is not None:
-                per_residual = _per_residual(lambdas, norms.shape[0], weights.path)
-                total = total + jnp.sum(per_residual * norms.sum(axis=1))
+    for w in matched:
+        if isinstance(w.format, shift.Shift) and lambdas.ndim and lambdas.shape != (w.format.k,):
+            raise ValueError(
+                f"lambdas of shape {lambdas.shape} for the {w.format.k} residuals of {w.path}: "
+                f"give {w.format.k} numbers, or one for all"
+            )
+    weights = [(w.format, w.leaf) for w in matched if w.format is not None]
+    return _penalty(weights, lambdas)
+
+
+@jax.jit
+def _penalty(weights: list[tuple[base.Format, jax.Array]], lambdas: jax.Array) -> jax.Array:
+    total = jnp.zeros((), jnp.float32)
+    for fmt, w in weights:
+        norms = fmt.residual_norms(jnp.asarray(w))
+        if norms is not None:
+            per_residual = _per_residual(lambdas, norms.shape[0]).astype(norms.dtype)
+            total = total + jnp.sum(per_residual * norms.sum(axis=1))
     return total
 
 
-def _per_residual(lambdas: jax.Array, k: int, path: str) -> jax.Array:
+def _per_residual(lambdas: jax.Array, k: int) -> jax.Array:
     if lambdas.ndim == 0:
         return jnp.full(k, lambdas).at[:1].divide(3)
-    if lambdas.shape != (k,):
-        raise ValueError(
-            f"lambdas of shape {lambdas.shape} for the {k} residuals of {path}: give {k} numbers, "
-            "or one for all"
-        )
     return lambdas

@@ -11,9 +11,12 @@ from flightnn_jax.formats import base, shift
 
 PyTree = Any
 
+# The default of quantize_params: None is a spec too, and says that everything stays float.
+EVERY_KERNEL = object()
+
 
 def quantize_params(
-    params: PyTree, spec: PyTree = None, *, filter_axis: int | None = None
+    params: PyTree, spec: PyTree = EVERY_KERNEL, *, filter_axis: int | None = None
 ) -> PyTree:
     r"""The parameters as their formats can store them.
 
@@ -25,18 +28,19 @@ def quantize_params(
 
     Args:
       params: parameters of any library, any tree that JAX knows.
-      spec: a spec tree for them (see `make_spec`), or one format if `params` is one array.
-        Without it, every kernel (a floating-point array of two or more axes) becomes a sum of
-        two powers of two, and the rest stays as it is.
+      spec: a spec tree for them (see `make_spec`), or one format if `params` is one array; None
+        leaves everything as it is. Without it, every kernel (a floating-point array of two or
+        more axes) becomes a sum of two powers of two, and the rest stays as it is.
       filter_axis: the axis that counts the filters, when there is no spec: -1, the default, for
         Flax and Haiku; 0 for Equinox and PyTorch.
 
     Returns:
-      A tree like `params`. Each quantized array keeps its shape, type and sharding.
+      A tree like `params`. Each quantized array keeps its shape, type and sharding; arrays of
+      NumPy become arrays of JAX, float64 ones float32 unless x64 is enabled.
 
     Raises:
       ValueError: if the spec does not fit; outside jit, also if a weight or a threshold is not
-        finite. Inside jit, such a weight makes its whole array NaN, and such a threshold its
+        finite. Inside jit, such a weight makes its whole array NaN, and a threshold of NaN its
         filters.
       TypeError: if a leaf of the spec is not a format.
 
@@ -50,7 +54,7 @@ def quantize_params(
 
     Reference: Ding et al., FLightNNs, DAC 2019, section 4.
     """
-    if spec is None:
+    if spec is EVERY_KERNEL:
         spec = specs.make_spec(
             params, shift.Shift(filter_axis=-1 if filter_axis is None else filter_axis)
         )

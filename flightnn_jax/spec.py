@@ -175,8 +175,13 @@ def raise_problems(weights: Iterable[Weights]) -> None:
         for where, array in ((w.path, w.leaf), *_trained(w))
         if not isinstance(array, jax.core.Tracer | jax.ShapeDtypeStruct)
     ]
-    with jax.ensure_compile_time_eval():  # arrays that a jitted function closes over, too
-        finite = np.asarray(_are_finite([array for _, array in known])) if known else np.ones(0)
+    if not known:
+        return
+    try:
+        with jax.ensure_compile_time_eval():  # arrays that a jitted function closes over, too
+            finite = np.asarray(_are_finite([array for _, array in known]))
+    except jax.errors.TracerArrayConversionError:  # nor can it be known inside shard_map
+        return
     broken = [where for (where, _), fine in zip(known, finite, strict=True) if not fine]
     if broken:
         raise ValueError(

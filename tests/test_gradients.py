@@ -11,7 +11,6 @@ from flightnn_jax import FixedPoint, Shift, Window, quantize_params, residual_gr
 from tests import oracle
 
 WINDOW = (8, None, "clamp")
-GATES = ("nested", "independent")
 GRADIENTS = ("open", "all")
 LAYERS, FAN_IN, FILTERS = 8, 12, 6
 
@@ -78,10 +77,18 @@ def check(w, t, G, per, k, gates="nested", gradient="open", *, temperature=1.0, 
     return found, np.stack(each)
 
 
-@pytest.mark.parametrize("per", ["layer", "filter"])
 @pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("gates", GATES)
-@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("k", "gates", "per"),
+    [
+        (1, "nested", "layer"),
+        (2, "nested", "filter"),
+        (2, "independent", "layer"),
+        (3, "nested", "layer"),
+        (3, "nested", "filter"),
+        (3, "independent", "filter"),
+    ],
+)
 def test_gradients_are_those_of_the_recursion(k, gates, gradient, per):
     """And the recursion is the paper's formula, and the derivative of the smooth function."""
     w, t, G = batch()
@@ -170,7 +177,7 @@ def test_weights_of_64_bits():
         check(w, t, G, "filter", 3, "nested", "all")
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, 3, -2, -3])
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, -2])
 def test_every_filter_axis(axis):
     w, t, G = (x[:1] for x in batch())
     _, _, expected = pull_back((("k", 2), ("gradient", "all")), w, t[:, :2], G)
@@ -196,13 +203,12 @@ def test_weights_get_the_cotangent_bit_for_bit(k):
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("gates", GATES)
-def test_zero_residuals_give_zero_thresholds_gradients(gates, gradient):
+def test_zero_residuals_give_zero_threshold_gradients(gradient):
     """Zero weights have no term at all; a power of two has one, and it leaves nothing."""
     w = np.zeros((1, 4, 3), np.float32)
     w[..., 1:] = [0.5, -0.25]
     t = np.array([[-1, 0, 0.1], [0, -1, 0.1], [0.1, 0, -1]], np.float32)[None]
-    rule = (("k", 3), ("gates", gates), ("gradient", gradient))
+    rule = (("k", 3), ("gates", "independent"), ("gradient", gradient))
     _, _, to_t = pull_back(rule, w, t, np.ones_like(w))
     np.testing.assert_array_equal(to_t[0, :, 0], 0)
     np.testing.assert_array_equal(to_t[0, 1:, 1:], 0)
@@ -297,13 +303,14 @@ def test_penalty_of_a_closed_gate_by_pencil():
         np.testing.assert_allclose(to_w.ravel(), gradient, rtol=1e-6)
 
 
-@pytest.mark.parametrize("k", [0, 1, 2, 3])
-@pytest.mark.parametrize("number", [2, np.float32(0.3)])
-def test_one_lambda_is_for_all_residuals_but_the_first_which_gets_a_third(number, k):
+@pytest.mark.parametrize("k", [0, 1, 3])
+def test_one_lambda_is_for_all_residuals_but_the_first_which_gets_a_third(k):
     w = batch()[0][0]
-    found = residual_group_lasso(w, Shift(k), number)
-    lambdas = [float(number) / 3, float(number), float(number)][:k]
-    np.testing.assert_allclose(found, expected_penalty(w, None, lambdas)[0] if k else 0, rtol=1e-5)
+    for number in (2, np.float32(0.3)):
+        found, _ = value_and_grad(w, Shift(k), number)
+        lambdas = [number / 3, number, number][:k]
+        expected = expected_penalty(w, None, lambdas)[0] if k else 0
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_penalty_adds_up_over_the_arrays_in_shift_formats():

@@ -56,7 +56,7 @@ PARAMS = {
 }
 X = normal(3, 24, 8)
 FIRST = dividing(PARAMS["first"]["kernel"])
-SECOND = dividing(PARAMS["second"]["kernel"], k=3, gates="independent")
+SECOND = dividing(PARAMS["second"]["kernel"], gates="independent")
 SPEC = {"first": {"kernel": FIRST, "bias": None}, "second": {"kernel": per_filter(SECOND, 8)}}
 
 
@@ -303,7 +303,7 @@ LAYOUTS = {
     "replicated": (-1, P(None, None, None, None)),
 }
 KERNEL = normal(7, 3, 3, 16, 32)
-THRESHOLDS = {"LightNN": None, "zero": jnp.zeros(2), "FLightNN": dividing(KERNEL).thresholds}
+DIVIDING = dividing(KERNEL).thresholds
 
 
 def spread(layout, axis_type, kernel=KERNEL):
@@ -328,20 +328,19 @@ def measure(w, fmt):
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("thresholds", THRESHOLDS)
-def test_sharded_weights(thresholds, layout, axis_type):
+def test_sharded_weights(layout, axis_type):
     axis, w, placed = spread(layout, axis_type)
-    fmt = fl.Shift(thresholds=THRESHOLDS[thresholds], filter_axis=axis)
-    fixed = fl.FixedPoint(filter_axis=axis)
-    exact, close = measure(w, fmt)
-    assert set(exact[1].k.tolist()) == ({1, 2} if thresholds == "FLightNN" else {2})
+    formats = [fl.Shift(thresholds=t, filter_axis=axis) for t in (DIVIDING, jnp.zeros(2), None)]
+    formats.append(fl.FixedPoint(filter_axis=axis))
+    exact, close = measure(w, formats[0])
+    assert set(exact[1].k.tolist()) == {1, 2}
     with jax.set_mesh(placed.sharding.mesh):
-        eager = fl.quantize_params([placed, placed], [fmt, fixed])
-        got_exact, got_close = measure(placed, fmt)
-    assert_trees_equal(eager, [exact[0], fl.quantize_params(w, fixed)])
+        quantized = fl.quantize_params([placed] * len(formats), formats)
+        got_exact, got_close = measure(placed, formats[0])
+    assert_trees_equal(quantized, fl.quantize_params([w] * len(formats), formats))
     assert_trees_equal(got_exact, exact)
     assert_trees_close(got_close, close)
-    for array in (*eager, got_exact[0], got_close[1]):  # Q, and the gradient to the weights
+    for array in (*quantized, got_exact[0], got_close[1]):  # Q, and the gradient to the weights
         assert array.sharding.is_equivalent_to(placed.sharding, w.ndim)
 
 
@@ -362,28 +361,33 @@ def over_devices(f, **how):
     return jax.jit(jax.shard_map(f, mesh=mesh, **how))
 
 
+def objective(params, spec, x):
+    share = len(x) / len(X)
+    return loss(params, spec, x) + share * fl.residual_group_lasso(params, spec, 0.1)
+
+
+def gradient_on_a_device(params, spec, x, check_vma):
+    gradient = gradient_of(objective)(params, spec, x)
+    # Where JAX checks what varies, it sums the gradients of what does not by itself.
+    return gradient if check_vma else jax.lax.psum(gradient, "d")
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+    return jax.jit(gradient_of(objective))(PARAMS, SPEC, X)
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize("where", ["inside", "outside"])
-def test_data_parallel_gradient_is_that_of_the_sum(where, check_vma):
-    def objective(params, spec, x):
-        share = len(x) / len(X)
-        return loss(params, spec, x) + share * fl.residual_group_lasso(params, spec, 0.1)
-
-    def local_gradient(params, spec, x):
-        gradient = gradient_of(objective)(params, spec, x)
-        # Where JAX checks what varies, it sums the gradients of what does not by itself.
-        return gradient if check_vma else jax.lax.psum(gradient, "d")
-
-    def total(params, spec, x):
-        return jax.lax.psum(objective(params, spec, x), "d")
-
+def test_data_parallel_gradient_is_that_of_the_sum(where, check_vma, on_one_device):
     how = {"in_specs": (P(), P(), P("d")), "out_specs": P(), "check_vma": check_vma}
     if where == "inside":
-        gradient = over_devices(local_gradient, **how)
+        local = functools.partial(gradient_on_a_device, check_vma=check_vma)
+        gradient = over_devices(local, **how)
     else:
-        gradient = jax.jit(gradient_of(over_devices(total, **how)))
-    expected = jax.jit(gradient_of(objective))(PARAMS, SPEC, X)
-    assert_trees_close(gradient(PARAMS, SPEC, X), expected)
+        total = over_devices(lambda *given: jax.lax.psum(objective(*given), "d"), **how)
+        gradient = jax.jit(gradient_of(total))
+    assert_trees_close(gradient(PARAMS, SPEC, X), on_one_device)
 
 
 @pytest.mark.parametrize("check_vma", [True, False])

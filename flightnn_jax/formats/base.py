@@ -83,6 +83,15 @@ class SharedPart(abc.ABC):
         """The spec tree below this node, with the shared part put into each of its formats."""
 
 
+def check_axis_of_codes(filter_axis: int, ndim: int) -> None:
+    """Raises ValueError if codes name an axis that their array does not have."""
+    if not 0 <= filter_axis < ndim:
+        raise ValueError(
+            f"filter_axis={filter_axis} of codes with {ndim} axes: it counts from 0, so it must be "
+            f"below {ndim}"
+        )
+
+
 def problem_with_axis(filter_axis: int, shape: tuple[int, ...]) -> str | None:
     """The rule that a filter axis breaks for weights of this shape, or None."""
     if -len(shape) <= filter_axis < len(shape):

@@ -49,6 +49,7 @@ class FixedPointCodes(base.Codes):
     def check(self) -> None:
         """Raises ValueError, naming the first invariant that does not hold."""
         value, exponent = np.asarray(self.value), int(np.asarray(self.exponent))
+        base.check_axis_of_codes(self.filter_axis, value.ndim)
         if not _LEAST_BITS <= self.bits <= _MOST_BITS:
             raise ValueError(f"bits={self.bits}: must be from {_LEAST_BITS} to {_MOST_BITS}")
         half = 1 << (self.bits - 1)
@@ -71,7 +72,11 @@ class FixedPointCodes(base.Codes):
         return (jnp.asarray(self.value).astype(compute) * scale).astype(self.dtype)
 
     def to_bytes(self) -> bytes:
-        """The values packed in `bits` bits each, in two's complement."""
+        """Packs the values in `bits` bits each, in two's complement, in their order.
+
+        The body of the frame is an array header (see `packing`), bits (1 byte) and exponent (2),
+        and the values.
+        """
         self.check()
         value = np.asarray(self.value)
         code = value.astype(np.int32) & ((1 << self.bits) - 1)
@@ -138,6 +143,8 @@ class FixedPoint(base.Format):
             raise ValueError(
                 f"bits={self.bits!r}: a fixed-point weight has {_LEAST_BITS} to {_MOST_BITS} bits"
             )
+        if not numerics.is_whole(self.filter_axis):
+            raise TypeError(f"filter_axis={self.filter_axis!r}: an axis is a whole number")
         if self.scale not in ("layer", "unit"):
             raise ValueError(f"scale={self.scale!r} is unknown: choose 'layer' or 'unit'")
 

@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from flightnn_jax import filters, numerics
 from flightnn_jax.formats import window as windows
@@ -59,9 +58,16 @@ class ShiftRule:
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose of {choices}")
-        if not self.temperature > 0:
+        if self.window is not None and not isinstance(self.window, windows.Window):
+            raise TypeError(
+                f"window={self.window!r}: give a Window, as in Window(width=8), or None for all "
+                "exponents"
+            )
+        if not numerics.is_whole(self.filter_axis):
+            raise TypeError(f"filter_axis={self.filter_axis!r}: an axis is a whole number")
+        if not isinstance(self.temperature, int | float) or not self.temperature > 0:
             raise ValueError(
-                f"temperature={self.temperature} of the relaxed gates: it must be above 0 "
+                f"temperature={self.temperature!r} of the relaxed gates: it must be above 0 "
                 "(1 is the paper's)"
             )
 
@@ -96,9 +102,10 @@ def layer_of(rule: ShiftRule, w: jax.Array) -> Layer:
     largest = jnp.max(jnp.abs(x), initial=0)
     low, high = windows.limits(rule.window, largest, layout, rule.rounding)
     middle, reach = (400, 900) if layout.mantissa_bits == 52 else (48, 100)
-    # Where the window lies far above the weights, it is clamped terms that make the residuals.
-    reached = jnp.maximum(largest, jax.lax.bitcast_convert_type(low, layout.compute))
-    shift = jnp.clip(middle - numerics.exponent_of(reached), -reach, reach)
+    if rule.window is not None and rule.window.below == "clamp":
+        # Where the window lies far above the weights, clamped terms make the residuals.
+        largest = jnp.maximum(largest, jax.lax.bitcast_convert_type(low, layout.compute))
+    shift = jnp.clip(middle - numerics.exponent_of(largest), -reach, reach)
     # A maximum may pass over NaN (XLA does so on a CPU); a sum cannot.
     return Layer(x, low, high, jnp.sum(x * 0) == 0, shift, layout)
 
@@ -142,22 +149,17 @@ def neighbours(rule: ShiftRule) -> int:
     return 8 if rule.k < MOST_TERMS else 4
 
 
+def _scale(layer: Layer) -> jax.Array:
+    return numerics.power_of_two(layer.shift, layer.layout.compute)
+
+
 def scaled(layer: Layer, x: jax.Array) -> jax.Array:
     """Multiplies by 2**shift, for residuals and terms of the layer.
 
-    What would vanish, or its square, becomes the smallest number whose square is normal, so that
-    a sum of squares is zero only where every element is. Done on the bits, because a compiler
-    may join a constant scale with other factors, and the joint factor may overflow.
+    The choice keeps the compiler from joining two scales that it knows: their product may
+    overflow.
     """
-    layout = layer.layout
-    signed = np.dtype(f"int{8 * layout.bits.itemsize}")
-    bits = jax.lax.bitcast_convert_type(x, signed)
-    magnitude = bits & signed.type(layout.magnitude_mask)
-    offset = jax.lax.shift_left(layer.shift.astype(signed), signed.type(layout.mantissa_bits))
-    least = signed.type((layout.bias + 1) // 2 << layout.mantissa_bits)
-    moved = jnp.maximum(magnitude + offset, least) | (bits & np.iinfo(signed).min)
-    zero = magnitude < signed.type(layout.smallest_normal)
-    return jax.lax.bitcast_convert_type(jnp.where(zero, 0, moved), layout.compute)
+    return jnp.where(x == 0, 0, x * _scale(layer))
 
 
 def unscaled(layer: Layer, x: jax.Array) -> jax.Array:
@@ -166,7 +168,18 @@ def unscaled(layer: Layer, x: jax.Array) -> jax.Array:
 
 
 def scaled_norms(rule: ShiftRule, layer: Layer, residuals: list[jax.Array]) -> jax.Array:
-    """[k, filters] norms of the greedy residuals, times 2**shift."""
-    squares = [scaled(layer, r) ** 2 for r in residuals]
+    """[k, filters] norms of the greedy residuals, times 2**shift.
+
+    What would vanish, or its square, becomes the smallest number whose square is normal, so that
+    a norm is zero only where every element is.
+    """
+    layout = layer.layout
+    least = numerics.power_of_two(-(layout.bias // 2), layout.compute)
+
+    def square(r: jax.Array) -> jax.Array:
+        magnitude = jnp.maximum(jnp.abs(r) * _scale(layer), least)
+        return jnp.where(jnp.abs(r) < jnp.finfo(layout.compute).tiny, 0, magnitude * magnitude)
+
+    squares = [square(r) for r in residuals]
     sums = filters.sums_over_filters(squares, rule.filter_axis, neighbours(rule))
     return jnp.where(layer.finite, jnp.sqrt(sums), jnp.nan)

@@ -36,6 +36,8 @@ def unframe(kind: int, data: bytes) -> bytes:
     Raises:
       ValueError: if anything about the frame is wrong.
     """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"packed codes are bytes, not {type(data).__name__}: open files in binary")
     smallest = _HEADER.size + _CHECKSUM.size
     if len(data) < smallest:
         raise ValueError(
@@ -71,7 +73,11 @@ def unframe(kind: int, data: bytes) -> bytes:
 
 
 def pack_array_header(shape: Sequence[int], dtype: DTypeLike, filter_axis: int) -> bytes:
-    """Type, filter axis and shape of the weights that some codes stand for."""
+    """Type, axes and shape of the weights that some codes stand for.
+
+    The type's number (0 float16, 1 bfloat16, 2 float32, 3 float64), the number of axes and the
+    filter axis take 1 byte each, every length 8.
+    """
     axis = filter_axis % len(shape)
     head = _ARRAY.pack(_DTYPES.index(jnp.dtype(dtype).name), len(shape), axis)
     return head + struct.pack(f"<{len(shape)}Q", *shape)

@@ -59,6 +59,8 @@ class Shift(greedy.ShiftRule, base.Format):
         """The rule that weights of this shape and type break, or None."""
         if problem := base.problem_with_axis(self.filter_axis, shape):
             return problem
+        if isinstance(self.thresholds, list | tuple):
+            return "thresholds in a Python sequence: make an array of them, jnp.array([...])"
         if self.thresholds is not None:
             filters = shape[self.filter_axis]
             found = np.shape(self.thresholds)

@@ -66,6 +66,7 @@ class ShiftCodes(base.Codes):
     def check(self) -> None:
         """Raises ValueError, naming the first invariant that does not hold."""
         sign, exponent, k = (np.asarray(x) for x in (self.sign, self.exponent, self.k))
+        base.check_axis_of_codes(self.filter_axis, sign.ndim - 1)
         if sign.shape != exponent.shape or k.shape != (sign.shape[1:][self.filter_axis],):
             raise ValueError(
                 f"shapes of sign {sign.shape}, exponent {exponent.shape} and k {k.shape} do not "
@@ -120,7 +121,10 @@ class ShiftCodes(base.Codes):
         """Packs the terms of `term_bits` bits: sign and exponent as one code each.
 
         A code is 2 (exponent - low) + (1 for minus), plus 1 where 0 is the code for zero. They
-        stand filter by filter, term by term, the weights of a filter in their order.
+        stand filter by filter, term by term, the weights of a filter in their order. Before them
+        the body of the frame has an array header (see `packing`), the number of terms and the
+        kind of window (0 none, 1 clamp, 2 flush) in 1 byte each, width and low in 2 each, and k
+        in 2 bits a filter.
 
         Example:
           >>> import jax.numpy as jnp

@@ -49,12 +49,11 @@ def _pick(values: jax.Array, index: jax.Array) -> jax.Array:
 
 def _gates_of(rule: greedy.ShiftRule, norms: jax.Array, t: jax.Array | None) -> _Gates:
     """Opens the gates one after the other; without thresholds, all of them."""
-    k, count = norms.shape
-    n = jnp.zeros(count, jnp.int32)
+    n = jnp.zeros_like(norms[0], jnp.int32)  # as norms are sharded, so is what comes of them
     opened, before = [], []
-    alive = jnp.ones(count, bool)
-    for level in range(k):
-        is_open = jnp.ones(count, bool) if t is None else _pick(norms, n) > t[level]
+    alive = everything = jnp.ones_like(norms[0], bool)
+    for level in range(norms.shape[0]):
+        is_open = everything if t is None else _pick(norms, n) > t[level]
         if rule.gates == "nested":
             is_open = alive = alive & is_open
         opened.append(is_open)
@@ -261,9 +260,10 @@ def quantize(rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.A
       t: thresholds [k] for the layer or [k, filters]; None keeps every gate open.
 
     Returns:
-      An array like `w`. A weight that is not finite makes its whole layer NaN, a threshold that
-      is not its filters. Norms are computed at one scale for the layer: of a filter that lies
-      more than 2**100 below the largest weight it is only known whether it is zero.
+      An array like `w`. A weight that is not finite makes its whole layer NaN, a threshold of
+      NaN its filters. Norms are computed at one scale for the layer: of a filter that lies
+      more than 2**100 below the largest weight, or below a fixed window, it is only known
+      whether it is zero.
     """
     return _quantize(rule, *_alike_over_devices(w, t))
 

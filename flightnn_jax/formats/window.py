@@ -104,5 +104,6 @@ def limits(
         return layout.bits_of_power(bottom), layout.bits_of_power(min(window.top, layout.highest))
     magnitude = jax.lax.bitcast_convert_type(largest, layout.bits)
     top = jnp.clip(numerics.rounded_exponent_bits(magnitude, layout, rounding), lowest, highest)
-    span = layout.bits.type((window.width - 1) << layout.mantissa_bits)
+    span = min(window.width - 1, layout.highest - layout.lowest)
+    span = layout.bits.type(span << layout.mantissa_bits)
     return jnp.maximum(top, lowest + span) - span, top
