@@ -24,56 +24,58 @@ def per_filter(values: jax.Array, ndim: int, filter_axis: int) -> jax.Array:
     return values.reshape(*values.shape[:-1], *shape)
 
 
-def sums_over_filters(summands: Sequence[jax.Array], filter_axis: int, group: int) -> jax.Array:
+def sums_over_filters(
+    summands: Sequence[jax.Array], filter_axis: int, group: int = 8, at_once: int = 2
+) -> jax.Array:
     """Sums each array over all axes but the filter axis.
 
     The sums fuse with the element-wise code behind the summands, so that none of these is ever
     written to memory. A CPU needs help for that: XLA hands a plain sum to a library, which first
-    writes down whatever it cannot compute itself, but keeps a sum of two arrays at once; and it
-    unrolls one over a few neighbours into vector code, but no longer one. So the arrays are
-    summed in pairs over small groups, and what is left of them by plain sums.
+    writes down whatever it cannot compute itself, but keeps a sum of several arrays at once; and
+    it unrolls one over a few neighbours into vector code, but no longer one. So several arrays
+    are summed together over small groups, and what is left of them by plain sums.
 
     Args:
       summands: arrays [...] of one shape and type.
       filter_axis: the axis that is kept.
-      group: how many neighbours to sum at first: 8, less where a summand takes much computing
-        (the compiler gives up on large loops; benchmarks/quantize.py shows it at once).
+      group: how many neighbours to sum at first.
+      at_once: how many arrays to sum together. The compiler gives up on loops with more than
+        about sixteen additions, fewer where a summand takes much computing:
+        benchmarks/quantize.py shows it at once.
 
     Returns:
       [len(summands), filters].
     """
     sums: list[jax.Array] = []
-    for i in range(0, len(summands), 2):
-        first, *second = summands[i : i + 2]
-        if second:
-            sums += _pair_of_sums(first, second[0], filter_axis, group)
+    for i in range(0, len(summands), at_once):
+        together = list(summands[i : i + at_once])
+        if len(together) > 1:
+            sums += _sums_at_once(together, filter_axis, group)
         else:
-            twice = _pair_of_sums(first, first, filter_axis, group)
+            twice = _sums_at_once(together * 2, filter_axis, group)
             sums.append((twice[0] + twice[1]) / 2)
     return jnp.stack(sums)
 
 
-def _pair_of_sums(
-    first: jax.Array, second: jax.Array, filter_axis: int, group: int
-) -> list[jax.Array]:
+def _sums_at_once(arrays: list[jax.Array], filter_axis: int, group: int) -> list[jax.Array]:
     # Of the axis beside the filters' (in Flax's layout the input channels) groups of neighbours
     # are summed. It is split so that its groups stay where it is sharded, and none are merged.
-    shape, axis = first.shape, filter_axis % first.ndim
-    if first.ndim == 1:
-        return [first, second]
+    shape, axis = arrays[0].shape, filter_axis % arrays[0].ndim
+    if arrays[0].ndim == 1:
+        return arrays
     beside = axis - 1 if axis else 1
-    group = _largest_divisor(shape[beside] // _shards(first, beside), group)
+    group = _largest_divisor(shape[beside] // _shards(arrays[0], beside), group)
     split = (*shape[:beside], shape[beside] // group, group, *shape[beside + 1 :])
-    zero = jnp.zeros((), first.dtype)
+    zero = jnp.zeros((), arrays[0].dtype)
     partial = jax.lax.reduce(
-        [first.reshape(split), second.reshape(split)], [zero, zero], _add_both, (beside + 1,)
+        [x.reshape(split) for x in arrays], [zero] * len(arrays), _add_all, (beside + 1,)
     )
-    rest = tuple(i for i in range(first.ndim) if i != axis)
+    rest = tuple(i for i in range(arrays[0].ndim) if i != axis)
     return [jnp.sum(x, rest) for x in partial]
 
 
-def _add_both(a: list[jax.Array], b: list[jax.Array]) -> list[jax.Array]:
-    return [a[0] + b[0], a[1] + b[1]]
+def _add_all(a: list[jax.Array], b: list[jax.Array]) -> list[jax.Array]:
+    return [p + q for p, q in zip(a, b, strict=True)]
 
 
 def _shards(x: jax.Array, axis: int) -> int:

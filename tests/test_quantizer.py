@@ -159,6 +159,9 @@ def test_gates_with_other_windows_and_roundings(window, rounding):
 
 def assert_gates_equal_to_oracle(window, rounding, per, step, terms):
     w = layers("float32")[::-step]
+    if window is not None and window[1] is not None and window[2] == "clamp":
+        # To the gates, what is 2**100 below such a window is zero.
+        w = w[abs(w).max(axis=(1, 2)) > 2.0 ** (window[1] - window[0] - 90)]
     rng = np.random.default_rng(1)
     t = [thresholds_for(x, per, rng, window=window, rounding=rounding) for x in w]
     assert_equal_to_oracle(w, np.stack(t), window, rounding, terms)

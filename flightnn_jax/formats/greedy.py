@@ -79,7 +79,6 @@ class Layer(NamedTuple):
       x: the weights in the computing type.
       low: [] bits of the smallest power that a term may have.
       high: [] bits of the largest one.
-      finite: [] whether all weights are.
       shift: [] exponent of a power of two that brings weights and terms near the middle of the
         type's range, so that their products neither overflow nor vanish; int32.
       layout: layout of the weights' own type, its highest power one lower where terms are added.
@@ -88,7 +87,6 @@ class Layer(NamedTuple):
     x: jax.Array
     low: jax.Array
     high: jax.Array
-    finite: jax.Array
     shift: jax.Array
     layout: numerics.FloatLayout
 
@@ -106,8 +104,7 @@ def layer_of(rule: ShiftRule, w: jax.Array) -> Layer:
         # Where the window lies far above the weights, clamped terms make the residuals.
         largest = jnp.maximum(largest, jax.lax.bitcast_convert_type(low, layout.compute))
     shift = jnp.clip(middle - numerics.exponent_of(largest), -reach, reach)
-    # A maximum may pass over NaN (XLA does so on a CPU); a sum cannot.
-    return Layer(x, low, high, jnp.sum(x * 0) == 0, shift, layout)
+    return Layer(x, low, high, shift, layout)
 
 
 def round_into_window(rule: ShiftRule, layer: Layer, r: jax.Array) -> jax.Array:
@@ -144,11 +141,6 @@ def residuals_and_terms(rule: ShiftRule, layer: Layer) -> tuple[list[jax.Array],
     return residuals, terms
 
 
-def neighbours(rule: ShiftRule) -> int:
-    """How many neighbours a sum over residuals takes at once: see `filters`."""
-    return 8 if rule.k < MOST_TERMS else 4
-
-
 def _scale(layer: Layer) -> jax.Array:
     return numerics.power_of_two(layer.shift, layer.layout.compute)
 
@@ -170,16 +162,14 @@ def unscaled(layer: Layer, x: jax.Array) -> jax.Array:
 def scaled_norms(rule: ShiftRule, layer: Layer, residuals: list[jax.Array]) -> jax.Array:
     """[k, filters] norms of the greedy residuals, times 2**shift.
 
-    What would vanish, or its square, becomes the smallest number whose square is normal, so that
-    a norm is zero only where every element is.
+    All are NaN if a weight is not finite. What lies more than 2**100 below the largest number
+    counts as zero.
     """
     layout = layer.layout
-    least = numerics.power_of_two(-(layout.bias // 2), layout.compute)
-
-    def square(r: jax.Array) -> jax.Array:
-        magnitude = jnp.maximum(jnp.abs(r) * _scale(layer), least)
-        return jnp.where(jnp.abs(r) < jnp.finfo(layout.compute).tiny, 0, magnitude * magnitude)
-
-    squares = [square(r) for r in residuals]
-    sums = filters.sums_over_filters(squares, rule.filter_axis, neighbours(rule))
-    return jnp.where(layer.finite, jnp.sqrt(sums), jnp.nan)
+    # Its square is zero. The maximum keeps the compiler from joining two scales that it knows.
+    least = numerics.power_of_two(-layout.bias // 3 * 2, layout.compute)
+    magnitudes = [jnp.maximum(jnp.abs(r) * _scale(layer), least) for r in residuals]
+    squares = [magnitude * magnitude for magnitude in magnitudes]
+    group = 8 if rule.k < MOST_TERMS else 4
+    norms = jnp.sqrt(filters.sums_over_filters(squares, rule.filter_axis, group))
+    return jnp.where(jnp.all(jnp.isfinite(norms[0])), norms, jnp.nan)

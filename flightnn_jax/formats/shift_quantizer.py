@@ -97,15 +97,16 @@ def _forward(
     layer = greedy.layer_of(rule, w)
     residuals, terms = greedy.residuals_and_terms(rule, layer)
     count = w.shape[rule.filter_axis]
-    valid = jnp.broadcast_to(layer.finite, (count,))
     norms = None
     if t is None or not terms:
         k = jnp.full(count, rule.k, jnp.int32)
+        # A maximum may pass over NaN (XLA's does on a CPU); a sum cannot.
+        valid = jnp.broadcast_to(jnp.sum(layer.x * 0) == 0, (count,))
     else:
         norms = greedy.scaled_norms(rule, layer, residuals)
         columns = _columns(t, layer.layout.compute)
         k = _gates_of(rule, greedy.unscaled(layer, norms), columns).k
-        valid = valid & ~jnp.any(jnp.isnan(columns), axis=0)
+        valid = ~jnp.isnan(norms[0]) & ~jnp.any(jnp.isnan(columns), axis=0)
     low, high = (
         numerics.exponent_of(jax.lax.bitcast_convert_type(bits, layer.layout.compute))
         for bits in (layer.low, layer.high)
@@ -170,20 +171,17 @@ def _threshold_gradient(
     # residual than gate n, or the same one where closed gates take part too.
     pairs = [(m, n) for m in range(rule.k) for n in range(m + everywhere)]
     g = cotangent.astype(layer.layout.compute)
-    # Half the neighbours, for G may come with computing of its own.
-    with_g = filters.sums_over_filters(
-        [g * term for term in terms], rule.filter_axis, greedy.neighbours(rule) // 2
-    )
-    products = [
+    products = [g * term for term in terms]
+    products += [
         greedy.scaled(layer, residuals[m]) * greedy.scaled(layer, terms[n]) for m, n in pairs
     ]
-    sums = with_g[:0]
-    if pairs:
-        sums = filters.sums_over_filters(products, rule.filter_axis, greedy.neighbours(rule))
+    # Few neighbours, for G may come with computing of its own.
+    sums = filters.sums_over_filters(products, rule.filter_axis, group=4, at_once=3)
+    with_g = sums[: rule.k]
     zero = jnp.zeros_like(with_g[0])
     # <e_m / ||e_m||, T_n>: zero for a residual of zero.
     with_e = dict.fromkeys(((m, n) for m in range(rule.k) for n in range(rule.k)), zero)
-    for (m, n), product in zip(pairs, sums, strict=True):
+    for (m, n), product in zip(pairs, sums[rule.k :], strict=True):
         safe = jnp.where(norms[m] > 0, norms[m], 1)
         along = jnp.where(norms[m] > 0, product / safe, 0)
         with_e[m, n] = greedy.unscaled(layer, along)
@@ -261,9 +259,8 @@ def quantize(rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.A
 
     Returns:
       An array like `w`. A weight that is not finite makes its whole layer NaN, a threshold of
-      NaN its filters. Norms are computed at one scale for the layer: of a filter that lies
-      more than 2**100 below the largest weight, or below a fixed window, it is only known
-      whether it is zero.
+      NaN its filters. To the gates, what lies more than 2**100 below the layer's largest
+      weight, or below a fixed window that clamps, is zero.
     """
     return _quantize(rule, *_alike_over_devices(w, t))
 
