@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import math
 import signal
 import time
@@ -70,13 +71,13 @@ class Run:
 
     def evaluate(self, state: train.TrainState, split: data.Split) -> train.Evaluation:
         """Loss, top-1 and top-5 on a whole split."""
-        step = train.make_evaluation_step(self.model, self.mesh)
-        return train.evaluate(step, state, self.batches(split))
-
-    def batches(self, split: data.Split) -> Iterator[data.Batch]:
-        """A split for evaluation."""
         sharding = train.by_batch(self.mesh)
-        return data.evaluation_batches(split, self.config.batch_size, sharding=sharding)
+        batches = data.evaluation_batches(split, self.config.batch_size, sharding=sharding)
+        return train.evaluate(self._evaluation_step, state, batches)
+
+    @functools.cached_property
+    def _evaluation_step(self) -> train.EvaluationStep:
+        return train.make_evaluation_step(self.model, self.mesh)
 
 
 @dataclasses.dataclass
@@ -145,7 +146,6 @@ class _Loop:
         self.per_epoch = run.order.steps_per_epoch
         self.waiting: collections.deque[tuple[int, train.StepMetrics]] = collections.deque()
         self.display = runlog.Progress(self.start, run.steps, run.config.batch_size)
-        self.evaluation_step = train.make_evaluation_step(run.model, run.mesh)
 
     def go(self, told: "_Told") -> train.TrainState | None:
         run, config = self.run, self.run.config
@@ -203,8 +203,7 @@ class _Loop:
         self.epoch = _Epoch()
         if number % config.evaluate_every and number < config.epochs:
             return self.write(row)
-        batches = self.run.batches(self.run.validation_split)
-        validation = train.evaluate(self.evaluation_step, self.state, batches)
+        validation = self.run.evaluate(self.state, self.run.validation_split)
         counted = census.census(self.state.params, self.state.spec)
         self.write({**row, "validation": validation._asdict(), **counted})
         mean_k = "" if counted["mean_k"] is None else f"  mean k {counted['mean_k']:.3f}"

@@ -139,7 +139,10 @@ def init_state(
         )
 
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    return jax.jit(initial, out_shardings=replicated(mesh))(key)
+    # Random numbers take LLVM 1.5 seconds a layer to optimize, and this runs once.
+    cpu = mesh.devices.flat[0].platform == "cpu"
+    options = {"xla_backend_optimization_level": 0} if cpu else {}
+    return jax.jit(initial, out_shardings=replicated(mesh), compiler_options=options)(key)
 
 
 TrainStep = Callable[[TrainState, Batch, bool], tuple[TrainState, StepMetrics]]
