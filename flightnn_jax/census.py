@@ -20,13 +20,13 @@ def census(params: PyTree, spec: PyTree) -> dict[str, Any]:
       spec: a spec tree for them.
 
     Returns:
-      mean_k: terms a weight has on average over all weights in shift formats, so these take
-        4 * mean_k bits each; None without shift formats.
+      mean_k: terms a filter has on average, over all filters in shift formats; None without.
+      mean_k_of_weights: likewise over all weights, so these take 4 * mean_k_of_weights bits each.
       storage_bits: of all kernels, arrays with two or more axes: the paper's storage column.
       other_bits: of biases and batch norm.
       layers: for each array in a shift format, by its name: filters, mean_k, share (of the
-        filters at 0, 1, 2, ... terms), thresholds ([k], the mean over filters that have their
-        own; None without).
+        filters at 0, 1, 2, ... terms), thresholds ([k]; None without, or if each filter has its
+        own).
 
     Example:
       >>> import jax.numpy as jnp
@@ -47,7 +47,7 @@ def census(params: PyTree, spec: PyTree) -> dict[str, Any]:
     )
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     layers: dict[str, Any] = {}
-    terms = weights = 0
+    ks, sizes = [np.zeros(0, int)], [np.zeros(0, int)]
     for path, found, count in zip(paths, specs.match(params, spec), counts, strict=True):
         if count is None:
             continue
@@ -59,11 +59,12 @@ def census(params: PyTree, spec: PyTree) -> dict[str, Any]:
             "share": share.tolist(),
             "thresholds": _thresholds(found.format),
         }
-        size = math.prod(found.leaf.shape)
-        terms += int(np.sum(k, dtype=np.int64)) * (size // k.size)
-        weights += size
+        ks.append(k)
+        sizes.append(np.full(k.size, math.prod(found.leaf.shape) // k.size))
+    k, size = np.concatenate(ks), np.concatenate(sizes)
     return {
-        "mean_k": terms / weights if weights else None,
+        "mean_k": float(np.mean(k)) if k.size else None,
+        "mean_k_of_weights": float(np.average(k, weights=size)) if k.size else None,
         "storage_bits": storage.quantized + float_kernels,
         "other_bits": storage.floating - float_kernels,
         "layers": layers,
@@ -74,4 +75,4 @@ def _thresholds(fmt: Any) -> list[float] | None:
     if fmt.thresholds is None:
         return None
     t = np.asarray(fmt.thresholds, np.float64)
-    return (t if t.ndim == 1 else t.mean(axis=1)).tolist()
+    return t.tolist() if t.ndim == 1 else None

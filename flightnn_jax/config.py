@@ -9,7 +9,8 @@ from typing import Any
 from flightnn_jax import networks, schemes
 from flightnn_jax.data import catalog
 
-MODES = ("paper",)
+MODES = ("paper", "budget")
+COSTS = ("filter", "storage")
 SCHEDULES = ("cosine", "step", "constant")
 PER = ("layer", "network", "filter")
 
@@ -34,7 +35,14 @@ class Config:
     dataset: str = _option("digits", "data set: digits, or one that TFDS has prepared")
     image_size: int | None = _option(None, "height and width; none for the data set's own")
     scheme: str = _option("flightnn", "full, fp4, lightnn2, lightnn1 or flightnn")
-    mode: str = _option("paper", "what moves a flightnn's thresholds: paper, their gradient")
+    mode: str = _option(
+        "paper",
+        "what decides a flightnn's k: paper, thresholds that are trained; or budget, which is met",
+    )
+    budget: float = _option(1.5, "for budget: the mean k at the end, 0 to 2")
+    budget_cost: str = _option(
+        "filter", "for budget: the mean over filters, or storage, over weights"
+    )
     thresholds_per: str = _option("layer", "what shares thresholds: layer, network or filter")
     lambda1: float = _option(3e-5, "weight of the penalty on the residuals; 0 or more")
     lambda0: float | None = _option(
@@ -67,6 +75,7 @@ class Config:
         schemes.find(self.scheme)
         for name, known in (
             ("mode", MODES),
+            ("budget_cost", COSTS),
             ("schedule", SCHEDULES),
             ("thresholds_per", PER),
         ):
@@ -81,9 +90,16 @@ class Config:
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name}={value}: choose a finite number that is not negative")
+        if not 0 <= self.budget <= 2:
+            raise ValueError(f"budget={self.budget}: a filter takes 0 to 2 terms, choose between")
         for value in (self.track, *self.decay_at):
             if not 0 <= value <= 1:
                 raise ValueError(f"track and decay_at are parts of the training, 0 to 1: {value}")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether thresholds are set to meet a budget, instead of trained."""
+        return self.mode == "budget" and schemes.find(self.scheme).flexible
 
     @property
     def lambdas(self) -> tuple[float, float]:
@@ -132,5 +148,7 @@ def _parsed(name: str, kind: Any, text: str) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         return kind(text)
     except (KeyError, ValueError):
-        needed = getattr(kind, "__name__", "list of numbers")
-        raise ValueError(f"{name}={text!r}: the field takes a {needed}") from None
+        needed = {int: "a whole number", float: "a number", bool: "true or false"}
+        raise ValueError(
+            f"{name}={text!r}: the field takes {needed.get(kind, 'numbers between commas')}"
+        ) from None

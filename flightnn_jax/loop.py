@@ -150,7 +150,7 @@ class _Loop:
     def go(self, told: "_Told") -> train.TrainState | None:
         run, config = self.run, self.run.config
         step = train.make_train_step(
-            config, run.model, run.optimizer, run.train_split.dataset, run.mesh
+            config, run.model, run.optimizer, run.train_split.dataset, run.steps, run.mesh
         )
         if self.start:
             self.say(f"going on from step {self.start} of {run.steps}")

@@ -1,7 +1,7 @@
 """The five schemes of the paper's tables: how weights and activations are stored."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 from flightnn_jax import spec as specs
 from flightnn_jax import thresholds
@@ -29,12 +29,13 @@ class Scheme:
     activation_bits: int | None = 8
     flexible: bool = False
 
-    def spec(self, params: PyTree, per: Literal["layer", "network", "filter"] = "layer") -> PyTree:
+    def spec(self, params: PyTree, per: str = "layer") -> PyTree:
         """The spec tree of this scheme for a model's parameters.
 
         Args:
           params: of the model; `jax.ShapeDtypeStruct` will do.
-          per: what shares a vector of thresholds, if the scheme has them. They start at 0.
+          per: what shares a vector of thresholds, if the scheme has them: "layer", "network" or
+            "filter". They start at 0.
 
         Example:
           >>> import jax.numpy as jnp
@@ -47,7 +48,9 @@ class Scheme:
         if self.weights is None:
             return specs.make_spec(params, lambda path, leaf: None)
         spec = specs.make_spec(params, self.weights)
-        return thresholds.init_thresholds(params, spec, per) if self.flexible else spec
+        if not self.flexible:
+            return spec
+        return thresholds.init_thresholds(params, spec, per)  # type: ignore[arg-type]  # it checks
 
 
 SCHEMES = (

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # it has no stubs
 
-from flightnn_jax import penalty, quantize, schemes
+from flightnn_jax import budget, penalty, quantize, schemes
 from flightnn_jax.config import Config
 from flightnn_jax.data import Batch, Dataset, augment
 
@@ -116,6 +116,8 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     """Adam over {"weights": params, "thresholds": spec}, each with a rate of its own."""
     rates = {"weights": config.learning_rate, "thresholds": config.threshold_rate}
     parts = {name: optax.adam(learning_rate(config, r, steps)) for name, r in rates.items()}
+    if config.has_budget:
+        parts["thresholds"] = optax.set_to_zero()
     return optax.partition(parts, {name: name for name in rates})
 
 
@@ -128,7 +130,8 @@ def init_state(
         images = jnp.zeros((1, *model.network.input_shape), jnp.uint8)
         variables = model.init(key, images)
         params = variables["params"]
-        spec = schemes.find(config.scheme).spec(params, config.thresholds_per)  # type: ignore[arg-type]  # Config has checked it
+        per = "filter" if config.has_budget else config.thresholds_per
+        spec = schemes.find(config.scheme).spec(params, per)
         return TrainState(
             params=params,
             spec=spec,
@@ -153,6 +156,7 @@ def make_train_step(
     model: Model,
     optimizer: optax.GradientTransformation,
     dataset: Dataset,
+    steps: int,
     mesh: jax.sharding.Mesh,
 ) -> TrainStep:
     """One iteration of Algorithm 1.
@@ -162,6 +166,7 @@ def make_train_step(
       model: a function of images whose weights are quantized outside of it.
       optimizer: of `make_optimizer`.
       dataset: says how images are augmented.
+      steps: of the whole training.
       mesh: the devices.
 
     Returns:
@@ -174,6 +179,8 @@ def make_train_step(
         trained: PyTree, state: TrainState, images: jax.Array, labels: jax.Array, track: bool
     ) -> tuple[jax.Array, Any]:
         params, spec = trained["weights"], trained["thresholds"]
+        if config.has_budget:
+            spec = jax.lax.stop_gradient(spec)
         variables = {"batch_stats": state.batch_stats}
         if state.ranges:
             variables["ranges"] = state.ranges
@@ -201,9 +208,13 @@ def make_train_step(
         changes, opt_state = optimizer.update(gradient, state.opt_state, trained)
         trained = optax.apply_updates(trained, changes)
         params = _clamped(trained["weights"]) if config.clamp else trained["weights"]
+        spec = trained["thresholds"]
+        if config.has_budget:  # for the next step, so that the state is always a whole network
+            mean_k = budget.budget_at(state.step + 1, steps, config.budget)
+            spec = budget.gates_for(params, spec, mean_k, config.budget_cost)
         done = TrainState(
             params=params,
-            spec=trained["thresholds"],
+            spec=spec,
             batch_stats=updates["batch_stats"],
             ranges=updates.get("ranges", state.ranges),
             opt_state=opt_state,

@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 
 import jax
-from absl import flags
+from absl import flags, logging
 
 _MULTIHOST = flags.DEFINE_bool(
     "multihost",
@@ -28,6 +28,8 @@ def initialize() -> None:
     Raises:
       ValueError: if the processes cannot find each other.
     """
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # Orbax tells all that it does as INFO
     if importlib.metadata.version("jaxlib").startswith(_TRIED_WITH):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_CPU_FLAG}"
     explicit = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

@@ -7,13 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 
 from flightnn_jax.checkpoint import CheckpointError
 from flightnn_jax.config import Config
 from flightnn_jax.loop import DivergedError
-
-flags.FLAGS.set_default("verbosity", logging.WARNING)  # Orbax tells each step of a save as INFO
 
 ROOT = Path(__file__).resolve().parent.parent
 
