@@ -1,0 +1,153 @@
+"""What a training step costs, as ratios of steps that take turns in one process.
+
+    python -m benchmarks.train_step --networks=net1,net7 --batch=64
+
+Steps: full precision, FLightNN with tracked and with frozen activation ranges, and, where PyTorch
+can be imported, the same FLightNN step written naturally in PyTorch, contiguous and channels_last.
+Wall time says what a user waits for; CPU time, summed over threads, is steadier on a busy machine.
+"""
+
+import os
+
+# Read when JAX and PyTorch start: two threads each, and convolutions that use both of them.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+)
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax  # type: ignore[import-untyped]  # it has no stubs
+from absl import app, flags
+
+import flightnn_jax as fl
+from flightnn_jax import models, networks
+
+try:
+    from benchmarks import pytorch_step
+except ModuleNotFoundError:
+    pytorch_step = None  # type: ignore[assignment]  # PyTorch is no requirement of the library
+
+_NETWORKS = flags.DEFINE_list("networks", ["net1", "net7"], "which networks, by name")
+_BATCH = flags.DEFINE_integer("batch", 64, "images a step", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 15, "timed steps of each kind", lower_bound=1)
+
+LAMBDA = 3e-5
+RATE = 1e-3
+
+
+def jax_step(
+    net: networks.Network, images: np.ndarray, labels: np.ndarray, bits: int | None, track: bool
+) -> Callable[[], None]:
+    """A step of full precision (bits=None) or FLightNN, to be called again and again."""
+    model = models.Model(net, activation_bits=bits)
+    optimizer = optax.adam(RATE)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    params = variables.pop("params")
+    spec = None
+    if bits is not None:
+        spec = fl.init_thresholds(params, fl.make_spec(params, fl.Shift(k=2)))
+
+    def loss(trained: Any, rest: Any, images: jax.Array, labels: jax.Array) -> Any:
+        params, spec = trained
+        weights = params if spec is None else fl.quantize_params(params, spec)
+        logits, updates = model.apply(
+            {"params": weights, **rest},
+            images,
+            train=True,
+            track=track,
+            mutable=["batch_stats", *(["ranges"] if track else [])],
+        )
+        total = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        if spec is not None:
+            total += fl.residual_group_lasso(params, spec, LAMBDA)
+        return total, {**rest, **updates}
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: Any, images: jax.Array, labels: jax.Array) -> Any:
+        trained, rest, slots = state
+        gradient, rest = jax.grad(loss, has_aux=True)(trained, rest, images, labels)
+        updates, slots = optimizer.update(gradient, slots, trained)
+        return optax.apply_updates(trained, updates), rest, slots
+
+    trained = (params, spec)
+    state = [(trained, variables, optimizer.init(trained))]
+    on_device = (jnp.asarray(images), jnp.asarray(labels))
+
+    def run() -> None:
+        state[0] = jax.block_until_ready(step(state[0], *on_device))
+
+    return run
+
+
+def steps_of(net: networks.Network, batch: int) -> dict[str, Callable[[], None]]:
+    """All steps to compare, by name."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, *net.input_shape), np.uint8)
+    labels = rng.integers(0, net.classes, batch)
+    steps = {
+        "full precision": jax_step(net, images, labels, None, False),
+        "FLightNN, tracked": jax_step(net, images, labels, 8, True),
+        "FLightNN, frozen": jax_step(net, images, labels, 8, False),
+    }
+    if pytorch_step is not None:
+        for layout in ("contiguous", "channels_last"):
+            steps[f"PyTorch FLightNN, {layout}"] = pytorch_step.flightnn_step(
+                net, images, labels, layout, RATE, LAMBDA
+            )
+    return steps
+
+
+def race(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Median (wall, CPU) seconds of each step; in every round each step runs once."""
+    for run in steps.values():
+        run()
+        run()
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, run in steps.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            run()
+            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {name: tuple(np.median(rows, axis=0)) for name, rows in times.items()}
+
+
+def report(name: str, batch: int, medians: dict[str, tuple[float, float]]) -> None:
+    """Prints a row for each step: microseconds an image, and the ratio to full precision."""
+    base = medians["full precision"]
+    print(f"{name}, batch {batch}: microseconds an image and ratio to full precision, wall and CPU")
+    for step, (wall, cpu) in medians.items():
+        scale = 1e6 / batch
+        print(
+            f"  {step:32}{wall * scale:9.0f}{wall / base[0]:7.2f}x"
+            f"{cpu * scale:9.0f}{cpu / base[1]:7.2f}x"
+        )
+    rivals = [times for step, times in medians.items() if step.startswith("PyTorch")]
+    for ours in ("FLightNN, tracked", "FLightNN, frozen") if rivals else ():
+        ratios = [min(r[i] for r in rivals) / medians[ours][i] for i in range(2)]
+        print(f"  {ours} against the faster PyTorch: {ratios[0]:.2f}x wall, {ratios[1]:.2f}x CPU")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures each network named by the flags."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}: name networks with --networks")
+    if pytorch_step is None:
+        print("without PyTorch (pip install torch==2.13.0 to compare with it)")
+    for name in _NETWORKS.value:
+        net = networks.network(name)
+        report(name, _BATCH.value, race(steps_of(net, _BATCH.value), _ROUNDS.value))
+
+
+if __name__ == "__main__":
+    app.run(main)

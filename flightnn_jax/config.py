@@ -1,0 +1,154 @@
+"""Everything that decides a training run, in one frozen record that checks itself."""
+
+import dataclasses
+import math
+import types
+import typing
+from typing import Any
+
+from flightnn_jax import networks, schemes
+from flightnn_jax.data import catalog
+
+MODES = ("paper", "budget")
+COSTS = ("filter", "storage")
+SCHEDULES = ("cosine", "step", "constant")
+PER = ("layer", "network", "filter")
+
+
+def _option(default: Any, meaning: str, decisive: bool = True) -> Any:
+    """A field; `decisive` says whether it has an influence on the weights that come out."""
+    return dataclasses.field(default=default, metadata={"help": meaning, "decisive": decisive})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A training run. What a field means stands beside it, and in `launch.train --help`.
+
+    Example:
+      >>> config = Config(network="net4", dataset="digits", scheme="lightnn1")
+      >>> config.override({"scheme": "flightnn", "lambda1": "1e-4"}).lambda1
+      0.0001
+    """
+
+    network: str = _option("net1", "network, net1 to net8")
+    width: int | None = _option(None, "filters of its widest layer; none for the network's own")
+    dataset: str = _option("digits", "data set: digits, or one that TFDS has prepared")
+    image_size: int | None = _option(None, "height and width; none for the data set's own")
+    scheme: str = _option("flightnn", "full, fp4, lightnn2, lightnn1 or flightnn")
+    mode: str = _option(
+        "paper",
+        "what decides a flightnn's k: paper, thresholds that are trained; or budget, which is met",
+    )
+    budget: float = _option(1.5, "for budget: the mean k at the end, 0 to 2")
+    budget_cost: str = _option(
+        "filter", "for budget: the mean over filters, or storage, over weights"
+    )
+    thresholds_per: str = _option("layer", "what shares thresholds: layer, network or filter")
+    lambda1: float = _option(3e-5, "weight of the penalty on the residuals; 0 or more")
+    lambda0: float | None = _option(
+        None, "weight of the penalty on whole filters; none for a third of lambda1"
+    )
+    epochs: int = _option(160, "passes over the train split")
+    batch_size: int = _option(128, "images a step, over all devices")
+    learning_rate: float = _option(1e-3, "Adam's, for weights, biases and batch norm")
+    threshold_rate: float = _option(1e-3, "Adam's, for thresholds; 0 freezes them")
+    schedule: str = _option("cosine", "of both rates: cosine down to 0, step or constant")
+    decay_at: tuple[float, ...] = _option(
+        (0.5, 0.75), "for step: the parts of the training after which rates are multiplied"
+    )
+    decay_by: float = _option(0.1, "for step: by what")
+    clamp: bool = _option(True, "whether latent weights are kept in [-1, 1]")
+    track: float = _option(
+        0.5, "the part of the training in which activation ranges are measured, then frozen"
+    )
+    seed: int = _option(0, "of the initial weights, the order of the data and its augmentation")
+    evaluate_every: int = _option(1, "epochs between validations", decisive=False)
+    checkpoint_every: int | None = _option(
+        None, "steps between checkpoints, besides those at validations", decisive=False
+    )
+    keep: int = _option(2, "latest checkpoints that are kept, besides the best", decisive=False)
+
+    def __post_init__(self) -> None:
+        """Checks each field."""
+        networks.network(self.network, width=self.width)
+        catalog.find(self.dataset)
+        schemes.find(self.scheme)
+        for name, known in (
+            ("mode", MODES),
+            ("budget_cost", COSTS),
+            ("schedule", SCHEDULES),
+            ("thresholds_per", PER),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} {getattr(self, name)!r} is unknown: choose one of {', '.join(known)}"
+                )
+        for name in ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "keep"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: choose 1 or more")
+        for name in ("lambda1", "lambda0", "learning_rate", "threshold_rate", "decay_by", "seed"):
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"{name}={value}: choose a finite number that is not negative")
+        if not 0 <= self.budget <= 2:
+            raise ValueError(f"budget={self.budget}: a filter takes 0 to 2 terms, choose between")
+        for value in (self.track, *self.decay_at):
+            if not 0 <= value <= 1:
+                raise ValueError(f"track and decay_at are parts of the training, 0 to 1: {value}")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether thresholds are set to meet a budget, instead of trained."""
+        return self.mode == "budget" and schemes.find(self.scheme).flexible
+
+    @property
+    def lambdas(self) -> tuple[float, float]:
+        """The weights of the penalty on a filter's two residuals."""
+        return (self.lambda1 / 3 if self.lambda0 is None else self.lambda0, self.lambda1)
+
+    def override(self, texts: dict[str, str]) -> "Config":
+        """With other values for some fields, written as on a command line.
+
+        Raises:
+          ValueError: if a field is unknown, or its text does not fit its type.
+        """
+        kinds = typing.get_type_hints(Config)
+        if unknown := sorted(set(texts) - set(kinds)):
+            raise ValueError(f"unknown fields {', '.join(unknown)}: choose of {', '.join(kinds)}")
+        values = {name: _parsed(name, kinds[name], text) for name, text in texts.items()}
+        return dataclasses.replace(self, **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON has them: tuples are lists."""
+        fields = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Config":
+        """What `to_dict` gave."""
+        values: dict[str, Any] = {k: tuple(v) if type(v) is list else v for k, v in fields.items()}
+        return cls(**values)
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that two runs must share to end with the same weights."""
+        chosen = {f.name for f in dataclasses.fields(self) if f.metadata["decisive"]}
+        return {name: value for name, value in self.to_dict().items() if name in chosen}
+
+
+def _parsed(name: str, kind: Any, text: str) -> Any:
+    """A value of type `kind` from its text."""
+    if isinstance(kind, types.UnionType):
+        if text.lower() == "none":
+            return None
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    try:
+        if typing.get_origin(kind) is tuple:
+            return tuple(float(part) for part in text.split(",") if part)
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        needed = {int: "a whole number", float: "a number", bool: "true or false"}
+        raise ValueError(
+            f"{name}={text!r}: the field takes {needed.get(kind, 'numbers between commas')}"
+        ) from None

@@ -1,0 +1,38 @@
+"""Data sets by name, batches in an order that only the seed and the step decide, augmentation.
+
+train = load("cifar10", "train", data_dir="/data")
+order = TrainOrder(len(train), batch_size=128, seed=0)
+for batch in train_batches(train, order, start=step):
+    images = augment(key, batch.images, pad=train.dataset.pad, flip=train.dataset.flip)
+    x = center(images)
+"""
+
+from flightnn_jax.data.augment import augment, center
+from flightnn_jax.data.cache import default_cache_dir
+from flightnn_jax.data.catalog import DATASETS, Dataset, find
+from flightnn_jax.data.feed import Batch, check_batch_size, evaluation_batches, train_batches
+from flightnn_jax.data.load import load
+from flightnn_jax.data.order import EvaluationOrder, TrainOrder, share
+from flightnn_jax.data.records import DataError
+from flightnn_jax.data.splits import ArraySplit, RecordSplit, Split
+
+__all__ = [
+    "DATASETS",
+    "ArraySplit",
+    "Batch",
+    "DataError",
+    "Dataset",
+    "EvaluationOrder",
+    "RecordSplit",
+    "Split",
+    "TrainOrder",
+    "augment",
+    "center",
+    "check_batch_size",
+    "default_cache_dir",
+    "evaluation_batches",
+    "find",
+    "load",
+    "share",
+    "train_batches",
+]

@@ -1,0 +1,87 @@
+"""Decoded images on disk, so that a data set is decoded once.
+
+A file is written under another name and renamed when it is whole; reading it compares its
+checksums. A file that was cut short or damaged is therefore never used, but made again.
+"""
+
+import contextlib
+import os
+import time
+import uuid
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+_ABANDONED_AFTER = 3600.0  # seconds; no data set takes that long to write
+
+
+def default_cache_dir() -> Path:
+    """Where decoded data sets are kept: $XDG_CACHE_HOME/flightnn_jax, else in ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "flightnn_jax"
+
+
+def cached(directory: Path | None, key: str, build: Callable[[], Arrays]) -> Arrays:
+    """What `build` returns, from a file if it was built before.
+
+    Args:
+      directory: where the files are; it is made if need be. None keeps no files.
+      key: name of the file. It must change whenever `build` would return something else.
+      build: makes images [n, height, width, 3] uint8 and labels [n] int32.
+
+    Returns:
+      images and labels. A directory that cannot be written is a warning only.
+    """
+    if directory is None:
+        return build()
+    path = directory / f"{key}.npz"
+    if (kept := _read(path)) is not None:
+        return kept
+    arrays = build()
+    try:
+        _write(path, arrays)
+    except OSError as error:
+        warnings.warn(
+            f"decoded images cannot be kept in {directory} ({error}), so every run decodes them "
+            "again: choose another cache directory, or '' for none",
+            stacklevel=2,
+        )
+    return arrays
+
+
+def _read(path: Path) -> Arrays | None:
+    """The arrays of a file; None if there is no such file, or not a whole one."""
+    try:
+        # Opened here, for np.load leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file) as arrays:  # compares the CRC of each array
+            images, labels = arrays["images"], arrays["labels"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        warnings.warn(f"the cache file {path} is damaged ({error}): it is made again", stacklevel=3)
+        return None
+    return images, labels
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):  # of processes that were killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
+                left.unlink()
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, images=arrays[0], labels=arrays[1])
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,155 @@
+"""What a run tells the world: a JSON-lines file, TensorBoard, progress, and records as JSON."""
+
+import json
+import os
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any, TextIO
+
+from flightnn_jax.data import DataError
+
+_SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_ON_TERMINAL = 0.5
+
+
+class RunLog:
+    """Writes metrics to a run's directory; a context manager.
+
+    Every row of `metrics.jsonl` has a step. A run that goes on at a step drops the rows after it,
+    so that the file is that of a run without a break.
+    """
+
+    def __init__(self, workdir: Path, start: int) -> None:
+        """Opens the files.
+
+        Args:
+          workdir: the run's directory.
+          start: the step at which it goes on.
+        """
+        # Here, for it takes a second to import.
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]  # it has no stubs
+
+        path = workdir / "metrics.jsonl"
+        write_text(path, "".join(json.dumps(row) + "\n" for row in read_rows(path, start)))
+        self._rows = path.open("a")
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self._rows.close()
+        self._board.close()
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends a row, which has a "step"; its numbers go to TensorBoard, too."""
+        self._rows.write(json.dumps(row) + "\n")
+        self._rows.flush()
+        for name, value in _numbers("", row):
+            self._board.add_scalar(name, value, row["step"])
+        self._board.flush()
+
+
+def read_rows(path: Path, last_step: int | None = None) -> list[dict[str, Any]]:
+    """The rows of a JSON-lines file up to a step; one that was cut short is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:  # written when the run was killed
+            continue
+        if last_step is None or row["step"] <= last_step:
+            rows.append(row)
+    return rows
+
+
+def _numbers(prefix: str, value: Any) -> list[tuple[str, float]]:
+    """All numbers in nested dicts and lists, with names."""
+    if isinstance(value, dict):
+        return [x for name, v in value.items() for x in _numbers(f"{prefix}/{name}", v)]
+    if isinstance(value, list):
+        return [x for i, v in enumerate(value) for x in _numbers(f"{prefix}/{i}", v)]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return []
+    return [(prefix.lstrip("/"), float(value))]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file as a whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with unfinished.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Writes a record to be read by people, too; as a whole or not at all."""
+    write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A record that was written; DataError if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: is its directory the workdir of a run?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged ({error}): remove it and train again") from None
+
+
+class Progress:
+    """Rate and time left: a line that is rewritten on a terminal, plain lines elsewhere."""
+
+    def __init__(self, start: int, stop: int, batch_size: int, out: TextIO | None = None) -> None:
+        """Starts the clock.
+
+        Args:
+          start: the step at which the run goes on.
+          stop: the last step.
+          batch_size: images a step.
+          out: where to; standard error by default.
+        """
+        self._start, self._stop, self._batch = start, stop, batch_size
+        self._out = sys.stderr if out is None else out
+        self._terminal = self._out.isatty()
+        self._began = self._said = time.monotonic()
+
+    def step(self, step: int, loss: float) -> None:
+        """Says where the run is, if it has not done so lately."""
+        now = time.monotonic()
+        wait = _SECONDS_ON_TERMINAL if self._terminal else _SECONDS_BETWEEN_LINES
+        if now - self._said < wait:
+            return
+        self._said = now
+        rate = (step - self._start) / (now - self._began)
+        left = _clock((self._stop - step) / rate) if rate else "?"
+        text = f"step {step}/{self._stop}  loss {loss:.3f}  {rate * self._batch:.0f} images/s"
+        self._say(f"{text}  {left} left", "\r\x1b[K" if self._terminal else "")
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        self._say(text + "\n" * self._terminal, "\r\x1b[K" if self._terminal else "")
+
+    def _say(self, text: str, before: str) -> None:
+        self._out.write(before + text + "\n" * (not self._terminal))
+        self._out.flush()
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    Example:
+      >>> _clock(3725.2)
+      '1:02:05'
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

@@ -1,0 +1,46 @@
+"""Flags and set-up of the devices: one process, or several that train together."""
+
+import importlib.metadata
+import os
+
+import jax
+from absl import flags, logging
+
+_MULTIHOST = flags.DEFINE_bool(
+    "multihost",
+    False,
+    "Train with all processes of a TPU pod, a Slurm job step or a Kubernetes job, which JAX finds. "
+    "Elsewhere give --coordinator, --processes and --process instead.",
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many there are.", lower_bound=1)
+_PROCESS = flags.DEFINE_integer("process", None, "The number of this one.", lower_bound=0)
+
+# Makes small convolutions use all threads of a CPU (1.5 times as fast on two). XLA ends the
+# process at a flag that it does not know, hence the version.
+_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+_TRIED_WITH = "0.10."
+
+
+def initialize() -> None:
+    """Sets up JAX as the flags say; before anything is computed.
+
+    Raises:
+      ValueError: if the processes cannot find each other.
+    """
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # Orbax tells all that it does as INFO
+    if importlib.metadata.version("jaxlib").startswith(_TRIED_WITH):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_CPU_FLAG}"
+    explicit = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    if None in explicit and any(value is not None for value in explicit):
+        raise ValueError("--coordinator, --processes and --process go together: give all three")
+    if not _MULTIHOST.value and _COORDINATOR.value is None:
+        return
+    try:
+        jax.distributed.initialize(*explicit)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the processes did not find each other ({str(error).splitlines()[0]}): give every one "
+            "the same --coordinator=HOST:PORT and --processes, and its own --process"
+        ) from error

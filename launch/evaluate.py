@@ -1,0 +1,34 @@
+"""Evaluates a checkpoint of a run on a split: accuracy, mean k, storage, as one line of JSON.
+
+python -m launch.evaluate --workdir=/tmp/digits --split=validation --checkpoint=best
+"""
+
+import json
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from flightnn_jax import experiment
+from launch import devices, options
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "What to evaluate on.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "last", "last, best (by validation), or the number of a step."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluates what the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
+    with options.plain_errors():
+        devices.initialize()
+        found = experiment.evaluate(
+            _WORKDIR.value, _SPLIT.value, _CHECKPOINT.value, options.DATA_DIR.value
+        )
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    app.run(main)

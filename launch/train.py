@@ -1,0 +1,40 @@
+"""Trains a network, or goes on where a run in the same workdir stopped.
+
+    python -m launch.train --config=configs/digits.py --workdir=/tmp/digits
+    python -m launch.train --config=configs/paper.py:net1,flightnn --workdir=/tmp/net1 \
+        --data_dir=/data --config.lambda1=1e-4
+
+The same command goes on after a kill, to the same weights. SIGTERM saves first and ends with the
+exit code 143, so that whoever sent it knows that the training is not done. In the workdir:
+config.json, metrics.jsonl, tensorboard/, checkpoints/ and, at the end, result.json.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from flightnn_jax import experiment
+from launch import devices, options
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+
+_STOPPED_BY_SIGTERM = 143  # 128 + 15, what a shell says of a process that SIGTERM ended
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains what the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
+    with options.plain_errors():
+        config = options.config()
+        devices.initialize()
+        prepared = experiment.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
+        record = experiment.run(prepared, options.DATA_DIR.value)
+    if record is None:
+        sys.exit(_STOPPED_BY_SIGTERM)
+    print(experiment.summary(record))
+
+
+if __name__ == "__main__":
+    app.run(main)
