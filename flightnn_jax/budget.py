@@ -1,10 +1,13 @@
 """A budget of shifts: the user states the mean k of a network, and the filters share it out.
 
 Not in the paper, where the seed and the length of training decide k. Here thresholds are not
-trained but set, before each step, from the parameters alone:
+trained but set before each step, and a filter gets its next term where that is worth most:
 
-    spec = gates_for(params, spec, budget_at(step, steps, 1.5))
+    spec = gates_for(params, spec, budget_at(step, steps, 1.5), importance=adam_state.nu)
     loss(quantize_params(params, spec), batch)
+
+With importance, gates hardly change once the budget is reached; by relative error alone a few do
+at every step, and what comes out is hardly better than with second terms drawn by lot.
 """
 
 import dataclasses
@@ -21,6 +24,7 @@ from flightnn_jax.formats import shift
 
 PyTree = Any
 Cost = Literal["filter", "storage"] | PyTree
+_Weights = tuple[shift.Shift, jax.Array, jax.Array | None]  # format, array, importance
 
 CLOSED = float(np.finfo(np.float32).max)
 """A threshold that no residual reaches; an open gate's is 0, which an exact residual keeps shut."""
@@ -28,34 +32,41 @@ CLOSED = float(np.finfo(np.float32).max)
 _SLACK = 2.0**-21  # relative, so that 1.3 of 10 filters, which no float is, are 13 terms
 
 
-def gates_for(params: PyTree, spec: PyTree, mean_k: ArrayLike, cost: Cost = "filter") -> PyTree:
-    r"""Opens the gates that a budget pays for, those of the worst filters first.
+def gates_for(
+    params: PyTree,
+    spec: PyTree,
+    mean_k: ArrayLike,
+    cost: Cost = "filter",
+    *,
+    importance: PyTree = None,
+) -> PyTree:
+    r"""Opens the gates that a budget pays for, those that are worth most for their cost first.
 
-    .. math:: \frac{\sum_i c_i k_i}{\sum_i c_i} \le \bar k, \qquad
-       \text{in the order of} \quad \|r_{i,l}\|_2 / \|w_i\|_2
+    .. math:: \frac{\sum_i c_i k_i}{\sum_i c_i} \le \bar k, \qquad \text{in the order of} \quad
+       \frac{1}{c_i} \sum_{j \in i} v_j r_{j,l}^2
 
-    The error that a filter would be left with is taken relative to the filter, so filters compete
-    across the whole network; of equal ones the first in the tree goes first. Every filter gets
-    its first term before any gets a second; a budget below 1 prunes those whose norms are
-    smallest beside the largest of their layer. A term that does not fit any more is passed over
-    for smaller ones. A residual of exactly zero costs nothing and gets no term.
+    Filters compete across the whole network; of equal ones the first in the tree goes first. Every
+    filter gets its first term before any gets a second. A term that does not fit any more is
+    passed over for cheaper ones, and a residual of exactly zero costs nothing and gets no term.
 
     Args:
       params: parameters.
       spec: a spec tree for them; thresholds that it may have do not matter.
       mean_k: the budget, from 0 to k; may be traced, and a new value compiles nothing anew.
-      cost: what a term of each filter costs: 'filter', all the same; 'storage', its number of
-        weights, so that the budget is storage in units of LightNN-1's; or a tree like `params`
-        with [filters] numbers, or one for all of them, in place of every array in a shift format
-        (anything in place of the others).
+      cost: c, of a term of each filter: 'filter', all the same; 'storage', its number of weights,
+        so that the budget is storage in units of LightNN-1's; or a tree like `params` with
+        [filters] numbers, or one for all of them, in place of every array in a shift format.
+      importance: v, a tree like `params` of what an error of each weight does to the loss: best
+        the running mean of squared gradients, which Adam has as `nu`. Without it errors count
+        relative to their filter, v = 1 / ||w_i||^2.
 
     Returns:
-      The spec with thresholds [k, filters] in its shift formats, 0 for an open gate and `CLOSED`
-      for a closed one. They are constants for `jax.grad`, and stay masks for as long as they are
-      kept: weights that move don't move the gates.
+      The spec with thresholds [k, filters] in its shift formats: 0 for an open gate, `CLOSED`
+      for a closed one. They are constants for `jax.grad`, and masks for as long as they are kept:
+      weights that move don't move the gates.
 
     Raises:
-      ValueError: if a budget that is not traced lies outside of 0 to k, or a cost does not fit.
+      ValueError: if a budget that is not traced lies outside of 0 to k, or a tree does not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -65,16 +76,29 @@ def gates_for(params: PyTree, spec: PyTree, mean_k: ArrayLike, cost: Cost = "fil
       >>> count_shifts(w, spec).k.tolist(), round(float(mean_shifts(w, spec)), 4)
       ([2, 1, 2], 1.6667)
     """
-    matched, pairs, costs = _filters(params, spec, cost)
-    most = max(fmt.k for fmt, _ in pairs)
+    matched = specs.match(params, spec)
+    specs.raise_problems(matched)
+    costs = _costs(params, matched, cost)
+    nothing = [None] * len(matched)
+    given = nothing if importance is None else _alike(params, importance, "importance")
+    weights: list[_Weights] = []
+    for w, v in zip(matched, given, strict=True):
+        if isinstance(w.format, shift.Shift):
+            if importance is not None and np.shape(v) != w.leaf.shape:
+                raise ValueError(
+                    f"importance of shape {np.shape(v)} for weights of shape {w.leaf.shape} at "
+                    f"{w.path}: give a number for each weight, such as Adam's nu"
+                )
+            weights.append((dataclasses.replace(w.format, thresholds=None), w.leaf, v))
+    most = max(fmt.k for fmt, _, _ in weights)
     if not isinstance(mean_k, jax.core.Tracer) and not 0 <= np.asarray(mean_k) <= most:
         raise ValueError(
             f"a budget of mean_k={mean_k}: filters of this spec take 0 to {most} terms, so give a "
             f"number from 0 to {most}, or make the spec with a larger k"
         )
-    found = iter(_thresholds(pairs, costs, jnp.float32(mean_k)))
+    new = iter(_thresholds(weights, costs, jnp.float32(mean_k)))
     leaves = [
-        dataclasses.replace(w.format, thresholds=next(found))
+        dataclasses.replace(w.format, thresholds=next(new))
         if isinstance(w.format, shift.Shift)
         else w.format
         for w in matched
@@ -93,14 +117,12 @@ def mean_shifts(params: PyTree, spec: PyTree, cost: Cost = "filter") -> jax.Arra
     Returns:
       A float32 scalar. Works under jit.
     """
-    matched, _, costs = _filters(params, spec, cost)
-    k = [
-        w.format.count_shifts(jnp.asarray(w.leaf)).k
-        for w in matched
-        if isinstance(w.format, shift.Shift)
-    ]
-    terms = jnp.concatenate([c * n for c, n in zip(costs, k, strict=True)])
-    return jnp.sum(terms) / jnp.sum(jnp.concatenate(costs))
+    matched = specs.match(params, spec)
+    specs.raise_problems(matched)
+    costs = jnp.concatenate(_costs(params, matched, cost))
+    counts = [w.format.count_shifts(jnp.asarray(w.leaf)) for w in matched if w.format is not None]
+    k = jnp.concatenate([count.k for count in counts if count is not None])
+    return jnp.sum(costs * k) / jnp.sum(costs)
 
 
 def budget_at(
@@ -114,8 +136,7 @@ def budget_at(
 ) -> jax.Array:
     r"""The budget of a step: held at `start`, lowered evenly, and held at `mean_k`.
 
-    .. math:: \bar k + (k_0 - \bar k)\,
-       \mathrm{clip}\!\left(\frac{e - s / n}{e - b},\ 0,\ 1\right)
+    .. math:: \bar k + (k_0 - \bar k)\, \mathrm{clip}\!\left(\frac{e - s / n}{e - b}, 0, 1\right)
 
     Args:
       step: s, from 0; may be traced.
@@ -124,9 +145,6 @@ def budget_at(
       start: k_0, the budget at first; 2 is LightNN-2.
       begin: b, the part of the training after which the budget falls.
       end: e, the part after which it stays.
-
-    Returns:
-      A float32 scalar.
 
     Example:
       >>> [round(float(budget_at(step, 100, 1.5)), 2) for step in (0, 10, 35, 60, 99)]
@@ -146,100 +164,90 @@ def budget_at(
     return jnp.float32(mean_k) + jnp.float32(start - mean_k) * left.astype(jnp.float32)
 
 
-def _filters(
-    params: PyTree, spec: PyTree, cost: Cost
-) -> tuple[list[specs.Weights], list[tuple[shift.Shift, jax.Array]], list[jax.Array]]:
-    """All leaves; the arrays in a shift format, without thresholds; and [filters] costs of each."""
-    matched = specs.match(params, spec)
-    specs.raise_problems(matched)
-    pairs = [
-        (dataclasses.replace(w.format, thresholds=None), jnp.asarray(w.leaf))
-        for w in matched
-        if isinstance(w.format, shift.Shift)
-    ]
-    if not any(fmt.k for fmt, _ in pairs):
-        raise ValueError(
-            "the spec has no shift format with k above 0, so there are no gates to open: make it "
-            "with make_spec(params, Shift(k=2))"
-        )
+def _alike(params: PyTree, tree: PyTree, name: str) -> list[Any]:
+    """What `tree` has in place of each leaf of `params`."""
+    try:
+        structure = jax.tree.structure(params)
+        return structure.flatten_up_to(tree)  # type: ignore[attr-defined]  # not in its stub
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the tree of {name} is not like the parameters: {error}") from None
+
+
+def _costs(params: PyTree, matched: list[specs.Weights], cost: Cost) -> list[jax.Array]:
+    """[filters] float32 for each array in a shift format."""
     if isinstance(cost, str) and cost not in ("filter", "storage"):
         raise ValueError(f"cost={cost!r} is unknown: choose 'filter', 'storage' or a tree of costs")
-    given = [cost] * len(matched)
-    if not isinstance(cost, str):
-        try:
-            structure = jax.tree.structure(params)
-            given = structure.flatten_up_to(cost)  # type: ignore[attr-defined]  # not in its stub
-        except (ValueError, TypeError) as error:
+    named = isinstance(cost, str)
+    given = [None] * len(matched) if named else _alike(params, cost, "costs")
+    costs = []
+    for w, each in zip(matched, given, strict=True):
+        if not isinstance(w.format, shift.Shift):
+            continue
+        filters = w.leaf.shape[w.format.filter_axis]
+        if named:
+            each = 1 if cost == "filter" else math.prod(w.leaf.shape) / max(filters, 1)
+        found = jnp.asarray(jnp.nan if each is None else each, jnp.float32)
+        known = not isinstance(found, jax.core.Tracer)
+        if found.shape not in ((), (filters,)) or (
+            known and not np.all(np.isfinite(found) & (found > 0))
+        ):
             raise ValueError(
-                f"the tree of costs is not like the parameters; give every array its own: {error}"
-            ) from None
-    costs = [
-        _costs(w.path, w.leaf.shape, w.format.filter_axis, each)
-        for w, each in zip(matched, given, strict=True)
-        if isinstance(w.format, shift.Shift)
-    ]
-    known = not any(isinstance(c, jax.core.Tracer) for c in costs)
-    if known and not any(np.any(c > 0) for c in costs):
-        raise ValueError("all costs are 0: a budget is shared out by what filters cost")
-    return matched, pairs, costs
-
-
-def _costs(path: str, shape: tuple[int, ...], filter_axis: int, given: Any) -> jax.Array:
-    """[filters] float32."""
-    filters = shape[filter_axis]
-    if isinstance(given, str):
-        given = 1 if given == "filter" else math.prod(shape) / max(filters, 1)
-    try:
-        found = jnp.broadcast_to(jnp.asarray(given, jnp.float32), (filters,))
-    except (ValueError, TypeError):
-        found = jnp.full(filters, jnp.nan)
-    if not isinstance(found, jax.core.Tracer) and not np.all(np.isfinite(found) & (found >= 0)):
+                f"a cost of {each!r} for the filters of {w.path}: give {filters} finite numbers "
+                "above 0, or one for all of them"
+            )
+        costs.append(jnp.broadcast_to(found, (filters,)))
+    if not costs:
         raise ValueError(
-            f"a cost of {given!r} for the filters of {path}: give {filters} finite numbers "
-            "that are not negative, or one for all of them"
+            "the spec has no shift format, so there are no gates to open: make it with "
+            "make_spec(params, Shift(k=2))"
         )
-    return found
+    return costs
 
 
 @jax.jit
 def _thresholds(
-    pairs: list[tuple[shift.Shift, jax.Array]], costs: list[jax.Array], mean_k: jax.Array
+    weights: list[_Weights], costs: list[jax.Array], mean_k: jax.Array
 ) -> list[jax.Array]:
     """[k, filters] for each array."""
-    norms = [fmt.residual_norms(jax.lax.stop_gradient(jnp.asarray(w))) for fmt, w in pairs]
-    # One list of all terms of the network: first terms, then second ones, layer by layer.
-    places = [(n, layer) for n in range(3) for layer, r in enumerate(norms) if n < len(r)]
-    priority = [_priorities(r) for r in norms]
-    price = [jnp.where(r > 0, c[None], 0) for r, c in zip(norms, costs, strict=True)]
-    room = mean_k * sum(jnp.sum(c) for c in costs) * (1 + _SLACK)
-    taken = _fill(
-        jnp.concatenate([priority[layer][n] for n, layer in places]),
-        jnp.concatenate([price[layer][n] for n, layer in places]),
-        room,
-    )
-    ends = np.cumsum([norms[layer].shape[1] for _, layer in places])
-    parts = dict(zip(places, jnp.split(taken, ends[:-1]), strict=True))
-    thresholds = []
-    for layer, r in enumerate(norms):
-        bought = [parts[n, layer] for n in range(len(r))]
-        is_open = jnp.array(bought, bool).reshape(r.shape).astype(jnp.int8)
-        thresholds.append(jnp.where(jax.lax.cummin(is_open) > 0, 0.0, CLOSED))
-    return thresholds
+    most = max(fmt.k for fmt, _, _ in weights)
+    worth, price = [], []
+    for (fmt, w, v), c in zip(weights, costs, strict=True):
+        w = jax.lax.stop_gradient(jnp.asarray(w))
+        norms = fmt.residual_norms(w)
+        errors = _relative(norms) if v is None else _weighted(fmt, w, v, norms)
+        missing = [(0, most - fmt.k), (0, 0)]
+        worth.append(jnp.pad(jax.lax.cummin(errors / c[None]), missing))
+        price.append(jnp.pad(jnp.where(norms > 0, c[None], 0), missing, constant_values=jnp.inf))
+    room = mean_k * jnp.sum(jnp.concatenate(costs)) * (1 + _SLACK)
+    taken = _fill(jnp.concatenate(worth, axis=1), jnp.concatenate(price, axis=1), room)
+    thresholds = jnp.where(jax.lax.cummin(taken.astype(jnp.int8)) > 0, 0.0, CLOSED)
+    parts = jnp.split(thresholds, np.cumsum([len(c) for c in costs])[:-1], axis=1)
+    return [part[: fmt.k] for part, (fmt, _, _) in zip(parts, weights, strict=True)]
 
 
-def _priorities(norms: jax.Array) -> jax.Array:
-    """[k, filters]: of the first terms 2 or more, of the others at most 1 and never rising."""
+def _relative(norms: jax.Array) -> jax.Array:
+    """[k, filters] squares, relative to the filter; of first terms to the layer's largest."""
     first = norms[:1]
     largest = jnp.max(first, initial=0)
-    beside_layer = 2 + first / jnp.where(largest > 0, largest, 1)
-    relative = jnp.minimum(norms[1:] / jnp.where(first > 0, first, 1), 1)
-    return jnp.concatenate([beside_layer, jax.lax.cummin(relative)])
+    later = norms[1:] / jnp.where(first > 0, first, 1)
+    return jnp.concatenate([first / jnp.where(largest > 0, largest, 1), later]) ** 2
 
 
-def _fill(priority: jax.Array, price: jax.Array, room: jax.Array) -> jax.Array:
-    """Which of the terms are bought, in the order of priority, each that still fits."""
-    order = jnp.argsort(-priority, stable=True)
-    price = price[order]
+def _weighted(fmt: shift.Shift, w: jax.Array, v: jax.Array, norms: jax.Array) -> jax.Array:
+    """[k, filters] sums of v r^2."""
+    others = tuple(i for i in range(w.ndim) if i != fmt.filter_axis % w.ndim)
+    sums = []
+    for n in range(fmt.k):
+        rest = w.astype(norms.dtype) - dataclasses.replace(fmt, k=n).quantize(w).astype(norms.dtype)
+        sums.append(jnp.sum(v * rest**2, others))
+    return jnp.array(sums, norms.dtype).reshape(norms.shape)
+
+
+def _fill(worth: jax.Array, price: jax.Array, room: jax.Array) -> jax.Array:
+    """[k, filters] which terms are bought: first ones first, by worth, each that still fits."""
+    later = jnp.broadcast_to(jnp.arange(len(worth))[:, None] > 0, worth.shape)
+    order = jnp.lexsort((-worth.ravel(), later.ravel()))
+    price = price.ravel()[order]
 
     def waiting(state: tuple[jax.Array, jax.Array]) -> jax.Array:
         taken, room = state
@@ -253,4 +261,4 @@ def _fill(priority: jax.Array, price: jax.Array, room: jax.Array) -> jax.Array:
 
     start = (jnp.zeros(len(price), bool), room)
     taken, _ = jax.lax.while_loop(lambda state: jnp.any(waiting(state)), buy, start)
-    return jnp.zeros_like(taken).at[order].set(taken)
+    return jnp.zeros_like(taken).at[order].set(taken).reshape(worth.shape)

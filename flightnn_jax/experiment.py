@@ -82,7 +82,7 @@ def run(prepared: loop.Run, data_dir: str | None = None) -> dict[str, Any] | Non
         **found,
         **census.census(state.params, state.spec),
         "train": runlog.read_rows(workdir / "metrics.jsonl")[-1]["train"],
-        "seconds_of_last_session": round(time.monotonic() - started, 1),
+        "seconds": round(time.monotonic() - started, 1),
         **surroundings(),
     }
     if jax.process_index() == 0:

@@ -211,7 +211,9 @@ def make_train_step(
         spec = trained["thresholds"]
         if config.has_budget:  # for the next step, so that the state is always a whole network
             mean_k = budget.budget_at(state.step + 1, steps, config.budget)
-            spec = budget.gates_for(params, spec, mean_k, config.budget_cost)
+            # Adam's running mean of squared gradients says what an error of each weight does.
+            errors = optax.tree_utils.tree_get(opt_state, "nu")["weights"]
+            spec = budget.gates_for(params, spec, mean_k, config.budget_cost, importance=errors)
         done = TrainState(
             params=params,
             spec=spec,

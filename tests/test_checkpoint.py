@@ -13,7 +13,12 @@ from flightnn_jax import checkpoint, loop, runlog
 from flightnn_jax.checkpoint import CheckpointError, Checkpoints
 from tests import training
 
-STATE = {"w": np.arange(1000.0), "b": [np.ones(3, np.int32)]}
+pytestmark = pytest.mark.slow
+
+STATE = {
+    "w": np.random.default_rng(0).normal(size=20_000),  # too many to be packed into a manifest
+    "b": [np.ones(3, np.int32)],
+}
 
 
 def save(directory, steps, config=training.TINY):

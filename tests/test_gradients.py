@@ -10,6 +10,8 @@ import pytest
 from flightnn_jax import FixedPoint, Shift, Window, quantize_params, residual_group_lasso
 from tests import oracle
 
+pytestmark = pytest.mark.slow
+
 WINDOW = (8, None, "clamp")
 GRADIENTS = ("open", "all")
 LAYERS, FAN_IN, FILTERS = 8, 12, 6

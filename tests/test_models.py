@@ -15,6 +15,8 @@ from flightnn_jax import Shift, activation_exponent, make_spec, networks, quanti
 from flightnn_jax.models import Model
 from flightnn_jax.networks import Conv, Dense, GlobalAverage, Network, Residual
 
+pytestmark = pytest.mark.slow
+
 MUTABLE = ["batch_stats", "ranges"]
 VGG = networks.network("net4", width=8, input_shape=(8, 8, 3))
 RESNET = Network(

@@ -13,12 +13,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from flightnn_jax import census, data, experiment, loop, quantize_params, train
 from tests import training
 
+pytestmark = pytest.mark.slow
 
-def first_steps(run, count, track=True):
+
+def first_steps(run, count, track=True, pad=2):
     """The state after some steps, and their metrics."""
-    step = train.make_train_step(
-        run.config, run.model, run.optimizer, run.train_split.dataset, run.steps, run.mesh
-    )
+    dataset = dataclasses.replace(run.train_split.dataset, pad=pad)
+    step = train.make_train_step(run.config, run.model, run.optimizer, dataset, run.steps, run.mesh)
     sharding = train.by_batch(run.mesh)
     state, all_metrics = run.initial_state(), []
     for batch in data.train_batches(run.train_split, run.order, stop=count, sharding=sharding):
@@ -33,7 +34,7 @@ def numbers(state):
 
 
 def test_a_step_is_algorithm_1(tmp_path):
-    """Against the same step written out: no jit, no partition, one device."""
+    """Against the same step written out: one function, no partition of the optimizer, no mesh."""
     run = training.prepare(tmp_path, lambda1=0.1, threshold_rate=0.01, clamp=False)
     config, model, state = run.config, run.model, run.initial_state()
     batch = next(data.train_batches(run.train_split, run.order))
@@ -51,7 +52,7 @@ def test_a_step_is_algorithm_1(tmp_path):
         norms = [fmt.residual_norms(w).sum(axis=1) for w, fmt in kernels]
         return entropy + sum(0.1 / 3 * n[0] + 0.1 * n[1] for n in norms)
 
-    value, gradient = jax.value_and_grad(loss, argnums=(0, 1))(state.params, state.spec)
+    value, gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(state.params, state.spec)
     expected = []
     for trained, g, rate in zip((state.params, state.spec), gradient, (3e-3, 0.01), strict=True):
         adam = optax.adam(rate)
@@ -68,9 +69,9 @@ def test_a_step_is_algorithm_1(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["full", "fp4", "lightnn2", "lightnn1", "flightnn"])
 def test_every_scheme_learns(tmp_path, scheme):
-    run = training.prepare(tmp_path, scheme=scheme, epochs=4)
-    state, metrics = first_steps(run, 20)
-    assert np.mean([m.loss for m in metrics[-3:]]) < 0.9 * metrics[0].loss
+    run = training.prepare(tmp_path, scheme=scheme, epochs=4, learning_rate=0.03)
+    state, metrics = first_steps(run, 20, pad=0)
+    assert np.mean([m.loss for m in metrics[-3:]]) < 0.7 * metrics[0].loss
     assert (state.ranges == {}) == (scheme == "full")
     assert all((m.penalty > 0) == (scheme == "flightnn") for m in metrics)
 
@@ -91,7 +92,8 @@ def test_eight_devices_do_what_one_does(tmp_path):
     assert len(eight.step.sharding.device_set) == 8
     # Orders of summation differ, and Adam makes a whole step of a gradient's sign.
     for a, b in zip(one_metrics, eight_metrics, strict=True):
-        assert_allclose(a, b, rtol=2e-3)
+        assert_allclose(a[:2], b[:2], rtol=2e-3)
+        assert abs(a.accuracy - b.accuracy) <= 1.01 / 240  # quantized logits may tie: one image
     for a, b in zip(jax.tree.leaves(one.batch_stats), jax.tree.leaves(eight.batch_stats), strict=1):
         assert_allclose(a, b, rtol=0.02, atol=2e-3)
 

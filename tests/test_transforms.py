@@ -20,6 +20,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import flightnn_jax as fl
 
+pytestmark = pytest.mark.slow
+
 
 def normal(seed, *shape):
     """Numbers whose size grows with the last index, so that residuals' norms spread."""
