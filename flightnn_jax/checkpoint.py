@@ -5,6 +5,8 @@ and a checksum of every number, so that a damaged checkpoint is known from a goo
 """
 
 import hashlib
+import json
+import shutil
 import types
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,8 @@ class Checkpoints:
         """
         self.directory = Path(directory).resolve()
         self._identity = config.decisive()
+        if jax.process_index() == 0:
+            _forget_damaged_scores(self.directory)
         keep = policies.AnyPreservationPolicy(
             [
                 policies.LatestN(config.keep),
@@ -197,6 +201,16 @@ class Checkpoints:
 
 class _DamagedError(CheckpointError):
     """A checkpoint that cannot be read, or not as it was written."""
+
+
+def _forget_damaged_scores(directory: Path) -> None:
+    """Removes scores that cannot be read: Orbax reads them all at once and would stop there."""
+    for path in directory.glob("[0-9]*/metrics/metrics"):
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            logging.warning("the score in %s is damaged: its checkpoint goes without", path)
+            shutil.rmtree(path.parent)
 
 
 def _score(metrics: dict[str, float]) -> float:

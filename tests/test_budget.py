@@ -15,6 +15,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import flightnn_jax as fl
 from flightnn_jax import budget, data, models, networks
 
+pytestmark = pytest.mark.slow
+
 BUDGETS = [0.0, 0.5, 1.0, 1.1, 1.25, 1.3, 1.5, 1.75, 2.0]
 NETWORKS = ["net1", "net4", pytest.param("net7", marks=pytest.mark.slow)]
 

@@ -1,5 +1,6 @@
 """Runs that are broken off, and checkpoints that are damaged."""
 
+import gc
 import json
 import os
 import signal
@@ -85,6 +86,8 @@ def test_falls_back_to_the_last_good_one(tmp_path, damage, caplog):
 
 
 @pytest.mark.slow
+# Orbax leaves things open where it meets a damaged file; they are collected before the test ends.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_falls_back_whatever_file_is_cut(tmp_path):
     save(tmp_path / "whole", {2: 0.2})
     names = [path.relative_to(tmp_path / "whole") for path in files(tmp_path / "whole" / "2")]
@@ -99,6 +102,7 @@ def test_falls_back_whatever_file_is_cut(tmp_path):
         os.truncate(chosen, chosen.stat().st_size // 2)
         _, progress = restore(directory)
         assert progress["epoch"] in (1, 2), name  # Orbax doesn't need all of them
+    gc.collect()
 
 
 def test_says_so_if_none_is_good(tmp_path):
