@@ -220,7 +220,8 @@ def _thresholds(
         price.append(jnp.pad(jnp.where(norms > 0, c[None], 0), missing, constant_values=jnp.inf))
     room = mean_k * jnp.sum(jnp.concatenate(costs)) * (1 + _SLACK)
     taken = _fill(jnp.concatenate(worth, axis=1), jnp.concatenate(price, axis=1), room)
-    thresholds = jnp.where(jax.lax.cummin(taken.astype(jnp.int8)) > 0, 0.0, CLOSED)
+    is_open = jax.lax.cummin(taken.astype(jnp.int8)) > 0
+    thresholds = jnp.where(is_open, jnp.float32(0), jnp.float32(CLOSED))  # strong types
     parts = jnp.split(thresholds, np.cumsum([len(c) for c in costs])[:-1], axis=1)
     return [part[: fmt.k] for part, (fmt, _, _) in zip(parts, weights, strict=True)]
 
