@@ -1,41 +1,25 @@
-"""Neural networks without multipliers: weights as sums of powers of two, in JAX."""
+"""Neural networks without multipliers: weights as sums of powers of two, in JAX.
 
-from flightnn_jax.activations import activation_exponent, quantize_activations
-from flightnn_jax.encoding import decode_params, encode_params, split_filters
-from flightnn_jax.formats.base import Codes, Format, ShiftCounts
-from flightnn_jax.formats.fixed_point import FixedPoint, FixedPointCodes
-from flightnn_jax.formats.shift import Shift
-from flightnn_jax.formats.shift_codes import ShiftCodes
-from flightnn_jax.formats.window import Window
-from flightnn_jax.numerics import exponent_of, power_of_two, round_to_power_of_two
-from flightnn_jax.penalty import residual_group_lasso
-from flightnn_jax.quantize import Storage, count_shifts, quantize_params, storage_bits
-from flightnn_jax.spec import make_spec
-from flightnn_jax.thresholds import SharedThresholds, init_thresholds
+The public names are those of `flightnn_jax.api`. They are fetched when they are first used, so
+that what needs no JAX (the networks' tables, integer networks' files, hardware costs) starts
+without it.
+"""
 
-__all__ = [
-    "Codes",
-    "FixedPoint",
-    "FixedPointCodes",
-    "Format",
-    "SharedThresholds",
-    "Shift",
-    "ShiftCodes",
-    "ShiftCounts",
-    "Storage",
-    "Window",
-    "activation_exponent",
-    "count_shifts",
-    "decode_params",
-    "encode_params",
-    "exponent_of",
-    "init_thresholds",
-    "make_spec",
-    "power_of_two",
-    "quantize_activations",
-    "quantize_params",
-    "residual_group_lasso",
-    "round_to_power_of_two",
-    "split_filters",
-    "storage_bits",
-]
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flightnn_jax.api import *  # noqa: F403 - the names are listed there, once
+else:
+
+    def __getattr__(name: str) -> Any:
+        public = name == "__all__" or not name.startswith("_")
+        if public and importlib.util.find_spec(f"{__name__}.{name}") is None:
+            api = importlib.import_module(f"{__name__}.api")
+            if hasattr(api, name):
+                return getattr(api, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*globals(), *__getattr__("__all__")]
