@@ -1,0 +1,1 @@
+"""Trained networks as integers that stand alone. docs/integers.md defines them."""

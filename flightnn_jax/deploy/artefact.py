@@ -1,0 +1,214 @@
+"""The integer network as records of NumPy arrays. docs/integers.md says what they compute.
+
+No JAX: whoever loads a network needs NumPy alone.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int, ...]
+IMAGE = "image"  # the name by which layers read the image's activations
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftWeights:
+    """Weights as sums of signed powers of two.
+
+    Attributes:
+      sign: [terms, *shape] int8, -1 or 1 for the first k[filter] terms of a filter, then 0.
+      shift: [terms, *shape] uint8, 0 to 7; 0 where the sign is 0.
+      k: [filters] uint8, 0 to terms; `terms` is the largest of them.
+    """
+
+    sign: np.ndarray
+    shift: np.ndarray
+    k: np.ndarray
+
+    @property
+    def shape(self) -> Shape:
+        """Of the weights; filters are the last axis."""
+        return self.sign.shape[1:]
+
+    def integers(self) -> np.ndarray:
+        """[*shape] int32, the sums of the terms."""
+        return (self.sign.astype(np.int32) << self.shift).sum(axis=0, dtype=np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerWeights:
+    """Weights as 4-bit signed integers.
+
+    Attributes:
+      value: [*shape] int8, -8 to 7; filters are the last axis.
+    """
+
+    value: np.ndarray
+
+    @property
+    def shape(self) -> Shape:
+        """Of the weights."""
+        return self.value.shape
+
+    def integers(self) -> np.ndarray:
+        """[*shape] int32."""
+        return self.value.astype(np.int32)
+
+
+Weights = ShiftWeights | IntegerWeights
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """What turns accumulators into v: clip(acc, low, high) * multiplier + bias, for each filter.
+
+    Attributes:
+      multiplier: [filters] int32.
+      bias: [filters] int32.
+      low: [filters] int32.
+      high: [filters] int32, not below `low`.
+    """
+
+    multiplier: np.ndarray
+    bias: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """A convolution and its affine map, and the activation behind it unless an `Add` follows.
+
+    Attributes:
+      name: its own.
+      input: name of the layer that it reads, or `IMAGE`.
+      stride: in both directions.
+      weights: [size, size, inputs, filters].
+      weight_exponent: a weight stands for its integer times 2**weight_exponent.
+      affine: see `Affine`.
+      shift: [filters] uint8, of the activation; None where the output is sums.
+      exponent: activations stand for a 2**exponent; for sums, that of the `Add` behind.
+      certificate: [filters, 10] int32, the columns of docs/integers.md.
+    """
+
+    name: str
+    input: str
+    stride: int
+    weights: Weights
+    weight_exponent: int
+    affine: Affine
+    shift: np.ndarray | None
+    exponent: int
+    certificate: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Add:
+    """The sum of two tensors of one shape, and the activation behind it.
+
+    Attributes:
+      name: its own.
+      inputs: two names.
+      lift: for each input [channels] uint8 where it is activations, None where it is sums.
+      shift: [channels] uint8.
+      exponent: of the output.
+      certificate: [channels, 3] int32.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    lift: tuple[np.ndarray | None, np.ndarray | None]
+    shift: np.ndarray
+    exponent: int
+    certificate: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool:
+    """The largest of each 2x2 square."""
+
+    name: str
+    input: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Average:
+    """The sum over all positions, rounded to activations unless it is the logits.
+
+    Attributes:
+      name: its own.
+      input: name of activations.
+      shift: to the right, negative for the left; None where the sums are the output.
+      exponent: of the output.
+    """
+
+    name: str
+    input: str
+    shift: int | None
+    exponent: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """A matrix and a bias, which give the logits.
+
+    Attributes:
+      name: its own.
+      input: name of activations without height and width.
+      weights: [inputs, units].
+      weight_exponent: as in `Convolution`.
+      bias: [units] int32.
+      certificate: [units, 10] int32.
+    """
+
+    name: str
+    input: str
+    weights: Weights
+    weight_exponent: int
+    bias: np.ndarray
+    certificate: np.ndarray
+
+
+Layer = Convolution | Add | MaxPool | Average | Dense
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """A few images and what every layer gives for them.
+
+    Attributes:
+      images: [n, height, width, channels] uint8.
+      outputs: for each layer's name [n, *shape of its output] int8 or int32.
+    """
+
+    images: np.ndarray
+    outputs: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerNetwork:
+    """A network in integers.
+
+    Attributes:
+      name: such as 'net1'.
+      input_shape: (height, width, channels) of an image of bytes.
+      layers: in the order of computation; the last one's output are the logits.
+      slope: the leaky ReLU multiplies negative values by 2**-slope.
+      affine_terms: every multiplier is a sum of at most so many signed powers of two; None
+        where multipliers are any integers.
+      output_exponent: real logits are logits times 2**output_exponent.
+      labels: a text for each class.
+      provenance: where the network comes from: texts and numbers by name.
+      golden: images with all layers' outputs; None for none.
+    """
+
+    name: str
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+    slope: int
+    affine_terms: int | None
+    output_exponent: int
+    labels: tuple[str, ...]
+    provenance: dict[str, Any]
+    golden: Golden | None
