@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from flightnn_jax.checkpoint import CheckpointError
 from flightnn_jax.config import Config
@@ -75,5 +75,6 @@ def plain_errors() -> Iterator[None]:
 
 
 def _told(error: Exception | str, code: int) -> int:
+    logging.debug("where it came from:", exc_info=True)  # --verbosity=1 shows it
     print(f"error: {error}", file=sys.stderr)
     return code

@@ -196,3 +196,17 @@ def test_a_loss_that_is_no_number_stops(tmp_path):
     run = training.prepare(tmp_path, learning_rate=1e38, clamp=False, scheme="full")
     with pytest.raises(loop.DivergedError, match=r"the loss of step \d+ is (nan|inf): lower learn"):
         loop.fit(run)
+
+
+def test_begins_with_the_weights_of_another_run(tmp_path):
+    origin = loop.fit(training.prepare(tmp_path / "origin", scheme="lightnn2", epochs=1))
+    fields = {"start_from": str(tmp_path / "origin"), "epochs": 1}
+    still = training.prepare(tmp_path / "still", scheme="lightnn1", learning_rate=0.0, **fields)
+    state = loop.fit(still)
+    jax.tree.map(assert_array_equal, state.params, origin.params)
+    assert int(state.step) == still.steps
+    other = training.prepare(tmp_path / "other", width=16, **fields)
+    with pytest.raises(ValueError, match="start from a run of the same network"):
+        loop.fit(other)
+    with pytest.raises(data.DataError, match="no_run"):
+        training.prepare(tmp_path / "none", start_from=str(tmp_path / "no_run"))
