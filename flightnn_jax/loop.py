@@ -168,9 +168,13 @@ class _Loop:
             stop=run.steps,
             sharding=train.by_batch(run.mesh),
         )
-        tracked = config.track * run.steps
+        tracked = math.ceil(config.track * run.steps)  # steps that measure ranges, then the others
+        programs: dict[bool, Any] = {}
         for batch in batches:
-            self.state, metrics = step(self.state, batch, self.step < tracked)
+            if not programs:  # both before the first step, so that none waits for a compiler
+                kinds = {self.step < tracked, run.steps - 1 < tracked}
+                programs = {kind: step.lower(self.state, batch, kind).compile() for kind in kinds}
+            self.state, metrics = programs[self.step < tracked](self.state, batch)
             self.step += 1
             self.waiting.append((self.step, metrics))
             self.read(all_but=_STEPS_IN_FLIGHT)

@@ -168,7 +168,7 @@ def carry_over(origin: TrainState, state: TrainState) -> TrainState:
     )
 
 
-TrainStep = Callable[[TrainState, Batch, bool], tuple[TrainState, StepMetrics]]
+TrainStep = jax.stages.Wrapped  # of (TrainState, Batch, bool), gives (TrainState, StepMetrics)
 
 
 def make_train_step(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from flightnn_jax.checkpoint import CheckpointError
 from flightnn_jax.config import Config
 from flightnn_jax.loop import DivergedError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOT = Path(__file__).resolve().parent.parent
 
 CONFIG = flags.DEFINE_string(
@@ -66,7 +68,10 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, CheckpointError) as error:
+    except OSError as error:
+        room = "; make room and give the same command: it goes on from the latest checkpoint"
+        sys.exit(_told(f"{error}{room if error.errno in _FULL else ''}", 2))
+    except (ValueError, CheckpointError) as error:
         sys.exit(_told(error, 2))
     except DivergedError as error:
         sys.exit(_told(error, 1))

@@ -1,5 +1,6 @@
 """The commands as a user types them: in processes of their own, killed and started again."""
 
+import errno
 import json
 import os
 import random
@@ -205,3 +206,12 @@ def test_a_table_of_runs():
         "Full                 90.00                   10.0",
         "FL                   87.65     1.50           1.0",
     ]
+
+
+def test_a_full_disk_says_what_to_do(capsys):
+    with pytest.raises(SystemExit, match="2"), options.plain_errors():
+        raise OSError(errno.ENOSPC, "No space left on device", "/runs/1/metrics.jsonl")
+    assert "metrics.jsonl'; make room and give the same command" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"), options.plain_errors():
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/none")
+    assert "make room" not in capsys.readouterr().err

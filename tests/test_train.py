@@ -210,3 +210,27 @@ def test_begins_with_the_weights_of_another_run(tmp_path):
         loop.fit(other)
     with pytest.raises(data.DataError, match="no_run"):
         training.prepare(tmp_path / "none", start_from=str(tmp_path / "no_run"))
+
+
+def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
+    run = training.prepare(tmp_path, epochs=1, checkpoint_every=None, track=0.5)
+    compiled, counts = [], []
+    original = loop._Loop.read
+
+    def listen(event, seconds, **kwargs):
+        compiled.extend([event] if "backend_compile" in event else [])
+
+    def read(self, all_but=0):
+        if all_but:  # behind every step
+            counts.append(len(compiled))
+        original(self, all_but)
+
+    monkeypatch.setattr(loop._Loop, "read", read)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        loop.fit(run)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(counts) == run.steps == 5
+    assert counts[0] >= 2
+    assert len(set(counts)) == 1
