@@ -57,7 +57,9 @@ def tensors_of(net, images, certificates):
             put(f"{name}.codes", "U8", [(len(codes) + 1) // 2], nibbles(codes))
         if name in certificates:
             columns = len(certificates[name][0])
-            put(f"{name}.certificate", "I32", [*channels, columns], certificates[name])
+            # what does not fit loses its upper bits, as it would in a careless writer
+            rows = [(n + 2**31) % 2**32 - 2**31 for n in flatten(certificates[name])]
+            put(f"{name}.certificate", "I32", [*channels, columns], rows)
         is_sums = layer["kind"] == "dense" or layer.get("output") == "sum"
         is_sums |= layer["kind"] == "average" and layer["shift"] is None
         outputs = [outputs[name] for outputs in golden]
