@@ -116,13 +116,13 @@ def certify_dense(network: Network, layer: Dense) -> Certified:
     return Certified(rows, bounds, [])
 
 
-def certify_add(network: Network, layer: Add, known: dict[str, Certified]) -> Certified:
+def certify_add(network: Network, layer: Add, known: dict[str, list[Bounds]]) -> Certified:
     """Bounds of an addition.
 
     Args:
       network: where the numbers are.
       layer: an addition of it.
-      known: what is known of earlier layers.
+      known: bounds of what earlier layers hand on, by name.
 
     Returns:
       Three columns a channel, and the bounds of v.
@@ -130,7 +130,7 @@ def certify_add(network: Network, layer: Add, known: dict[str, Certified]) -> Ce
     parts = []
     for i, name in enumerate(layer.inputs):
         if network.values[name].sums:
-            parts.append(known[name].v)
+            parts.append(known[name])
         else:
             lifts = network.tensors[f"{layer.name}.lift{i}"].tolist()
             parts.append([(-128 << lift, 127 << lift) for lift in lifts])

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from flightnn_jax.independent import certificate
-from flightnn_jax.independent.certificate import ADD_COLUMNS, FILTER_COLUMNS, Certified, width
+from flightnn_jax.independent.certificate import (
+    ADD_COLUMNS,
+    FILTER_COLUMNS,
+    Bounds,
+    Certified,
+    width,
+)
 from flightnn_jax.independent.interpreter import run
 from flightnn_jax.independent.manifest import Add, Average, Conv, Dense, Layer
 from flightnn_jax.independent.reader import Network
@@ -35,14 +41,15 @@ def check(network: Network) -> list[str]:
       makes sure that 64 bits suffice.
     """
     reasons: list[str] = []
-    known: dict[str, Certified] = {}
+    known: dict[str, list[Bounds]] = {}
     for layer in network.manifest.layers:
         reasons += _limits(network, layer)
         reasons += _exponents(network, layer)
         if isinstance(layer, Conv | Dense | Add | Average):
-            known[layer.name] = _certify(network, layer, known)
-            reasons += _compare(network, layer, known[layer.name])
-            reasons += _widths(layer, known[layer.name])
+            certified = _certify(network, layer, known)
+            known[layer.name] = certified.v
+            reasons += _compare(network, layer, certified)
+            reasons += _widths(layer, certified)
     return reasons or list(_golden(network))
 
 
@@ -92,7 +99,7 @@ def _exponents(network: Network, layer: Layer) -> Iterator[str]:
 
 
 def _certify(
-    network: Network, layer: Conv | Dense | Add | Average, known: dict[str, Certified]
+    network: Network, layer: Conv | Dense | Add | Average, known: dict[str, list[Bounds]]
 ) -> Certified:
     if isinstance(layer, Conv):
         return certificate.certify_conv(network, layer)

@@ -42,7 +42,7 @@ def run(network: Network, images: np.ndarray) -> dict[str, np.ndarray]:
     return values
 
 
-def classify(network: Network, images: np.ndarray, batch: int = 50) -> np.ndarray:
+def classify(network: Network, images: np.ndarray, batch: int = 25) -> np.ndarray:
     """The class of each image: the index of its largest logit, the first of equal ones.
 
     Args:
