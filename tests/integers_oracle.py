@@ -167,7 +167,8 @@ def certify(net):
             found = [certify_filter(net, layer, o) for o in range(layer["shape"][-1])]
             rows[name] = [row for row, _ in found]
             v[name] = [(row[4], row[5]) for row in rows[name]]
-            wrong += [f"{name}: {row}" for row in rows[name] if max(row[3], row[6]) > 32]
+            most = 31 if layer.get("output") == "activation" else 32
+            wrong += [f"{name}: {row}" for row in rows[name] if row[3] > 32 or row[6] > most]
             wrong += [f"{name}: product" for _, product in found if bits(*product) > 32]
         if layer["kind"] == "add":
             rows[name], v[name] = [], []
@@ -180,11 +181,12 @@ def certify(net):
                     )
                 low, high = ends[0][0] + ends[1][0], ends[0][1] + ends[1][1]
                 rows[name].append([low, high, bits(low, high)])
-                wrong += [f"{name}: v"] * (bits(low, high) > 32)
+                wrong += [f"{name}: v"] * (bits(low, high) > 31)
         if layer["kind"] == "average":
             height, width, _ = shapes[layer["input"]]
             scale = 2 ** max(0, -(layer["shift"] or 0))
-            wrong += [f"{name}: sums"] * (bits(-128 * height * width * scale) > 32)
+            most = 32 if layer["shift"] is None else 31
+            wrong += [f"{name}: sums"] * (bits(-128 * height * width * scale) > most)
     return rows, wrong
 
 
@@ -242,9 +244,8 @@ def signed_powers(n):
 
 
 def limits(net):
-    """Numbers outside of the document's limits, and exponents that contradict each other."""
+    """Numbers outside of the document's limits."""
     wrong, numbers = [], net.numbers
-    exponents = {"image": -7}
     for layer in net.manifest["layers"]:
         name, shift = layer["name"], numbers.get(f"{layer['name']}.shift", [])
         wrong += [f"{name}.shift" for s in shift if s + net.manifest["slope"] > 30]
@@ -257,30 +258,7 @@ def limits(net):
                 most = net.manifest["affine_terms"]
                 multipliers = numbers[f"{name}.multiplier"]
                 wrong += [f"{name}.multiplier" for m in multipliers if signed_powers(m) > most]
-        wrong += exponents_of(net, layer, exponents)
-    return wrong
-
-
-def exponents_of(net, layer, exponents):
-    """Adds the layer's exponent to those that are known; returns contradictions."""
-    name, kind, wrong = layer["name"], layer["kind"], []
-    if kind == "add":
-        shift = net.numbers[f"{name}.shift"]
-        for i, source in enumerate(layer["inputs"]):
-            lift = net.numbers.get(f"{name}.lift{i}", shift)
-            needed = [exponents[source] - n + s for n, s in zip(lift, shift, strict=True)]
-            wrong += [f"{name}: exponent" for e in needed if e != layer["exponent"]]
-    elif kind == "dense":
-        needed = exponents[layer["input"]] + layer["weight_exponent"]
-        wrong += [f"{name}: exponent"] * (needed != net.manifest["output_exponent"])
-    elif kind == "average":
-        height, width, _ = shapes_of(net)[layer["input"]]
-        halvings = 0
-        while 2**halvings < height * width:
-            halvings += 1
-        needed = exponents[layer["input"]] + (layer["shift"] or 0) - halvings
-        wrong += [f"{name}: exponent"] * (needed != layer["exponent"])
-        if layer["shift"] is None:
-            wrong += [f"{name}: output"] * (net.manifest["output_exponent"] != layer["exponent"])
-    exponents[name] = exponents[layer["input"]] if kind == "max_pool" else layer.get("exponent")
+        if layer["kind"] == "average" and layer["shift"] is None:
+            output = net.manifest["output_exponent"]
+            wrong += [f"{name}.exponent"] * (layer["exponent"] != output)
     return wrong

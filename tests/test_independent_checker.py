@@ -81,15 +81,20 @@ RULES = {
     "absurd lift": (lifted, set_number("both.lift0", 0, 255), "both.lift0: channel 0 has 255"),
     "slope": (plain, set_manifest(slope=7), None),
     "product": (plain, set_number("conv2.multiplier", 0, 2**30), r"multiplier \* clip\(acc\) of"),
-    "v": (plain, set_number("conv3.bias", 1, 2**31 - 1), "conv3: channel 1: v of .* 33 bits: 32"),
+    "v": (
+        plain,
+        set_number("conv3.bias", 1, 2**31 - 1),
+        "conv3: channel 1: v of .* 33 bits: 31 are",
+    ),
     "logits": (residual, set_number("dense.bias", 1, 2**31 - 1), "dense: channel 1: v of"),
     "sum of sums": (residual, set_number("shortcut.bias", 2, 2**31 - 2**22), "block2: channel 2"),
-    "average": (residual, set_layer(7, shift=-24), "average: channel 0: sums of .* bits"),
-    "average's exponent": (plain, set_layer(4, exponent=-3), "average: exponent is -3, and must"),
-    "logits' exponent": (plain, set_manifest(output_exponent=-20), "output_exponent is -20, and"),
-    "dense exponent": (residual, set_layer(8, weight_exponent=-5), "dense: output_exponent is"),
-    "lift's exponent": (residual, set_number("block1.lift1", 3, 0), "block1: channel 3: exponent"),
-    "branch's exponent": (residual, set_layer(2, exponent=-9), "block1: channel 0: exponent is -4"),
+    "exponent of sums": (plain, set_layer(4, exponent=-3), "average: exponent is -3, and must be"),
+    "output_exponent": (
+        plain,
+        set_manifest(output_exponent=-20),
+        "exponent is .*, and must be -20",
+    ),
+    "other exponents": (residual, set_layer(2, exponent=-9), None),
 }
 
 
@@ -103,6 +108,22 @@ def test_every_rule(rule):
         assert found == []
     else:
         assert any(re.search(pattern, reason) for reason in found), found
+
+
+def test_the_widest_that_is_allowed():
+    for height, found in (8, 0), (9, 1):
+        b = Builder(1, [16, height, 1])
+        b.average("average", "image", -16)  # -128 x 16 x 8 << 16 is -2^30
+        b.dense("dense", "average", 2)
+        assert len(reasons(b.net())) == found
+    for output, bias, found in (None, 2**30 - 1, 0), (None, 2**30, 1), (-3, 2**31 - 1, 0):
+        b = Builder(1, [1, 1, 1])
+        b.conv("conv", "image", 1, size=1, output=output)
+        b.add("add", ["conv", "image"], -3)
+        b.average("average", "add", None)
+        net = b.net()
+        net.numbers |= {"conv.terms": [[]], "conv.bias": [bias]}
+        assert len([reason for reason in reasons(net) if reason.startswith("conv: ")]) == found
 
 
 def test_multipliers_of_too_many_powers():

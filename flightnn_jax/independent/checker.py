@@ -44,12 +44,14 @@ def check(network: Network) -> list[str]:
     known: dict[str, list[Bounds]] = {}
     for layer in network.manifest.layers:
         reasons += _limits(network, layer)
-        reasons += _exponents(network, layer)
+        if isinstance(layer, Average) and layer.shift is None:
+            output = network.manifest.output_exponent
+            reasons += _equal(f"{layer.name}: exponent", layer.exponent, output)
         if isinstance(layer, Conv | Dense | Add | Average):
             certified = _certify(network, layer, known)
             known[layer.name] = certified.v
             reasons += _compare(network, layer, certified)
-            reasons += _widths(layer, certified)
+            reasons += _widths(network, layer, certified)
     return reasons or list(_golden(network))
 
 
@@ -71,31 +73,6 @@ def _limits(network: Network, layer: Layer) -> Iterator[str]:
                 f"{name}.multiplier: filter {o} has {m}, the sum of no fewer than "
                 f"{certificate.signed_powers(m)} signed powers of two: affine_terms is {terms}"
             )
-
-
-def _exponents(network: Network, layer: Layer) -> Iterator[str]:
-    """What exponents must be for the integers to stand for one real network."""
-    values, output = network.values, network.manifest.output_exponent
-    if isinstance(layer, Dense):
-        exponent = values[layer.input].exponent + layer.weight_exponent
-        yield from _equal(f"{layer.name}: output_exponent", output, exponent)
-    elif isinstance(layer, Average):
-        height, wide, _ = values[layer.input].shape
-        halvings = (height * wide - 1).bit_length()
-        exponent = values[layer.input].exponent + (layer.shift or 0) - halvings
-        yield from _equal(f"{layer.name}: exponent", layer.exponent, exponent)
-        if layer.shift is None:
-            yield from _equal("output_exponent", output, exponent)
-    elif isinstance(layer, Add):
-        shifts = _numbers(network, layer, "shift")
-        for i, name in enumerate(layer.inputs):
-            lifts = shifts if values[name].sums else _numbers(network, layer, f"lift{i}")
-            exponents = [
-                values[name].exponent - lift + shift
-                for lift, shift in zip(lifts, shifts, strict=True)
-            ]
-            for o, n in _first(exponents, lambda n: n != layer.exponent):
-                yield from _equal(f"{layer.name}: channel {o}: exponent", layer.exponent, n)
 
 
 def _certify(
@@ -121,19 +98,24 @@ def _compare(network: Network, layer: Layer, certified: Certified) -> Iterator[s
             yield from _equal(f"{name}: channel {o}: {column}", has, needs)
 
 
-def _widths(layer: Layer, certified: Certified) -> Iterator[str]:
-    """That everything which is computed fits into 32 bits."""
-    bounds = {"v": certified.v, "multiplier * clip(acc)": certified.product}
-    if isinstance(layer, Conv | Dense):
-        bounds["partial sums"] = [(-row[2], row[2]) for row in certified.rows]
-    if isinstance(layer, Average):
-        bounds = {"sums": certified.v}
-    for what, pairs in bounds.items():
-        for o, (low, high) in _first(pairs, lambda pair: width(*pair) > MAX_WIDTH):
+def _widths(network: Network, layer: Layer, certified: Certified) -> Iterator[str]:
+    """That everything which is computed fits into 32 bits, and into 31 where it is rounded."""
+    v_width = MAX_WIDTH if network.values[layer.name].sums else MAX_WIDTH - 1
+    sums = [(-row[2], row[2]) for row in certified.rows if isinstance(layer, Conv | Dense)]
+    for what, bounds, limit in (
+        ("partial sums", sums, MAX_WIDTH),
+        ("multiplier * clip(acc)", certified.product, MAX_WIDTH),
+        ("sums" if isinstance(layer, Average) else "v", certified.v, v_width),
+    ):
+        for o, (low, high) in _first(bounds, partial(_is_wider, limit)):
             yield (
                 f"{layer.name}: channel {o}: {what} of {low} to {high} take {width(low, high)} "
-                f"bits: {MAX_WIDTH} is the most"
+                f"bits: {limit} are the most"
             )
+
+
+def _is_wider(limit: int, bounds: Bounds) -> bool:
+    return width(*bounds) > limit
 
 
 def _golden(network: Network) -> Iterator[str]:

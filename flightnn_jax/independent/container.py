@@ -6,7 +6,7 @@ import math
 import struct
 from typing import Any, NamedTuple
 
-MAX_HEADER = 2**24
+MAX_HEADER = 2**22
 MAX_AXES = 5
 
 ITEM_SIZES = {"U8": 1, "I8": 1, "I32": 4}

@@ -8,7 +8,7 @@ from flightnn_jax.independent.container import FileError
 MAX_AXIS = 65536
 MAX_EXPONENT = 1000
 
-_NAME = re.compile(r"[A-Za-z0-9_]{1,200}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _RESERVED = ("image", "golden")
 
 
@@ -74,10 +74,10 @@ class Fields:
         return value
 
     def name(self, key: str) -> str:
-        """A layer's name: letters, digits and underscores, none that names something else."""
+        """A layer's name: a letter, then letters, digits and underscores; not a reserved one."""
         value = self._value[key]
         if not isinstance(value, str) or not _NAME.fullmatch(value) or value in _RESERVED:
-            rule = f"1 to 200 of A-Z a-z 0-9 _ and none of {', '.join(_RESERVED)}"
+            rule = f"a letter and up to 63 of A-Z a-z 0-9 _, and none of {', '.join(_RESERVED)}"
             raise self._error(key, value, rule)
         return value
 

@@ -12,8 +12,8 @@ from flightnn_jax.independent.fields import MAX_AXIS, Fields
 FORMAT = "flightnn integer network"
 VERSION = 1
 MAX_LAYERS = 4096
-MAX_AFFINE_TERMS = 16
-AVERAGE_SHIFTS = (-24, 30)
+MAX_AFFINE_TERMS = 32
+AVERAGE_SHIFTS = (-16, 30)
 
 
 @dataclasses.dataclass(frozen=True)

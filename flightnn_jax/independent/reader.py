@@ -15,7 +15,8 @@ from flightnn_jax.independent.container import FileError, Tensor
 from flightnn_jax.independent.manifest import Add, Conv, Dense, Layer, Manifest
 from flightnn_jax.independent.wiring import Value
 
-MAX_FILE = 2**31
+MAX_FILE = 2**30
+MAX_WEIGHTS_PER_BYTE = 64
 MAX_K = 3
 
 _TYPES: dict[str, np.dtype] = {"U8": np.dtype("u1"), "I8": np.dtype("i1"), "I32": np.dtype("<i4")}
@@ -101,6 +102,12 @@ def read(data: bytes) -> Network:
         )
     parsed = manifest.parse(value)
     values = wiring.connect(parsed)
+    weights = wiring.count_weights(parsed)
+    if weights > MAX_WEIGHTS_PER_BYTE * len(data):
+        raise FileError(
+            f"{weights} weights in a file of {len(data)} bytes: {MAX_WEIGHTS_PER_BYTE} a byte"
+            " are the most"
+        )
     return Network(parsed, values, _arrays(parsed, values, box.tensors))
 
 

@@ -7,7 +7,7 @@ from flightnn_jax.independent.container import FileError
 from flightnn_jax.independent.manifest import Add, Average, Conv, Dense, Layer, Manifest
 
 MAX_WEIGHTS = 2**26
-IMAGE_EXPONENT = -7
+MAX_VALUES = 2**28
 
 
 class Value(NamedTuple):
@@ -16,12 +16,10 @@ class Value(NamedTuple):
     Attributes:
       shape: (height, width, channels) or (channels,).
       sums: whether they are sums, which take int32, or activations, which take int8.
-      exponent: the manifest's, of the layer or of the one that a pool reads.
     """
 
     shape: tuple[int, ...]
     sums: bool
-    exponent: int
 
 
 def inputs(layer: Layer) -> tuple[str, ...]:
@@ -52,32 +50,52 @@ def connect(manifest: Manifest) -> dict[str, Value]:
       >>> pools = (MaxPool("pool1", "image"), Average("average", "pool1", None, -9))
       >>> net = Manifest("tiny", (4, 4, 2), -9, 3, "multiplier", None, ("a", "b"), pools, {}, 0)
       >>> connect(net)["pool1"]
-      Value(shape=(2, 2, 2), sums=False, exponent=-7)
+      Value(shape=(2, 2, 2), sums=False)
     """
-    values = {"image": Value(manifest.input_shape, sums=False, exponent=IMAGE_EXPONENT)}
+    values = {"image": Value(manifest.input_shape, sums=False)}
+    unread = set[str]()
     for layer in manifest.layers:
         if layer.name in values:
             _refuse(layer, "the name stands for an earlier layer: each needs its own")
         for name in inputs(layer):
             if name not in values:
                 _refuse(layer, f"it reads {name[:80]!r}, which is no earlier layer and not image")
-        values[layer.name] = _output(layer, manifest, [values[name] for name in inputs(layer)])
+        values[layer.name] = _output(layer, [values[name] for name in inputs(layer)])
+        unread = unread - set(inputs(layer)) | {layer.name}
         is_last = layer is manifest.layers[-1]
         gives_logits = isinstance(layer, Dense) or (
             isinstance(layer, Average) and layer.shift is None
         )
         if gives_logits != is_last:
             _refuse(layer, "dense, or average without shift, is the last layer and nowhere else")
+    unread.discard(manifest.layers[-1].name)
+    if unread:
+        raise FileError(
+            f"no layer reads {min(unread)}: every one but the last is read by a later one"
+        )
+    for name, value in values.items():
+        if math.prod(value.shape) > MAX_VALUES:
+            raise FileError(f"{name} has the shape {value.shape}: {MAX_VALUES} values at most")
     classes = values[manifest.layers[-1].name].shape[-1]
     if classes != len(manifest.labels):
         raise FileError(f"{classes} logits and {len(manifest.labels)} labels: one for each")
-    weights = sum(math.prod(e.shape) for e in manifest.layers if isinstance(e, Conv | Dense))
-    if weights > MAX_WEIGHTS:
-        raise FileError(f"{weights} weights: {MAX_WEIGHTS} at most")
+    if count_weights(manifest) > MAX_WEIGHTS:
+        raise FileError(f"{count_weights(manifest)} weights: {MAX_WEIGHTS} at most")
     return values
 
 
-def _output(layer: Layer, manifest: Manifest, given: list[Value]) -> Value:
+def count_weights(manifest: Manifest) -> int:
+    """Weights of all layers, whatever their terms.
+
+    Example:
+      >>> dense = Dense("dense", "image", (5, 3), "shift", -7)
+      >>> count_weights(Manifest("", (5,), -14, 3, "multiplier", None, (), (dense,), {}, 0))
+      15
+    """
+    return sum(math.prod(e.shape) for e in manifest.layers if isinstance(e, Conv | Dense))
+
+
+def _output(layer: Layer, given: list[Value]) -> Value:
     """What a layer hands on; refuses inputs that it does not take."""
     if isinstance(layer, Add):
         return _add_output(layer, given)
@@ -90,23 +108,23 @@ def _output(layer: Layer, manifest: Manifest, given: list[Value]) -> Value:
     if isinstance(layer, Conv | Dense) and layer.shape[-2] != channels:
         _refuse(layer, f"its weights {layer.shape} take {layer.shape[-2]} channels, not {channels}")
     if isinstance(layer, Dense):
-        return Value(layer.shape[-1:], sums=True, exponent=manifest.output_exponent)
+        return Value(layer.shape[-1:], sums=True)
     height, width, _ = value.shape
     if isinstance(layer, Conv):
         shape = (-(-height // layer.stride), -(-width // layer.stride), layer.shape[-1])
-        return Value(shape, sums=layer.output == "sum", exponent=layer.exponent)
+        return Value(shape, sums=layer.output == "sum")
     if isinstance(layer, Average):
-        return Value((channels,), sums=layer.shift is None, exponent=layer.exponent)
+        return Value((channels,), sums=layer.shift is None)
     if height % 2 or width % 2:
         _refuse(layer, f"a pool on {height}x{width}: height and width must be even")
-    return Value((height // 2, width // 2, channels), sums=False, exponent=value.exponent)
+    return Value((height // 2, width // 2, channels), sums=False)
 
 
 def _add_output(layer: Add, given: list[Value]) -> Value:
     first, second = given
     if first.shape != second.shape:
         _refuse(layer, f"it adds the shapes {first.shape} and {second.shape}: they must be one")
-    return Value(first.shape, sums=False, exponent=layer.exponent)
+    return Value(first.shape, sums=False)
 
 
 def _refuse(layer: Layer, why: str) -> Never:
