@@ -126,6 +126,35 @@ def test_the_widest_that_is_allowed():
         assert len([reason for reason in reasons(net) if reason.startswith("conv: ")]) == found
 
 
+def test_low_may_be_high():
+    net = plain(1)
+    net.numbers["conv1.low"][2] = net.numbers["conv1.high"][2] = -7
+    assert reasons(net) == []
+
+
+def dense_of_equal_filters(inputs, terms):
+    b = Builder(1, [inputs])
+    b.dense("dense", "image", 1)
+    net = b.net()
+    net.numbers |= {"dense.terms": [[[term] * inputs for term in terms]], "dense.bias": [0]}
+    return net
+
+
+def test_where_float32_ends():
+    net = dense_of_equal_filters(1024, [(1, 7)])
+    assert oracle.certify(net)[0]["dense"][0][2:8:5] == [2**24, 0]
+    assert reasons(net) == []
+    net.numbers["dense.terms"][0][0][5] = (-1, 6)
+    assert oracle.certify(net)[0]["dense"][0][2:8:5] == [2**24 - 128 * 64, 1]
+    assert reasons(net) == []
+
+
+def test_partial_sums_count_terms_that_cancel():
+    net = dense_of_equal_filters(65536, [(1, 7), (-1, 7), (1, 6)])  # 64 each, of 320 in terms
+    found = reasons(net)
+    assert "dense: channel 0: partial sums of -2684354560 to 2684354560 take 33 bits" in found[-1]
+
+
 def test_multipliers_of_too_many_powers():
     net = plain(2, affine_terms=2)
     for multiplier, powers in (7, 2), (-24, 2), (11, 3), (-77, 4):

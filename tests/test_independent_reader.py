@@ -130,6 +130,7 @@ CONTAINERS = {
     "absurd": (box({"a": entry(shape=[2**39] * 5)}), "stands at 0 to 2 of 2 bytes"),
     "offsets": (box({"a": entry(data_offsets=[0])}), "must be two numbers"),
     "backwards": (box({"a": entry(data_offsets=[2, 0])}), "stands at 2 to 0"),
+    "too long": (box({"a": entry(shape=[1])}), "stands at 0 to 2 of 2 bytes, and U8 of shape"),
     "behind the end": (box({"a": entry(data_offsets=[1, 3])}), "stands at 1 to 3 of 2"),
     "gap": (box({"a": entry(shape=[1], data_offsets=[1, 2])}), "begins at byte 1 of the data, not"),
     "overlap": (box({"a": entry(), "b": entry()}), "begins at byte 0 of the data, not at 2"),
@@ -187,7 +188,11 @@ MANIFESTS = {
     "input": ({"input_shape": [4, 6]}, "1 or 3 lengths"),
     "no input": ({"input_shape": [4, 0, 2]}, "input_shape is 0"),
     "long input": ({"input_shape": [4, 65537, 2]}, "1 to 65536"),
-    "odd input": ({"input_shape": [4, 5, 2]}, "golden.image|must be even"),
+    "odd input": (
+        {"input_shape": [4, 5, 2]},
+        "layer pool1: a pool on 4x5: height and width must be even",
+    ),
+    "odd height": ({"input_shape": [3, 6, 2]}, "layer pool1: a pool on 3x6"),
 }
 
 

@@ -16,12 +16,12 @@ class Fields:
     """A JSON object that must have certain entries, and no others.
 
     Args:
-      value: what JSON gave.
+      value: the object, as JSON gave it.
       place: where it stands, for errors.
       keys: names of the entries.
 
     Raises:
-      FileError: if it is no object, or has other entries.
+      FileError: if it has other entries.
 
     Example:
       >>> fields = Fields({"stride": 2}, "layer 'conv1'", ["stride"])
@@ -29,9 +29,7 @@ class Fields:
       2
     """
 
-    def __init__(self, value: Any, place: str, keys: list[str]) -> None:
-        if not isinstance(value, dict):
-            raise FileError(f"{place} must be an object, not {value!r:.80}")
+    def __init__(self, value: dict[str, Any], place: str, keys: list[str]) -> None:
         if set(value) != set(keys):
             missing = [key for key in keys if key not in value]
             extra = [key[:40] for key in value if key not in keys]
