@@ -12,6 +12,10 @@ Shape = tuple[int, ...]
 IMAGE = "image"  # the name by which layers read the image's activations
 
 
+class ArtefactError(ValueError):
+    """An integer network, or a file of one, that breaks a rule of docs/integers.md."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ShiftWeights:
     """Weights as sums of signed powers of two.
