@@ -72,7 +72,8 @@ def accumulators(weights: Weights) -> Range:
 def partial_sums(weights: Weights) -> np.ndarray:
     """[filters] what no partial sum exceeds in magnitude, in any order, over terms or weights."""
     if isinstance(weights, ShiftWeights):
-        sizes = np.abs(weights.sign).astype(np.int32) << weights.shift
+        positive = dataclasses.replace(weights, sign=np.abs(weights.sign))
+        sizes = positive.integers()
     else:
         sizes = np.abs(weights.integers())
     return -LEAST * sizes.reshape(-1, weights.shape[-1]).sum(axis=0, dtype=np.int64)
