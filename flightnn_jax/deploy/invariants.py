@@ -67,7 +67,7 @@ def check(network: IntegerNetwork) -> None:
 
 def _require(holds: Any, where: str, what: str, rule: str) -> None:
     if not holds:
-        raise ArtefactError(f"{where}: {what}: {rule}")
+        raise ArtefactError(f"{where:.80}: {what:.200}: {rule}")
 
 
 def whole(value: Any, low: int, high: int) -> bool:

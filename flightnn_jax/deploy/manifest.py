@@ -143,7 +143,8 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
     fields = _checked("manifest", fields, _NETWORK)
     if fields["affine"] != ("multiplier" if fields["affine_terms"] is None else "shifts"):
         raise ArtefactError(
-            f"manifest: affine={fields['affine']!r} with affine_terms={fields['affine_terms']}: "
+            f"manifest: affine={fields['affine']!r:.50} with affine_terms="
+            f"{fields['affine_terms']!s:.50}: "
             '"multiplier" goes with null and "shifts" with a number'
         )
     _check_list("manifest", "labels", fields["labels"], str)
@@ -182,7 +183,7 @@ def _checked(where: str, fields: Any, kinds: dict[str, Any]) -> dict[str, Any]:
         raise ArtefactError(f"{where}: {fields!r:.50} is no JSON object")
     if fields.keys() != kinds.keys():
         names = sorted(fields.keys() ^ kinds.keys())[:5]
-        raise ArtefactError(f"{where}: the fields {names} are missing, or there and unknown")
+        raise ArtefactError(f"{where}: the fields {names!s:.200} are missing, or there and unknown")
     for name, kind in kinds.items():
         if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
             raise ArtefactError(f"{where}: {name}={fields[name]!r:.50} is of the wrong type")
@@ -324,5 +325,5 @@ class _Reader:
             }
             golden = Golden(arrays.pop(IMAGE), arrays)
         if self._tensors:
-            raise ArtefactError(f"tensors {sorted(self._tensors)[:5]} belong to nothing")
+            raise ArtefactError(f"tensors {sorted(self._tensors)[:5]!s:.200} belong to nothing")
         return dataclasses.replace(network, golden=golden)
