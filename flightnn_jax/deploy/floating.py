@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from flightnn_jax import numerics
 from flightnn_jax.deploy import certificate
@@ -36,7 +37,7 @@ Outputs = dict[str, jax.Array]
 
 def function_of(
     network: IntegerNetwork, kernels: Mapping[str, jax.Array] | None = None
-) -> Callable[[jax.Array], Outputs]:
+) -> Callable[[ArrayLike], Outputs]:
     """The network as a jitted function of images.
 
     Args:
@@ -57,8 +58,8 @@ def function_of(
         for layer, exponent in _weighted(network)
     }
 
-    def run(images: jax.Array) -> Outputs:
-        found: Outputs = {IMAGE: (images.astype(jnp.int32) - 128).astype(jnp.int8)}
+    def run(images: ArrayLike) -> Outputs:
+        found: Outputs = {IMAGE: (jnp.asarray(images).astype(jnp.int32) - 128).astype(jnp.int8)}
         for layer in network.layers:
             if isinstance(layer, Convolution | Dense):
                 acc = _sums(layer, found[layer.input], weights[layer.name])
