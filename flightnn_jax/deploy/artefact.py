@@ -12,6 +12,10 @@ Shape = tuple[int, ...]
 IMAGE = "image"  # the name by which layers read the image's activations
 
 
+class ArtefactError(ValueError):
+    """An integer network, or a file of one, that breaks a rule of docs/integers.md."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ShiftWeights:
     """Weights as sums of signed powers of two.
@@ -33,7 +37,10 @@ class ShiftWeights:
 
     def integers(self) -> np.ndarray:
         """[*shape] int32, the sums of the terms."""
-        return (self.sign.astype(np.int32) << self.shift).sum(axis=0, dtype=np.int32)
+        total = np.zeros(self.shape, np.int32)
+        for sign, shift in zip(self.sign, self.shift, strict=True):
+            total += sign.astype(np.int32) << shift
+        return total
 
 
 @dataclasses.dataclass(frozen=True)
