@@ -217,7 +217,7 @@ def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
     compiled, counts = [], []
     original = loop._Loop.read
 
-    def listen(event, seconds, **kwargs):
+    def listen(event, *_, **_kwargs):
         compiled.extend([event] if "backend_compile" in event else [])
 
     def read(self, all_but=0):
