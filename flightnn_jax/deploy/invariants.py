@@ -97,10 +97,11 @@ def _check_network(network: IntegerNetwork) -> None:
     try:
         texts = [network.name, network.labels, network.provenance]
         json.dumps(texts, allow_nan=False, ensure_ascii=False).encode()
-        plain = all(type(key) is str for key in network.provenance)
+        notes = network.provenance.items()
+        plain = all(type(key) is str and type(note) in (str, int, float) for key, note in notes)
     except (TypeError, ValueError, RecursionError):
         plain = False
-    _require(plain, where, "provenance", "it is texts and finite numbers by name, or lists of them")
+    _require(plain, where, "provenance", "it is texts and finite numbers by name")
 
 
 def _check_axes(where: str, shape: Shape, rank: int) -> None:
