@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from flightnn_jax.hardware.asic import between
 from flightnn_jax.hardware.cost import Number
+from flightnn_jax.hardware.workload import Layer
 
 ACTIVATION_BITS, CODE_BITS, PRODUCT_BITS, ACCUMULATOR_BITS = 8, 4, 16, 24
 """Widths in the simulated units."""
@@ -111,6 +112,29 @@ def operation(unit: str, distances: Distances, *, node: float = 65, voltage: flo
 
 def _energy(c: Coefficients, d: Distances) -> float:
     return c.constant + sum(x * y for x, y in zip(c[1:5], d, strict=True))
+
+
+def layer_energy(
+    layer: Layer, distances: Distances, *, node: float = 65, voltage: float = 1.2
+) -> Number:
+    """Energy of a layer's arithmetic for one image, in nJ, from the distances in its own trace.
+
+    Example:
+      >>> from flightnn_jax.hardware.workload import from_network
+      >>> layer = from_network("net1", "lightnn1").layers[0]
+      >>> round(layer_energy(layer, Distances(3.0, 1.5, 5.0, 6.0)).value)
+      716
+
+    Raises:
+      ValueError: for floats, whose activity was not modelled.
+    """
+    if layer.format == "full":
+        raise ValueError(
+            f"{layer.name}: the activity of floats was not modelled; use asic.layer_energy"
+        )
+    unit = "shift" if layer.format == "shift" else "4x8"
+    one = operation(unit, distances, node=node, voltage=voltage)
+    return one.times(layer.operations / 1e3)
 
 
 def mean_distance(values: npt.ArrayLike, bits: int) -> float:

@@ -204,10 +204,9 @@ def _speedup(row: paper.Row, table: str, name: str, speedup: float) -> Cell:
         )
         right = False
         reason = f"the printed throughputs give {slow:.2f} to {fast:.2f}"
-    elif not right and row.network in _FULL_FAULTS:
-        reason = f"the network's Full row: {_FULL_FAULTS[row.network]}"
     elif not right:
-        reason = "the model is off where its network was left out"
+        fault = _FULL_FAULTS.get(row.network, "the model is off where its network was left out")
+        reason = f"against the network's Full row: {fault}"
     verdict = REPRODUCED if right else CONTRADICTED
     return Cell(table, name, "Speedup", row.speedup, f"{speedup:.3g}", ratio - 1, verdict, reason)
 

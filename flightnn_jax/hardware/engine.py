@@ -78,7 +78,7 @@ def active_filters(layer: Layer) -> int:
 
 
 def lanes(layer: Layer, folding: int) -> int:
-    """The fewest filters at once that are through after `folding` rounds.
+    """The fewest filters at once that are through after `folding` rounds, pruned ones not built.
 
     Raises:
       ValueError: if `folding` is not between 1 and the number of filters.
@@ -88,7 +88,7 @@ def lanes(layer: Layer, folding: int) -> int:
             f"{layer.name}: folding={folding} is outside 1 (all filters at once) to "
             f"{layer.filters} (one after the other)"
         )
-    return math.ceil(active_filters(layer) / folding)
+    return min(math.ceil(layer.filters / folding), active_filters(layer))
 
 
 def foldings(layer: Layer) -> list[int]:
@@ -99,9 +99,9 @@ def foldings(layer: Layer) -> list[int]:
       >>> foldings(from_network("net1", "lightnn1").layers[0])
       [1, 2, 3, 4, 6, 8, 16]
     """
-    filters = active_filters(layer)
-    rounds = {math.ceil(filters / at_once) for at_once in range(1, filters + 1)}
-    return sorted(rounds) or [1]
+    rounds = sorted({math.ceil(layer.filters / n) for n in range(1, layer.filters + 1)})
+    # Where filters are pruned, several may give the same lanes; one of them will do.
+    return sorted({lanes(layer, r): r for r in reversed(rounds)}.values())
 
 
 def passes(layer: Layer, folding: int) -> int:
