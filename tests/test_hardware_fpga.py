@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightnn_jax.hardware import audit, device, engine, fpga, paper, processing, report, search
+from flightnn_jax.hardware import (
+    audit,
+    comparison,
+    device,
+    engine,
+    fpga,
+    paper,
+    processing,
+    report,
+    search,
+)
 from flightnn_jax.hardware.cost import Design, Number, total
 from flightnn_jax.hardware.workload import Workload, from_network
 
@@ -203,9 +213,38 @@ def test_a_pruned_network_takes_no_time():
     assert found.cycles.value == 0
     assert found.images_per_s.value == float("inf")
     assert any("pruned" in note for note in found.notes)
+    assert report.estimate_json(found, nothing.largest())["images_per_s"]["value"] is None
 
 
 NUMBER = re.compile(r"(?<![\w.,-])\d[\d,.]*(?![\w-])")
+
+
+@pytest.mark.parametrize("network", ["net1", "net4", "net7"])
+def test_the_report_says_where_shifts_lose(network):
+    rows = comparison.rows(network, 1.5, BOARD)
+    by = {row.scheme: row for row in rows}
+    assert by["full"].wired_lut is None
+    assert by["lightnn2"].wired_lut.value / by["fp4"].wired_lut.value == pytest.approx(
+        1.4, abs=0.01
+    )
+    assert (
+        by["lightnn2"].asic_nj.value > by["flightnn"].asic_nj.value > by["lightnn1"].asic_nj.value
+    )
+    assert by["lightnn1"].array.value > by["fp4"].array.value > by["full"].array.value
+    found = {(v.scheme, v.what): v for v in comparison.verdicts(rows)}
+    assert found["lightnn2", "wired_lut"].gain < 1
+    assert found["lightnn2", "wired_lut"].settled
+    assert found["lightnn1", "array"].gain == pytest.approx(1.776)
+    assert found["lightnn2", "array"].gain == pytest.approx(0.888)
+    assert not found["lightnn2", "array"].settled
+    # Two shifts in turn take the energy of a small multiplier and a wider sum.
+    assert 0.8 < found["lightnn2", "asic_nj"].gain < 0.9
+    # One shift and 4-bit constants cost the same within what is known.
+    assert not found["lightnn1", "wired_lut"].settled
+    text = report.comparison_text(rows)
+    assert "lightnn2 LOSES against fp4 hard-wired: 0.72x\n" in text
+    assert "not measured" in text
+    assert all(v.scheme in text for v in found.values())
 
 
 @pytest.mark.parametrize("style", search.STYLES)

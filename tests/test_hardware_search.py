@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightnn_jax.hardware import device, engine, processing, search
+from flightnn_jax.hardware import device, engine, fpga, processing, search
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.pipeline import Pipeline
 from flightnn_jax.hardware.workload import Layer, Workload, from_network
@@ -175,7 +175,9 @@ def test_arrays_by_brute_force():
                     for x in work.layers
                 )
                 expected.append((1e8 * batch / cycles, cycles / 1e5, 2 * parallelism / 1090))
-    found = merits(search.front(work, BOARD, "processing"))
+    choices = search.front(work, BOARD, "processing")
+    assert choices[0].design == fpga.largest(work, BOARD, "processing")
+    found = merits(choices)
     assert found == [pytest.approx(p) for p in undominated(expected)]
 
 

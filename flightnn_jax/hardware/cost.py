@@ -1,6 +1,7 @@
 """Numbers that carry their error, and the records in which designs and estimates come."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -45,8 +46,9 @@ class Number(NamedTuple):
         return self._replace(value=by / self.value)
 
     def as_json(self) -> dict[str, Any]:
-        """For a JSON file."""
-        return {"value": self.value, "error": self.bar, "factor": self.factor, "from": self.origin}
+        """For a JSON file; what is infinite becomes None."""
+        value = self.value if math.isfinite(self.value) else None
+        return {"value": value, "error": self.bar, "factor": self.factor, "from": self.origin}
 
 
 def total(numbers: Iterable[Number]) -> Number:

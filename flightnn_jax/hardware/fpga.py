@@ -197,8 +197,9 @@ def _engine(workload: Workload, device: Device, design: Design | None, multiplie
             name: Number(value, factors[name], origin)
             for name, value in zip(RESOURCES, parts, strict=True)
         }
-        # Floats need more pipeline stages than were measured.
-        factor = engine.CYCLE_ERROR if workload.format != "full" else None
+        # Floats need more stages than were measured, and no pipeline of engines was run.
+        alone = workload.format != "full" and len(workload.layers) == 1
+        factor = engine.CYCLE_ERROR if alone else None
         cycles = Number(engine.cycles(layer, folding), factor, "formula; one engine was run")
         layers.append(_layer(layer, cycles, needed))
     resources = {name: total(x.resources[name] for x in layers) for name in RESOURCES}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flightnn_jax.hardware import asic, audit, fit
+from flightnn_jax.hardware import asic, audit, comparison, fit
 from flightnn_jax.hardware.cost import Estimate, Number, total
 from flightnn_jax.hardware.device import RESOURCES, Device
 from flightnn_jax.hardware.workload import Workload
@@ -121,6 +121,32 @@ def estimate_json(found: Estimate, workload: Workload) -> dict[str, Any]:
         "bounded_by": list(found.bounded_by),
         "notes": list(found.notes),
     }
+
+
+_WHAT = {
+    "array": "in the paper's array",
+    "engine": "as an engine",
+    "wired_lut": "hard-wired",
+    "asic_nj": "in energy on an ASIC",
+}
+
+
+def comparison_text(rows: Sequence[comparison.Row]) -> str:
+    """Schemes beside each other with their errors, then every gain and loss against FP."""
+    names = ["array images/s", "engine images/s", "engine LUT", "hard-wired LUT", "ASIC nJ"]
+    lines = [["scheme", "mean k", *names]]
+    for row in rows:
+        cells = [f"{short(n.value)} {n.bar}" if n else "not measured" for n in row[2:]]
+        lines.append([row.scheme, f"{row.mean_k:.3g}", *cells])
+    told = []
+    for verdict in comparison.verdicts(list(rows)):
+        outcome = "gains" if verdict.gain > 1 else "LOSES"
+        doubt = "" if verdict.settled else ", not beyond the error"
+        told.append(
+            f"{verdict.scheme} {outcome} against fp4 {_WHAT[verdict.what]}: "
+            f"{verdict.gain:.2f}x{doubt}"
+        )
+    return "\n".join([table(lines), "", *told])
 
 
 def audit_text(cells: Sequence[audit.Cell]) -> str:
