@@ -281,6 +281,18 @@ def test_the_audits_text():
     assert text in "\n".join(lines)
 
 
+def test_the_readme_has_these_numbers():
+    readme = (ROOT / "README.md").read_text()
+    work = from_network("net1", "flightnn", mean_k=1.3).largest()
+    assert report.estimate_text(fpga.estimate(work, BOARD), work, BOARD) in readme
+    verdicts = [cell.verdict for cell in audit.cells()]
+    told = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(sorted(verdicts, key=ORDER)))
+    assert f"The audit's {len(verdicts)} cells: {told}" in readme
+
+
+ORDER = [audit.REPRODUCED, audit.CONTRADICTED, audit.NOT_VERIFIABLE].index
+
+
 def run(*arguments):
     return subprocess.run(
         [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, cwd=ROOT

@@ -1,7 +1,8 @@
 """The constants that are fitted to the paper, and their errors without the network at test.
 
 The structure was fixed before (processing.py): the largest layer, P from table 6, mean k from the
-scheme or the storage column. What remains is one number a format, cycles for one term of a product:
+scheme or the storage column. Who chose it had seen the tables, so all errors are conditional on it.
+What remains is one number a format, cycles for one term of a product:
 the median of what the rows imply. Networks 2 and 6 are the same layer and are always left out
 together. Four constants, one of L-2's own, were tried and did no better; a claim of less than 20 %
 in absolute mode would be over-fitted (hardware-measurements.md).
