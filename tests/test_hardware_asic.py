@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flightnn_jax.hardware import activity, asic
 from flightnn_jax.hardware.activity import Distances
 from flightnn_jax.hardware.workload import from_network
+
+check = settings(deadline=None, derandomize=True, database=None)
 
 
 @pytest.mark.parametrize(("unit", "picojoules", "of_all"), [
@@ -58,6 +60,7 @@ def test_areas():
     assert between.bar == "unverified"
 
 
+@check
 @given(st.sampled_from(list(asic.UNITS)), st.integers(1, 47), st.floats(20, 200))
 def test_energy_grows_with_width_and_node(unit, bits, node):
     def energy(**changes):
@@ -120,6 +123,7 @@ def test_activity_between_the_libraries():
     assert 0.6 < found.value / asic.operation("shift", whole=True).value < 1.4
 
 
+@check
 @given(
     st.sampled_from(["shift", "two shifts", "4x8"]),
     st.lists(st.floats(0, 8), min_size=4, max_size=4),

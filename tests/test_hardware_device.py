@@ -5,10 +5,12 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flightnn_jax.hardware import device
+
+check = settings(deadline=None, derandomize=True, database=None)
 
 # BRAM, DSP, FF, LUT.
 TABLE = {
@@ -71,6 +73,7 @@ def test_what_is_no_device():
         device.from_json("{", "mine.json")
 
 
+@check
 @given(st.sampled_from(device.DEVICES), st.integers(1, 3000), st.integers(1, 9000))
 def test_blocks_hold_the_memory_and_grow_with_it(found, bits, words):
     blocks = found.blocks(bits, words)

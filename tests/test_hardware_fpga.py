@@ -25,6 +25,8 @@ from flightnn_jax.hardware import (
 from flightnn_jax.hardware.cost import Design, Number, total
 from flightnn_jax.hardware.workload import Workload, from_network
 
+check = settings(deadline=None, derandomize=True, database=None)
+
 BOARD = device.find("XC7Z045")
 ROOT = pathlib.Path(__file__).parent.parent
 NET1 = {s: from_network("net1", s) for s in ("full", "fp4", "lightnn2", "lightnn1")}
@@ -92,7 +94,7 @@ def test_layers_add_up():
         assert number.value == sum(p.resources[name].value for p in parts)
 
 
-@settings(max_examples=30)
+@settings(check, max_examples=30)
 @given(st.lists(st.integers(0, 3), min_size=8, max_size=8), st.integers(0, 7), st.integers(0, 4))
 def test_cycles_grow_with_k(k, i, log_batch):
     base = from_network("net5", "flightnn", mean_k=1.0).layers[1]
@@ -101,6 +103,16 @@ def test_cycles_grow_with_k(k, i, log_batch):
     counts = [processing.cycles(x, 64, 1 << log_batch) for x in (less, more)]
     assert counts[0] <= counts[1]
     assert (counts[0] < counts[1]) or sum(k) * 8 << log_batch <= 64 * 10 or k[i] == 3
+
+
+@pytest.mark.parametrize("style", ["processing", "engine"])
+@pytest.mark.parametrize("name", ["net1", "net4"])
+def test_more_shifts_are_never_faster(name, style):
+    speeds = [
+        fpga.estimate(from_network(name, "flightnn", mean_k=k / 4), BOARD, style).images_per_s.value
+        for k in range(1, 9)
+    ]
+    assert speeds == sorted(speeds, reverse=True)
 
 
 def test_the_largest_batch_by_trial():

@@ -12,6 +12,8 @@ from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.pipeline import Pipeline
 from flightnn_jax.hardware.workload import Layer, Workload, from_network
 
+check = settings(deadline=None, derandomize=True, database=None)
+
 BOARD, SMALL = device.find("XC7Z045"), device.find("XC7Z020")
 
 
@@ -86,7 +88,7 @@ def boards(draw):
     )
 
 
-@settings(max_examples=150)
+@settings(check, max_examples=150)
 @given(workloads(), boards())
 def test_the_front_is_that_of_brute_force(workload, board):
     expected = brute_force(workload, board)
@@ -115,12 +117,12 @@ def test_the_front_is_that_of_brute_force(workload, board):
     assert board.share([sum(column) for column in zip(*parts, strict=True)]) == least
 
 
-@settings(max_examples=60)
+@settings(check, max_examples=60)
 @given(workloads(), boards(), st.integers(1, 3), st.data())
 def test_the_least_utilization_where_resources_quarrel(workload, board, batch, data):
     """Every time, also those where no resource's own choice meets the bound."""
     pipeline = Pipeline(workload, board, "dsp")
-    bounds = pipeline.bounds(batch)
+    bounds = pipeline.bounds(batch, pipeline.least(batch))
     t = data.draw(st.integers(0, len(pipeline.times) - 1))
     share, pick = pipeline.exact(batch, t, bounds)
     expected = math.inf
@@ -129,7 +131,7 @@ def test_the_least_utilization_where_resources_quarrel(workload, board, batch, d
         if max(engine.cycles(x, r) for x, r in pairs) <= pipeline.times[t]:
             parts = [engine.parts(x, r, board).of(batch) for x, r in pairs]
             expected = min(expected, board.share([sum(c) for c in zip(*parts, strict=True)]))
-    assert share == expected
+    assert share == expected or min(share, expected) > 1e200  # none of what is needed
     assert bounds.least[t] <= share
     assert len(pick) == len(workload.layers)
 

@@ -4,11 +4,13 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flightnn_jax.hardware import device, engine, hardwired, units
 from flightnn_jax.hardware.workload import Layer, from_network
+
+check = settings(deadline=None, derandomize=True, database=None)
 
 BOARD = device.find("XC7Z045")
 
@@ -39,6 +41,7 @@ def test_units(name, bits, old, new, ff, dsp):
         assert found.dsp == dsp
 
 
+@check
 @given(st.sampled_from(units.UNITS), st.integers(1, 64), st.sampled_from(units.VERSIONS))
 def test_units_grow_with_their_accumulator(name, bits, version):
     narrow, wide = (units.unit(name, b, version) for b in (bits, bits + 1))
@@ -140,6 +143,7 @@ def with_k(k):
     return Layer("x", (3, 3, 4, len(k)), 1, *shapes, "shift", tuple(k), 24, 4)
 
 
+@check
 @given(K, st.data())
 def test_passes(k, data):
     work = with_k(k)
@@ -152,6 +156,7 @@ def test_passes(k, data):
     )
 
 
+@check
 @given(K, st.data())
 def test_every_folding_is_like_one_that_is_listed(k, data):
     work = with_k(k)
@@ -163,6 +168,7 @@ def test_every_folding_is_like_one_that_is_listed(k, data):
     assert what(folding) in [what(rounds) for rounds in engine.foldings(work)]
 
 
+@check
 @given(K, st.data(), st.integers(1, 5))
 def test_engines_grow_with_k_width_and_batch(k, data, batch):
     folding = data.draw(st.integers(1, len(k)))

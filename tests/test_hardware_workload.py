@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flightnn_jax import networks
 from flightnn_jax.hardware import workload
 from flightnn_jax.hardware.workload import Layer, Workload, from_network, spread
+
+check = settings(deadline=None, derandomize=True, database=None)
 
 LAYER = Layer("conv1", (3, 3, 4, 2), 1, (8, 8, 4), (8, 8, 2), "shift", (1, 2), 24, 4)
 
@@ -56,6 +58,7 @@ def test_lightnns_are_flightnns_of_one_k(name):
         assert fixed.mean_k == k
 
 
+@check
 @given(st.floats(0, 2), st.integers(1, 600))
 def test_spread_keeps_the_mean(mean, filters):
     k = spread(mean, filters)
@@ -67,6 +70,7 @@ def test_spread_keeps_the_mean(mean, filters):
     assert np.abs(sums).max() <= 0.5 + 1e-9
 
 
+@check
 @given(st.integers(1, 40), st.integers(1, 3))
 def test_no_input_overflows_the_worst_accumulator(taps, k):
     # The largest magnitude: all activations -128, all terms the largest power, 2**7.

@@ -5,10 +5,11 @@ stages, images a second = f B / T and latency = L T / f. Only sums of resources 
 then. For every T that a layer can have, and every B, the least utilization is found as follows. If
 each resource could choose its own foldings, the sums would be a lower bound. The foldings that are
 best for one resource often meet that bound, and are optimal then. Where they do not,
-`Pipeline._least` enumerates the undominated sums, which is exact too.
+`Pipeline._least` enumerates the sums that may be better, which is exact too.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,6 +20,12 @@ from flightnn_jax.hardware import engine
 from flightnn_jax.hardware.cost import Choice, Design
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.workload import Layer, Workload
+
+_WEIGHTS = np.array([w for w in itertools.product(range(5), repeat=4) if sum(w) == 4]) / 4
+"""Of the four resources: everything in one of them, and steps of a quarter between."""
+
+_SLACK = 1e-13
+"""Above rounding errors of a mean, below the least difference of two utilizations."""
 
 
 class _Options(NamedTuple):
@@ -76,7 +83,9 @@ class Pipeline:
             if key not in known:
                 known[key] = _options(layer, device, multiplier)
             self.layers.append(known[key])
-        self.have = np.array(list(device.available().values()), float)
+        have = np.array(list(device.available().values()), float)
+        # Of what there is none, the least need is beyond all bounds.
+        self.have = np.where(have > 0, have, 1e-300)
         slowest_start = max(int(x.cycles[0]) for x in self.layers)
         every = np.unique(np.concatenate([x.cycles for x in self.layers]))
         self.times = every[every >= slowest_start]
@@ -84,10 +93,19 @@ class Pipeline:
         self.last = [np.searchsorted(x.cycles, self.times, side="right") - 1 for x in self.layers]
 
     def all(self) -> list[Choice]:
-        """The least utilization for each time and batch that fit."""
+        """The least utilization for each time and batch, but for those that others dominate."""
+        batches = [(batch, self.bounds(batch, least)) for batch, least in self.batches()]
+        speed = np.concatenate([batch / self.times for batch, _ in batches])
+        time = np.tile(self.times, len(batches))
+        reached = np.concatenate([bounds.share.min(axis=0) for _, bounds in batches])
         found = []
-        for batch, bounds in self.batches():
+        for batch, bounds in batches:
             for t in np.flatnonzero(bounds.least <= 1):
+                if bounds.share[:, t].min() > bounds.least[t]:
+                    # Not settled by its bounds; nor need it be if its best is reached elsewhere.
+                    as_fast = (speed >= batch / self.times[t]) & (time <= self.times[t])
+                    if (as_fast & (reached <= bounds.least[t])).any():
+                        continue
                 share, pick = self.exact(batch, int(t), bounds)
                 if share <= 1:
                     found.append(self.choice(batch, pick, share))
@@ -99,11 +117,13 @@ class Pipeline:
         """The least time an image, and the least utilization with it, of all that fit."""
         best: tuple[float, float] = (math.inf, math.inf)
         chosen: tuple[int, tuple[int, ...]] = (0, ())
-        for batch, bounds in self.batches():
-            for t in np.flatnonzero(bounds.least <= 1):
+        for batch, least in self.batches():
+            bounds = None
+            for t in np.flatnonzero(least <= 1):
                 time = float(self.times[t] / batch)
                 if time > best[0]:
                     break
+                bounds = bounds or self.bounds(batch, least)
                 share, pick = self.exact(batch, int(t), bounds)
                 if share <= 1:
                     if (time, share) < best:
@@ -113,19 +133,21 @@ class Pipeline:
             raise self.misfit()
         return self.design(*chosen)
 
-    def batches(self) -> Iterator[tuple[int, Bounds]]:
-        """Batches of which the slowest design may fit; larger ones take more of everything.
+    def batches(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Batches of which the slowest design may fit, and the bound of utilization for each time.
+
+        Larger ones take more of everything.
 
         Raises:
           ValueError: if there is none.
         """
-        batch, bounds = 1, self.bounds(1)
-        if bounds.least[-1] > 1:
+        batch, least = 1, self.least(1)
+        if least[-1] > 1:
             raise self.misfit()
-        while bounds.least[-1] <= 1:
-            yield batch, bounds
+        while least[-1] <= 1:
+            yield batch, least
             batch += 1
-            bounds = self.bounds(batch)
+            least = self.least(batch)
 
     def misfit(self) -> ValueError:
         """The error for a workload that does not fit even if each resource had its own way."""
@@ -138,14 +160,20 @@ class Pipeline:
             "style processing, fewer layers, or a larger device"
         )
 
-    def bounds(self, batch: int) -> Bounds:
-        """Bounds, and the choices that are best for one resource, for all times at once."""
+    def least(self, batch: int) -> np.ndarray:
+        """(times,): what is used at least, if each resource had the foldings that suit it."""
         sums = np.zeros((len(self.times), 4))
+        for options, last in zip(self.layers, self.last, strict=True):
+            needed = options.shared + batch * options.each
+            sums += np.minimum.accumulate(needed, axis=0)[last]
+        return self._shares(sums)
+
+    def bounds(self, batch: int, least: np.ndarray) -> Bounds:
+        """The bound, and the choices that are best for one resource, for all times at once."""
         chosen = np.zeros((4, len(self.times), 4))
         picks = np.zeros((4, len(self.layers), len(self.times)), int)
         for i, options in enumerate(self.layers):
             needed = options.shared + batch * options.each
-            sums += np.minimum.accumulate(needed, axis=0)[self.last[i]]
             # Where a resource does not decide, what takes less of all of them does.
             size = (needed / (1 + needed.sum(axis=0))).sum(axis=1) / 8
             for r in range(4):
@@ -154,12 +182,11 @@ class Pipeline:
                 first = np.maximum.accumulate(np.where(merit == best, np.arange(len(merit)), 0))
                 picks[r, i] = first[self.last[i]]
                 chosen[r] += needed[picks[r, i]]
-        return Bounds(self._shares(sums), np.array([self._shares(c) for c in chosen]), picks)
+        return Bounds(least, np.array([self._shares(c) for c in chosen]), picks)
 
     def _shares(self, needed: np.ndarray) -> np.ndarray:
         """`Device.share` of each row."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.nan_to_num(needed / self.have, nan=0.0, posinf=np.inf).max(axis=1)
+        return (needed / self.have).max(axis=1)
 
     def exact(self, batch: int, t: int, bounds: Bounds) -> tuple[float, tuple[int, ...]]:
         """The least utilization within times[t], and each layer's option."""
@@ -170,31 +197,44 @@ class Pipeline:
     def _least(
         self, batch: int, t: int, best: float, pick: tuple[int, ...]
     ) -> tuple[float, tuple[int, ...]]:
-        """Layer by layer all undominated sums, without those that cannot beat `best`."""
+        """Layer by layer all sums of resources, without those that cannot beat `best`.
+
+        A utilization is no less than any weighted mean of the shares of resources, and the least
+        mean of the layers to come is a sum of their own least means. So a sum is dropped if for
+        some weights its mean, with the least of the rest, is `best` or more. Utilizations differ
+        by more than `_SLACK` or not at all: by 1 / (LUTs x FFs) at least.
+        """
         needed = [
             (x.shared + batch * x.each)[: last[t] + 1]
             for x, last in zip(self.layers, self.last, strict=True)
         ]
-        rest = np.cumsum([n.min(axis=0) for n in needed[::-1]], axis=0)[::-1]
-        sums: dict[tuple[int, ...], tuple[int, ...]] = {(0, 0, 0, 0): ()}
-        for i, options in enumerate(needed):
-            after = rest[i + 1] if i + 1 < len(needed) else np.zeros(4, int)
-            grown: dict[tuple[int, ...], tuple[int, ...]] = {}
-            for total, way in sums.items():
-                for o in _least_options(options):
-                    new = tuple(int(a + b) for a, b in zip(total, options[o], strict=True))
-                    if self.device.share(np.add(new, after).tolist()) < best:
-                        grown.setdefault(new, (*way, o))
-            kept: dict[tuple[int, ...], tuple[int, ...]] = {}
-            for new in sorted(grown):
-                if not any(all(a <= b for a, b in zip(k, new, strict=True)) for k in kept):
-                    kept[new] = grown[new]
-            sums = kept
-        for total, way in sums.items():
-            share = self.device.share(total)
+        means = [(n / self.have) @ _WEIGHTS.T for n in needed]
+        for w in range(len(_WEIGHTS)):  # a better start: all layers choose by the same weights
+            way = tuple(int(m[:, w].argmin()) for m in means)
+            share = float(
+                self._shares(sum(n[o] for n, o in zip(needed, way, strict=True))[None])[0]
+            )
             if share < best:
                 best, pick = share, way
-        return best, pick
+        rest = np.cumsum([m.min(axis=0) for m in means[::-1]], axis=0)[::-1]
+        rest = np.concatenate([rest[1:], np.zeros((1, len(_WEIGHTS)))])
+        sums, steps = np.zeros((1, 4), needed[0].dtype), []
+        for options, after in zip(needed, rest, strict=True):
+            kept = _least_options(options)
+            grown = (sums[:, None] + options[None, kept]).reshape(-1, 4)
+            bound = ((grown / self.have) @ _WEIGHTS.T + after).max(axis=1)
+            alive = np.flatnonzero(bound < best - _SLACK)
+            sums, first = np.unique(grown[alive], axis=0, return_index=True)
+            steps.append((kept, alive[first]))
+            if not len(sums):
+                return best, pick
+        shares = self._shares(sums)
+        at = int(shares.argmin())
+        way = ()
+        for kept, origin in reversed(steps):
+            at, option = divmod(int(origin[at]), len(kept))
+            way = (kept[option], *way)
+        return float(shares.min()), way
 
     def design(self, batch: int, pick: tuple[int, ...]) -> Design:
         """The record of a choice of options."""
