@@ -3,11 +3,12 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightnn_jax.hardware import device, engine, fpga, processing, search
+from flightnn_jax.hardware import device, engine, fpga, pipeline, processing, search
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.pipeline import Pipeline
 from flightnn_jax.hardware.workload import Layer, Workload, from_network
@@ -121,14 +122,14 @@ def test_the_front_is_that_of_brute_force(workload, board):
 @given(workloads(), boards(), st.integers(1, 3), st.data())
 def test_the_least_utilization_where_resources_quarrel(workload, board, batch, data):
     """Every time, also those where no resource's own choice meets the bound."""
-    pipeline = Pipeline(workload, board, "dsp")
-    bounds = pipeline.bounds(batch, pipeline.least(batch))
-    t = data.draw(st.integers(0, len(pipeline.times) - 1))
-    share, pick = pipeline.exact(batch, t, bounds)
+    engines = Pipeline(workload, board, "dsp")
+    bounds = engines.bounds(batch, engines.least(batch))
+    t = data.draw(st.integers(0, len(engines.times) - 1))
+    share, pick = engines.exact(batch, t, bounds)
     expected = math.inf
     for rounds in itertools.product(*(range(1, x.filters + 1) for x in workload.layers)):
         pairs = list(zip(workload.layers, rounds, strict=True))
-        if max(engine.cycles(x, r) for x, r in pairs) <= pipeline.times[t]:
+        if max(engine.cycles(x, r) for x, r in pairs) <= engines.times[t]:
             parts = [engine.parts(x, r, board).of(batch) for x, r in pairs]
             expected = min(expected, board.share([sum(c) for c in zip(*parts, strict=True)]))
     assert share == expected or min(share, expected) > 1e200  # none of what is needed
@@ -248,3 +249,57 @@ def test_a_bound_on_the_loss():
         search.compare(CANDIDATES, Device("small", 2, 3, 900, 900, 100))
     (work, _), slow = CANDIDATES[0], search.compare(CANDIDATES[:1], SMALL)
     assert [c.design for c in slow] == [c.design for c in search.front(work, SMALL)]
+
+
+@st.composite
+def quarrels(draw):
+    """Options whose resources have nothing to do with each other, and what there is of them."""
+    layers = []
+    for _ in range(draw(st.integers(2, 4))):
+        n = draw(st.integers(1, 4))
+        cycles = sorted(draw(st.lists(st.integers(1, 6), min_size=n, max_size=n)))
+        numbers = st.lists(st.integers(0, 30), min_size=4 * n, max_size=4 * n)
+        shared, each = (np.array(draw(numbers)).reshape(n, 4) for _ in range(2))
+        layers.append(pipeline._Options(np.arange(1, n + 1), np.array(cycles), shared, each + 1))
+    have = [draw(st.integers(60, 200)) for _ in range(4)]
+    return layers, Device("random", *have, clock_mhz=1)
+
+
+@settings(check, max_examples=300)
+@given(quarrels())
+def test_options_that_quarrel(given_options):
+    options, board = given_options
+    names = [f"x{i}" for i in range(len(options))]
+    work = Workload(
+        "x", "x", tuple(layer(n, 1, 4 + i, 2, (1,) * (4 + i)) for i, n in enumerate(names))
+    )
+    queue = iter(options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_options", lambda *a: next(queue))
+        found = Pipeline(work, board, "dsp")
+    expected, batch, fits = [], 0, True
+    while fits:
+        fits, batch = False, batch + 1
+        for pick in itertools.product(*(range(len(x.cycles)) for x in options)):
+            pairs = list(zip(options, pick, strict=True))
+            share = board.share(sum(x.shared[o] + batch * x.each[o] for x, o in pairs).tolist())
+            slowest = max(int(x.cycles[o]) for x, o in pairs)
+            if share <= 1:
+                fits = True
+                expected.append(
+                    (1e3 * batch / (slowest * 1e-3), len(options) * slowest * 1e-3, share)
+                )
+    if not expected:
+        with pytest.raises(ValueError, match="does not fit"):
+            found.all()
+        with pytest.raises(ValueError, match="does not fit"):
+            found.fastest()
+        return
+    assert merits(search._undominated(found.all())) == undominated(expected)
+    fastest = found.fastest()
+    slowest = max(int(x.cycles[r - 1]) for x, r in zip(options, fastest.folding, strict=True))
+    speed = max(e[0] for e in expected)
+    assert 1e6 * fastest.batch / slowest == pytest.approx(speed)
+    pairs = zip(options, fastest.folding, strict=True)
+    needed = sum(x.shared[r - 1] + fastest.batch * x.each[r - 1] for x, r in pairs).tolist()
+    assert board.share(needed) == min(e[2] for e in expected if e[0] == pytest.approx(speed))
