@@ -98,6 +98,7 @@ TRAINING = {
     "checkpoint": {"orbax", "absl"},
     "runlog": {"tensorboardX"},
     "data.": {"tensorflow_datasets", "grain", "PIL", "sklearn"},
+    "hardware.": set(),
 }
 
 
@@ -118,8 +119,10 @@ def test_the_core_needs_nothing_of_training():
     assert not [m for m in reached if any(m == p or m.startswith(p) for p in TRAINING)]
 
 
-def test_networks_needs_no_jax():
-    assert "jax" not in {m.split(".")[0] for m in imports(SOURCES["networks"].read_text())}
+@pytest.mark.parametrize("name", [m for m in SOURCES if m.startswith(("networks", "hardware."))])
+def test_networks_and_hardware_need_no_jax(name):
+    tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
+    assert tops - sys.stdlib_module_names <= {"numpy", "flightnn_jax"}
 
 
 def test_the_independent_side_needs_numpy_alone():
@@ -142,6 +145,8 @@ ARROWS = {
     "formats.": ["numerics", "filters", "formats."],
     "spec": ["formats.base"],
     "independent.": ["independent."],
+    "networks": [],
+    "hardware.": ["networks", "hardware."],
 }
 
 

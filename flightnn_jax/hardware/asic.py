@@ -1,0 +1,201 @@
+"""Energy and area of the computation on an ASIC, by gate-level simulation of synthesized units.
+
+Two open libraries were used, Nangate at 45 nm and 1.1 V and sky130 at 130 nm and 1.8 V
+(hardware-measurements.md, section 3). The paper used a commercial 65-nm library and its figure 5
+prints no numbers, so only ratios and orders can be compared. Energies at other nodes are scaled as
+length x voltage**2 from both libraries, and the geometric mean is given: +-40 % in absolute terms,
++-15 % as ratios. An energy is that of arithmetic: no memory, no wires between units.
+"""
+
+import math
+from typing import NamedTuple
+
+from flightnn_jax.hardware.cost import Number, total
+from flightnn_jax.hardware.workload import Layer, Workload
+
+ABSOLUTE_ERROR = 1.4
+RATIO_ERROR = 1.15
+
+HOROWITZ = {
+    "8-bit add": 0.03,
+    "32-bit add": 0.1,
+    "8-bit multiply": 0.2,
+    "32-bit multiply": 3.1,
+    "float32 add": 0.9,
+    "float32 multiply": 3.7,
+}
+"""pJ at 45 nm, arithmetic alone, no registers or clock: M. Horowitz, ISSCC 2014, as a bound from
+below. Ours are 3 to 10 times as much, with glitches, registers and 1.1 V."""
+
+
+class Library(NamedTuple):
+    """Where energies were simulated.
+
+    Attributes:
+      node: in nm.
+      voltage: in V.
+    """
+
+    node: float
+    voltage: float
+
+
+LIBRARIES = (Library(45, 1.1), Library(130, 1.8))
+"""Nangate 45, typical, and sky130_fd_sc_hd, typical."""
+
+
+class Unit(NamedTuple):
+    """A multiply-accumulate unit with a 24-bit accumulator; pairs go by `LIBRARIES`.
+
+    Attributes:
+      combinational: pJ of logic with glitches.
+      whole: pJ with flip-flops and clock.
+      area: in square micrometres.
+      per_bit: what another bit of the accumulator adds to the energy at 24 bits, as a part of it;
+        measured between 24 and 32 bits at 45 nm. None if it was not.
+    """
+
+    combinational: tuple[float, float]
+    whole: tuple[float, float]
+    area: tuple[float, float]
+    per_bit: float | None
+
+
+UNITS = {
+    "shift": Unit((0.69, 2.91), (1.23, 5.53), (411, 2018), (1.54 - 1.23) / 8 / 1.23),
+    "two shifts": Unit((1.43, 6.44), (2.13, 9.71), (595, 3073), (2.41 - 2.13) / 8 / 2.13),
+    "4x8": Unit((1.52, 5.28), (2.15, 7.87), (700, 3501), (2.73 - 2.15) / 8 / 2.15),
+    "8x8": Unit((2.93, 9.62), (3.69, 12.84), (1033, 5421), None),
+    "float32": Unit((22.3, 78.3), (25.6, 92.3), (6035, 29233), None),
+}
+
+_OF_FORMAT = {"shift": "shift", "fp4": "4x8", "full": "float32"}
+
+
+def scale(library: Library, node: float, voltage: float) -> float:
+    """What an energy of a library is multiplied by at another node: length x voltage**2.
+
+    Example:
+      >>> [round(scale(library, 65, 1.2), 3) for library in LIBRARIES]
+      [1.719, 0.222]
+    """
+    if node <= 0 or voltage <= 0:
+        raise ValueError(f"node={node} nm and voltage={voltage} V must be positive")
+    return node / library.node * (voltage / library.voltage) ** 2
+
+
+def between(values: tuple[float, float], node: float, voltage: float) -> float:
+    """The geometric mean of both libraries' energies, scaled; the library's own at its node."""
+    for library, value in zip(LIBRARIES, values, strict=True):
+        if (node, voltage) == library:
+            return value
+    scaled = [v * scale(lib, node, voltage) for lib, v in zip(LIBRARIES, values, strict=True)]
+    return math.sqrt(math.prod(scaled))
+
+
+def operation(
+    unit: str,
+    *,
+    accumulator_bits: int = 24,
+    whole: bool = False,
+    node: float = 65,
+    voltage: float = 1.2,
+) -> Number:
+    """Energy of one multiply-accumulate, in pJ.
+
+    Args:
+      unit: of `UNITS`.
+      accumulator_bits: of the sum; a unit grows linearly with it.
+      whole: with flip-flops and clock, or the logic alone.
+      node: in nm; 45 and 130 were simulated.
+      voltage: in V.
+
+    Raises:
+      ValueError: if the unit is unknown, or a number out of range.
+
+    Example:
+      >>> shift = operation("shift")
+      >>> round(shift.value, 2), shift.bar
+      (0.88, '±40 %')
+    """
+    if unit not in UNITS:
+        raise ValueError(f"unit {unit!r} is unknown: choose one of {', '.join(UNITS)}")
+    if accumulator_bits < 1:
+        raise ValueError(f"accumulator_bits={accumulator_bits} must be at least 1")
+    record = UNITS[unit]
+    value = between(record.whole if whole else record.combinational, node, voltage)
+    value *= 1 + (record.per_bit or 0.0) * (accumulator_bits - 24)
+    return Number(value, ABSOLUTE_ERROR, "gate-level simulation, Nangate 45 and sky130")
+
+
+def area(unit: str, node: float = 65) -> Number:
+    """Area of a unit with a 24-bit accumulator, in square micrometres, scaled as length**2.
+
+    The two libraries differ by 1.7x after scaling to 65 nm, so between them it is no more than an
+    interpolation.
+
+    Example:
+      >>> area("shift", 45).value, area("shift").bar
+      (411, 'unverified')
+    """
+    if unit not in UNITS or node <= 0:
+        raise ValueError(
+            f"unit {unit!r} at {node} nm: choose of {', '.join(UNITS)}, and a positive node"
+        )
+    values = UNITS[unit].area
+    for library, value in zip(LIBRARIES, values, strict=True):
+        if library.node == node:
+            return Number(value, RATIO_ERROR, "synthesis")
+    scaled = [v * (node / lib.node) ** 2 for lib, v in zip(LIBRARIES, values, strict=True)]
+    return Number(math.sqrt(math.prod(scaled)), None, "interpolated between 45 and 130 nm")
+
+
+def layer_energy(
+    layer: Layer, *, whole: bool = False, node: float = 65, voltage: float = 1.2
+) -> Number:
+    """Energy of a layer's arithmetic for one image, in nJ: operations x energy of one.
+
+    A term is one operation of the shift unit, used k times (figure 3); so it is linear in k, and
+    zero for a pruned filter.
+
+    Example:
+      >>> from flightnn_jax.hardware.workload import from_network
+      >>> one, two = (from_network("net1", s).largest().layers[0] for s in ("lightnn1", "lightnn2"))
+      >>> round(layer_energy(two).value / layer_energy(one).value, 2)  # a wider sum, and twice
+      2.06
+    """
+    one = operation(
+        _OF_FORMAT[layer.format],
+        accumulator_bits=layer.accumulator_bits,
+        whole=whole,
+        node=node,
+        voltage=voltage,
+    )
+    return one.times(layer.operations / 1e3)
+
+
+def energy(
+    workload: Workload, *, whole: bool = False, node: float = 65, voltage: float = 1.2
+) -> Number:
+    """Energy of a workload's arithmetic for one image, in nJ: the sum over its layers.
+
+    The paper's figure 5 shows `workload.largest()`.
+
+    Example:
+      >>> from flightnn_jax.hardware.workload import from_network
+      >>> round(energy(from_network("net1", "lightnn1").largest()).value)
+      2131
+    """
+    return total(layer_energy(x, whole=whole, node=node, voltage=voltage) for x in workload.layers)
+
+
+def ratio(unit: str, to: str = "shift", *, whole: bool = False, node: float = 65) -> Number:
+    """How often one unit's energy is another's; that is known better than either.
+
+    Example:
+      >>> four = ratio("4x8")
+      >>> round(four.value, 2), four.bar
+      (2.0, '±15 %')
+    """
+    first, second = (operation(name, whole=whole, node=node) for name in (unit, to))
+    return Number(first.value / second.value, RATIO_ERROR, first.origin)

@@ -1,0 +1,55 @@
+"""Prints all Pareto-optimal designs for a network of the paper: its schemes, with their accuracy.
+
+    python -m launch.designs --network=net1 --style=engine --max_accuracy_loss=1
+
+A design is printed if none other is at least as fast and as small, has at most its latency, and
+loses at most its accuracy. The losses are the paper's, FLightNNs have the k of its storage column.
+"""
+
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from flightnn_jax.hardware import device, paper, report, search, workload
+from flightnn_jax.networks import NAMES
+from launch import options
+
+_NETWORK = flags.DEFINE_enum("network", "net1", NAMES, "Network of the paper.")
+_DEVICE = flags.DEFINE_string("device", "XC7Z045", "An FPGA's name, or a .json file of one.")
+_STYLE = flags.DEFINE_enum("style", "engine", search.STYLES, "How weights are computed with.")
+_LOSS = flags.DEFINE_float("max_accuracy_loss", None, "Percentage points below full precision.")
+_SPEED = flags.DEFINE_float("min_images_per_s", 0.0, "Slower designs are left out.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints a row for each design."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
+    with options.plain_errors():
+        candidates = []
+        for row in paper.results():
+            if f"net{row.network}" == _NETWORK.value:
+                mean_k = round(paper.mean_k(row), 2) if row.scheme == "flightnn" else None
+                work = workload.from_network(_NETWORK.value, row.scheme, mean_k=mean_k)
+                candidates.append((work, round(paper.accuracy_loss(row), 2)))
+        found = search.compare(
+            candidates,
+            device.find(_DEVICE.value),
+            _STYLE.value,
+            max_accuracy_loss=_LOSS.value,
+            min_images_per_s=_SPEED.value,
+        )
+    rows = [["scheme", "loss", "images/s", "ms", "of device", "units", "batch", "folding"]]
+    for c in found:
+        design, share = c.design, f"{c.utilization:.0%}"
+        speed, folding = f"{c.images_per_s:,.0f}", " ".join(map(str, design.folding))
+        cells = [f"{c.accuracy_loss:.2f}", speed, f"{c.latency_ms:.3g}", share]
+        rows.append([c.scheme, *cells, str(design.parallelism), str(design.batch), folding])
+    print(report.table(rows))
+    print(
+        "speeds, latencies and shares are unverified: launch.estimate gives the error of a design"
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)
