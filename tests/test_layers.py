@@ -136,6 +136,22 @@ def test_the_independent_side_needs_numpy_alone():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
+@pytest.mark.parametrize("name", ["deploy.files", "deploy.affine"])
+def test_files_of_integer_networks_need_numpy_alone(name):
+    waiting, reached = [name], {name}
+    while waiting:
+        waiting += OURS[waiting.pop()] - reached
+        reached |= set(waiting)
+    assert {"deploy.artefact", "deploy.certificate"} < reached
+    assert all(module.startswith("deploy.") for module in reached)
+    tops = {
+        module.split(".")[0]
+        for module_name in reached
+        for module in imports(SOURCES[module_name].read_text(), module_name)
+    }
+    assert tops - sys.stdlib_module_names == {"numpy", "flightnn_jax"}
+
+
 # What a module may import of ours; a trailing dot stands for all modules of a package. What is
 # not listed may import anything that does not close a cycle.
 ARROWS = {
@@ -147,6 +163,32 @@ ARROWS = {
     "independent.": ["independent."],
     "networks": [],
     "hardware.": ["networks", "hardware."],
+    "deploy.artefact": [],
+    "deploy.shapes": ["deploy.artefact"],
+    "deploy.certificate": ["deploy.artefact"],
+    "deploy.invariants": ["deploy.artefact", "deploy.shapes", "deploy.certificate"],
+    "deploy.codes": ["deploy.artefact"],
+    "deploy.manifest": [
+        "deploy.artefact",
+        "deploy.shapes",
+        "deploy.certificate",
+        "deploy.invariants",
+        "deploy.codes",
+    ],
+    "deploy.files": ["deploy.artefact", "deploy.invariants", "deploy.manifest"],
+    "deploy.affine": ["deploy.artefact", "deploy.certificate"],
+    "deploy.kernels": ["deploy.artefact", "formats."],
+    "deploy.floating": ["numerics", "deploy.artefact", "deploy.certificate"],
+    "deploy.lower": [
+        "activations",
+        "encoding",
+        "networks",
+        "deploy.artefact",
+        "deploy.certificate",
+        "deploy.invariants",
+        "deploy.affine",
+        "deploy.kernels",
+    ],
 }
 
 
