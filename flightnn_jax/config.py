@@ -61,6 +61,9 @@ class Config:
     track: float = _option(
         0.5, "the part of the training in which activation ranges are measured, then frozen"
     )
+    start_from: str | None = _option(
+        None, "directory of a run of the same network, whose last weights this one begins with"
+    )
     seed: int = _option(0, "of the initial weights, the order of the data and its augmentation")
     evaluate_every: int = _option(1, "epochs between validations", decisive=False)
     checkpoint_every: int | None = _option(

@@ -1,5 +1,6 @@
 """From a config to a trained network and its record: opens the data, builds the model, runs."""
 
+import dataclasses
 import importlib.metadata
 import platform
 import subprocess
@@ -30,7 +31,7 @@ def prepare(
       mesh: the devices; all by default.
 
     Raises:
-      DataError: if the data is missing or damaged.
+      DataError: if the data is missing or damaged, or there is no run in `config.start_from`.
       ValueError: if the batch does not divide by the devices, or sizes do not fit.
       OSError: if the workdir cannot be written.
     """
@@ -47,7 +48,13 @@ def prepare(
     validation_split = data.load(
         config.dataset, "validation", data_dir=data_dir, image_size=config.image_size
     )
-    return loop.Run(config, build_model(config), train_split, validation_split, mesh, workdir)
+    run = loop.Run(config, build_model(config), train_split, validation_split, mesh, workdir)
+    if config.start_from is None:
+        return run
+    origin = Path(config.start_from).resolve()
+    there = Config.from_dict(runlog.read_json(origin / "config.json"))
+    origin_run = dataclasses.replace(run, config=there, model=build_model(there), workdir=origin)
+    return dataclasses.replace(run, origin=origin_run)
 
 
 def build_model(config: Config) -> models.Model:

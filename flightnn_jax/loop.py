@@ -37,6 +37,7 @@ class Run:
       validation_split: what every `config.evaluate_every` epochs are judged by.
       mesh: the devices.
       workdir: where metrics and checkpoints go; shared by all processes.
+      origin: the run whose last weights this one begins with; None for random ones.
     """
 
     config: Config
@@ -45,6 +46,7 @@ class Run:
     validation_split: data.Split
     mesh: jax.sharding.Mesh
     workdir: Path
+    origin: "Run | None" = None
 
     @property
     def order(self) -> data.TrainOrder:
@@ -68,6 +70,11 @@ class Run:
     def checkpoints(self) -> checkpoint.Checkpoints:
         """The checkpoints in its workdir."""
         return checkpoint.Checkpoints(self.workdir / "checkpoints", self.config)
+
+    def last_state(self) -> train.TrainState:
+        """The state of the latest checkpoint."""
+        with self.checkpoints() as checkpoints:
+            return checkpoints.restore_step(checkpoints.find("last"), self.initial_state())[0]
 
     def evaluate(self, state: train.TrainState, split: data.Split) -> train.Evaluation:
         """Loss, top-1 and top-5 on a whole split."""
@@ -113,19 +120,19 @@ def fit(run: Run) -> train.TrainState | None:
       DivergedError: if a loss is not finite. It says at which step and what helps.
       CheckpointError: if the workdir has checkpoints of another config.
     """
-    with run.checkpoints() as checkpoints:
+    with contextlib.ExitStack() as stack:
+        told = stack.enter_context(_termination())
+        checkpoints = stack.enter_context(run.checkpoints())
         state, progress = run.initial_state(), {"epoch": {}, "seconds": 0.0}
         if (found := checkpoints.restore(state)) is not None:
             state, progress = found
-        start = int(state.step)
-        with contextlib.ExitStack() as stack:
-            first = jax.process_index() == 0
-            if first:
-                runlog.write_json(run.workdir / "config.json", run.config.to_dict())
-            log = stack.enter_context(runlog.RunLog(run.workdir, start)) if first else None
-            told = stack.enter_context(_termination())
-            loop = _Loop(run, checkpoints, log, state, progress)
-            return loop.go(told)
+        elif run.origin is not None:
+            state = train.carry_over(run.origin.last_state(), state)
+        log = None
+        if jax.process_index() == 0:
+            runlog.write_json(run.workdir / "config.json", run.config.to_dict())
+            log = stack.enter_context(runlog.RunLog(run.workdir, int(state.step)))
+        return _Loop(run, checkpoints, log, state, progress).go(told)
 
 
 class _Loop:
@@ -161,9 +168,13 @@ class _Loop:
             stop=run.steps,
             sharding=train.by_batch(run.mesh),
         )
-        tracked = config.track * run.steps
+        tracked = math.ceil(config.track * run.steps)  # steps that measure ranges, then the others
+        programs: dict[bool, Any] = {}
         for batch in batches:
-            self.state, metrics = step(self.state, batch, self.step < tracked)
+            if not programs:  # both before the first step, so that none waits for a compiler
+                kinds = {self.step < tracked, run.steps - 1 < tracked}
+                programs = {kind: step.lower(self.state, batch, kind).compile() for kind in kinds}
+            self.state, metrics = programs[self.step < tracked](self.state, batch)
             self.step += 1
             self.waiting.append((self.step, metrics))
             self.read(all_but=_STEPS_IN_FLIGHT)

@@ -148,7 +148,27 @@ def init_state(
     return jax.jit(initial, out_shardings=replicated(mesh), compiler_options=options)(key)
 
 
-TrainStep = Callable[[TrainState, Batch, bool], tuple[TrainState, StepMetrics]]
+def carry_over(origin: TrainState, state: TrainState) -> TrainState:
+    """`state` with the weights, statistics and, if both have them, ranges of another run.
+
+    Raises:
+      ValueError: if the runs are not of one network.
+    """
+    here, there = (jax.tree.map(jnp.shape, s.params) for s in (state, origin))
+    if here != there:
+        raise ValueError(
+            f"the run in start_from has weights of the shapes {there}, and this one {here}: start "
+            "from a run of the same network, width and classes"
+        )
+    return dataclasses.replace(
+        state,
+        params=origin.params,
+        batch_stats=origin.batch_stats,
+        ranges=origin.ranges if state.ranges and origin.ranges else state.ranges,
+    )
+
+
+TrainStep = jax.stages.Wrapped  # of (TrainState, Batch, bool), gives (TrainState, StepMetrics)
 
 
 def make_train_step(

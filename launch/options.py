@@ -2,17 +2,19 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from flightnn_jax.checkpoint import CheckpointError
 from flightnn_jax.config import Config
 from flightnn_jax.loop import DivergedError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOT = Path(__file__).resolve().parent.parent
 
 CONFIG = flags.DEFINE_string(
@@ -66,7 +68,10 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, CheckpointError) as error:
+    except OSError as error:
+        room = "; make room and give the same command: it goes on from the latest checkpoint"
+        sys.exit(_told(f"{error}{room if error.errno in _FULL else ''}", 2))
+    except (ValueError, CheckpointError) as error:
         sys.exit(_told(error, 2))
     except DivergedError as error:
         sys.exit(_told(error, 1))
@@ -75,5 +80,6 @@ def plain_errors() -> Iterator[None]:
 
 
 def _told(error: Exception | str, code: int) -> int:
+    logging.debug("where it came from:", exc_info=True)  # --verbosity=1 shows it
     print(f"error: {error}", file=sys.stderr)
     return code

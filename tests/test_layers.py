@@ -138,6 +138,17 @@ def test_files_of_integer_networks_need_numpy_alone(name):
     assert tops - sys.stdlib_module_names == {"numpy", "flightnn_jax"}
 
 
+def test_the_independent_side_needs_numpy_alone():
+    modules = [name for name in SOURCES if name.startswith("independent.")]
+    assert "independent.checker" in modules
+    for name in modules:
+        tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
+        assert tops - sys.stdlib_module_names <= {"numpy", "flightnn_jax"}, name
+    # nor may the program that starts it, or anything that it imports, bring JAX along
+    code = "import sys, launch.check; assert not {'jax', 'safetensors'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
 # What a module may import of ours; a trailing dot stands for all modules of a package. What is
 # not listed may import anything that does not close a cycle.
 ARROWS = {
@@ -172,6 +183,7 @@ ARROWS = {
         "deploy.affine",
         "deploy.kernels",
     ],
+    "independent.": ["independent."],
 }
 
 

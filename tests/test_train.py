@@ -196,3 +196,41 @@ def test_a_loss_that_is_no_number_stops(tmp_path):
     run = training.prepare(tmp_path, learning_rate=1e38, clamp=False, scheme="full")
     with pytest.raises(loop.DivergedError, match=r"the loss of step \d+ is (nan|inf): lower learn"):
         loop.fit(run)
+
+
+def test_begins_with_the_weights_of_another_run(tmp_path):
+    origin = loop.fit(training.prepare(tmp_path / "origin", scheme="lightnn2", epochs=1))
+    fields = {"start_from": str(tmp_path / "origin"), "epochs": 1}
+    still = training.prepare(tmp_path / "still", scheme="lightnn1", learning_rate=0.0, **fields)
+    state = loop.fit(still)
+    jax.tree.map(assert_array_equal, state.params, origin.params)
+    assert int(state.step) == still.steps
+    other = training.prepare(tmp_path / "other", width=16, **fields)
+    with pytest.raises(ValueError, match="start from a run of the same network"):
+        loop.fit(other)
+    with pytest.raises(data.DataError, match="no_run"):
+        training.prepare(tmp_path / "none", start_from=str(tmp_path / "no_run"))
+
+
+def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
+    run = training.prepare(tmp_path, epochs=1, checkpoint_every=None, track=0.5)
+    compiled, counts = [], []
+    original = loop._Loop.read
+
+    def listen(event, *_, **_kwargs):
+        compiled.extend([event] if "backend_compile" in event else [])
+
+    def read(self, all_but=0):
+        if all_but:  # behind every step
+            counts.append(len(compiled))
+        original(self, all_but)
+
+    monkeypatch.setattr(loop._Loop, "read", read)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        loop.fit(run)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(counts) == run.steps == 5
+    assert counts[0] >= 2
+    assert len(set(counts)) == 1

@@ -97,10 +97,11 @@ def _check_network(network: IntegerNetwork) -> None:
     try:
         texts = [network.name, network.labels, network.provenance]
         json.dumps(texts, allow_nan=False, ensure_ascii=False).encode()
-        plain = all(type(key) is str for key in network.provenance)
+        notes = network.provenance.items()
+        plain = all(type(key) is str and type(note) in (str, int, float) for key, note in notes)
     except (TypeError, ValueError, RecursionError):
         plain = False
-    _require(plain, where, "provenance", "it is texts and finite numbers by name, or lists of them")
+    _require(plain, where, "provenance", "it is texts and finite numbers by name")
 
 
 def _check_axes(where: str, shape: Shape, rank: int) -> None:
@@ -296,6 +297,13 @@ def _check_graph(network: IntegerNetwork, outputs: dict[str, shapes.Output]) -> 
             not _gives_logits(layer), layer.name, "it gives logits", "only the last layer does"
         )
     _require(_gives_logits(last), last.name, "the last layer", "a dense one, or an average of sums")
+    if isinstance(last, Average):
+        _require(
+            last.exponent == network.output_exponent,
+            last.name,
+            f"exponent={last.exponent}",
+            f"it is output_exponent={network.output_exponent}, for its sums are the logits",
+        )
     classes = outputs[last.name].shape[0]
     _require(
         len(network.labels) == classes,
@@ -373,6 +381,9 @@ def _check_golden(network: IntegerNetwork, outputs: dict[str, shapes.Output]) ->
     if golden is None:
         return
     count = np.shape(golden.images)[0]
+    _require(
+        1 <= count <= LONGEST_AXIS, "golden", f"{count} images", "1 to 65,536, or None for none"
+    )
     _check_array("golden", "image", golden.images, np.uint8, (count, *network.input_shape))
     names = {layer.name for layer in network.layers}
     _require(

@@ -95,12 +95,28 @@ def deploy(
         "accuracy_as_trained": accuracy,
         **experiment.surroundings(),
     }
-    network = dataclasses.replace(network, provenance=about)
+    network = dataclasses.replace(network, provenance=notes(about))
     trained = quantize.quantize_params(state.params, state.spec)
     kernels = {s.name: trained[s.name]["kernel"] for s in networks.walk_weights(model.network)}
     images, _ = test.read(np.arange(min(_GOLDEN_IMAGES, len(test))))
     network = with_golden(network, images, kernels)
     return Deployed(network, accuracy, _bytes(state.params) + _bytes(state.batch_stats))
+
+
+def notes(about: dict[str, Any]) -> dict[str, str | int | float]:
+    """Nested records as texts and numbers by name; what is None is left out.
+
+    Example:
+      >>> notes({"config": {"width": None, "track": 0.5, "clamp": True, "decay_at": [0.5]}})
+      {'config.track': 0.5, 'config.clamp': 'True', 'config.decay_at': '[0.5]'}
+    """
+    flat: dict[str, str | int | float] = {}
+    for name, value in about.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": note for inner, note in notes(value).items()}
+        elif value is not None:
+            flat[name] = value if type(value) in (str, int, float) else str(value)
+    return flat
 
 
 def with_golden(
