@@ -193,6 +193,14 @@ BROKEN = {
         with_layer(RESNET, "block1", certificate=layer_of(RESNET, "block1").certificate + 1),
         "block1: the certificate says v_min=",
     ),
+    "exponent of the logits": (
+        with_layer(VGG, "average", exponent=3),
+        "average: exponent=3: it is output_exponent=-9",
+    ),
+    "no golden images": (
+        replaced(VGG, golden=Golden(random_images(VGG, 0), {})),
+        "golden: 0 images: 1 to 65,536, or None",
+    ),
     "golden output": (golden(conv1=np.zeros((1, 8, 8, 4), np.int32)), "golden: conv1 is int32"),
     "golden name": (golden(conv9=np.zeros(1, np.int8)), r"golden: outputs of \['conv9'\]"),
 }

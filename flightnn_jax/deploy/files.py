@@ -158,6 +158,7 @@ def _read(file: BinaryIO, size: int) -> IntegerNetwork:
         raise ArtefactError("header: it is no JSON object")
     text, expected = _metadata(header.pop("__metadata__", None))
     fields = _json("manifest", text.encode())
+    manifest.check_version(fields)  # before the digest, which a newer version may take otherwise
     places = _places(header, size - _LENGTH - length)
     data = file.read()
     if len(data) != size - _LENGTH - length:

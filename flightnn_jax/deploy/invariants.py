@@ -297,6 +297,13 @@ def _check_graph(network: IntegerNetwork, outputs: dict[str, shapes.Output]) -> 
             not _gives_logits(layer), layer.name, "it gives logits", "only the last layer does"
         )
     _require(_gives_logits(last), last.name, "the last layer", "a dense one, or an average of sums")
+    if isinstance(last, Average):
+        _require(
+            last.exponent == network.output_exponent,
+            last.name,
+            f"exponent={last.exponent}",
+            f"it is output_exponent={network.output_exponent}, for its sums are the logits",
+        )
     classes = outputs[last.name].shape[0]
     _require(
         len(network.labels) == classes,
@@ -374,6 +381,9 @@ def _check_golden(network: IntegerNetwork, outputs: dict[str, shapes.Output]) ->
     if golden is None:
         return
     count = np.shape(golden.images)[0]
+    _require(
+        1 <= count <= LONGEST_AXIS, "golden", f"{count} images", "1 to 65,536, or None for none"
+    )
     _check_array("golden", "image", golden.images, np.uint8, (count, *network.input_shape))
     names = {layer.name for layer in network.layers}
     _require(

@@ -75,10 +75,25 @@ def describe(network: IntegerNetwork) -> tuple[dict[str, Any], Tensors]:
     tensors = {
         f"{layer.name}.{part}": array for layer in network.layers for part, array in _arrays(layer)
     }
-    if golden is not None and len(golden.images):
-        tensors["golden.image"] = golden.images
-        tensors |= {f"golden.{name}": array for name, array in golden.outputs.items()}
+    if golden is None:
+        golden = _no_golden(network)
+    tensors["golden.image"] = golden.images
+    tensors |= {f"golden.{name}": array for name, array in golden.outputs.items()}
     return fields, tensors
+
+
+def _no_golden(network: IntegerNetwork) -> Golden:
+    """Golden images without rows, which a file has where there are none."""
+    arrays = {
+        name: np.zeros((0, *output.shape), _golden_type(name, output))
+        for name, output in shapes.outputs(network).items()
+    }
+    return Golden(arrays.pop(IMAGE), arrays)
+
+
+def _golden_type(name: str, output: shapes.Output) -> Any:
+    """An image is bytes, though what layers read of it are activations."""
+    return np.uint8 if name == IMAGE else np.int32 if output.sums else np.int8
 
 
 def _fields_of(layer: Layer) -> dict[str, Any]:
@@ -139,7 +154,7 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
       ArtefactError: if the manifest and the tensors do not fit the format or each other, or the
         network breaks an invariant.
     """
-    _check_version(fields)
+    check_version(fields)
     fields = _checked("manifest", fields, _NETWORK)
     if fields["affine"] != ("multiplier" if fields["affine_terms"] is None else "shifts"):
         raise ArtefactError(
@@ -166,7 +181,8 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
     return reader.with_golden(network, fields["golden"])
 
 
-def _check_version(fields: Any) -> None:
+def check_version(fields: Any) -> None:
+    """Raises ArtefactError for a manifest of another format or version, whatever else it says."""
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise ArtefactError(f'manifest: its format is not "{FORMAT}": the file is of another kind')
     version = fields.get("version")
@@ -312,18 +328,11 @@ class _Reader:
 
     def with_golden(self, network: IntegerNetwork, count: int) -> IntegerNetwork:
         """With the golden images, if there are any; nothing may be left then."""
-        golden = None
-        if count:
-            found = shapes.outputs(network)
-            arrays = {
-                name: self.take(
-                    f"golden.{name}",
-                    np.uint8 if name == IMAGE else np.int32 if output.sums else np.int8,
-                    (count, *output.shape),
-                )
-                for name, output in found.items()
-            }
-            golden = Golden(arrays.pop(IMAGE), arrays)
+        arrays = {
+            name: self.take(f"golden.{name}", _golden_type(name, output), (count, *output.shape))
+            for name, output in shapes.outputs(network).items()
+        }
         if self._tensors:
             raise ArtefactError(f"tensors {sorted(self._tensors)[:5]!s:.200} belong to nothing")
-        return dataclasses.replace(network, golden=golden)
+        golden = Golden(arrays.pop(IMAGE), arrays)
+        return dataclasses.replace(network, golden=golden if count else None)

@@ -88,7 +88,7 @@ def deploy(
         activation_bits=model.activation_bits,
         epsilon=model.epsilon,
     )
-    accuracy = prepared.evaluate(state, test).top1
+    accuracy = float(prepared.evaluate(state, test).top1)
     about = {
         "config": config.to_dict(),
         "step": step,
