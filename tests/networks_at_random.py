@@ -73,7 +73,7 @@ def random_networks():
                     yield name, random_network(i, kind, weights, affine_terms, extreme)
 
 
-def with_layer(network, name, **changes):
+def with_layer(network, name, /, **changes):
     """The network with some fields of one layer replaced; certificates are left alone."""
     layers = [
         dataclasses.replace(layer, **changes) if layer.name == name else layer

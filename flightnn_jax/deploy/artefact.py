@@ -37,7 +37,10 @@ class ShiftWeights:
 
     def integers(self) -> np.ndarray:
         """[*shape] int32, the sums of the terms."""
-        return (self.sign.astype(np.int32) << self.shift).sum(axis=0, dtype=np.int32)
+        total = np.zeros(self.shape, np.int32)
+        for sign, shift in zip(self.sign, self.shift, strict=True):
+            total += sign.astype(np.int32) << shift
+        return total
 
 
 @dataclasses.dataclass(frozen=True)

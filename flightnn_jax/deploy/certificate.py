@@ -11,6 +11,7 @@ import numpy as np
 from flightnn_jax.deploy.artefact import (
     Add,
     Affine,
+    ArtefactError,
     Convolution,
     Dense,
     IntegerNetwork,
@@ -72,7 +73,8 @@ def accumulators(weights: Weights) -> Range:
 def partial_sums(weights: Weights) -> np.ndarray:
     """[filters] what no partial sum exceeds in magnitude, in any order, over terms or weights."""
     if isinstance(weights, ShiftWeights):
-        sizes = np.abs(weights.sign).astype(np.int32) << weights.shift
+        positive = dataclasses.replace(weights, sign=np.abs(weights.sign))
+        sizes = positive.integers()
     else:
         sizes = np.abs(weights.integers())
     return -LEAST * sizes.reshape(-1, weights.shape[-1]).sum(axis=0, dtype=np.int64)
@@ -169,12 +171,15 @@ def certified(network: IntegerNetwork) -> IntegerNetwork:
     """The network with the certificates that it should have.
 
     Raises:
-      OverflowError: if a bound is beyond 32 bits: no certificate can be written then.
+      ArtefactError: if a bound is beyond 32 bits: no certificate can be written then.
     """
     found = tables(network)
     for name, table in found.items():
         if table.min(initial=0) < -(1 << 31) or table.max(initial=0) >= 1 << 31:
-            raise OverflowError(f"{name}: a bound of its certificate is beyond 32 bits")
+            raise ArtefactError(
+                f"{name}: its certificate goes from {table.min()} to {table.max()}: 32 bits hold "
+                "every bound; use fewer inputs, or smaller multipliers and biases"
+            )
     layers = tuple(
         dataclasses.replace(layer, certificate=found[layer.name].astype(np.int32))
         if isinstance(layer, Convolution | Dense | Add)

@@ -67,7 +67,7 @@ def check(network: IntegerNetwork) -> None:
 
 def _require(holds: Any, where: str, what: str, rule: str) -> None:
     if not holds:
-        raise ArtefactError(f"{where}: {what}: {rule}")
+        raise ArtefactError(f"{where:.80}: {what:.200}: {rule}")
 
 
 def whole(value: Any, low: int, high: int) -> bool:
@@ -95,7 +95,8 @@ def _check_network(network: IntegerNetwork) -> None:
     for name, text in [("name", network.name), *(("label", text) for text in network.labels)]:
         _require(type(text) is str, where, f"{name}={text!r}", "it is a text")
     try:
-        json.dumps([network.provenance, *network.labels], allow_nan=False).encode()
+        texts = [network.name, network.labels, network.provenance]
+        json.dumps(texts, allow_nan=False, ensure_ascii=False).encode()
         plain = all(type(key) is str for key in network.provenance)
     except (TypeError, ValueError, RecursionError):
         plain = False
@@ -108,7 +109,7 @@ def _check_axes(where: str, shape: Shape, rank: int) -> None:
         good, where, f"shape {tuple(shape)}", f"it has {rank} axes of 1 to 65,536, whole numbers"
     )
     _require(
-        math.prod(shape) <= max(MOST_WEIGHTS, MOST_VALUES),
+        math.prod(shape) <= MOST_VALUES,
         where,
         f"shape {shape}",
         "it is too large",

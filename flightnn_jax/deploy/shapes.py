@@ -52,8 +52,8 @@ def outputs(network: IntegerNetwork) -> dict[str, Output]:
         for name in inputs_of(layer):
             if name not in known:
                 raise ArtefactError(
-                    f"{layer.name}: it reads {name!r}, which is no layer before it: a layer reads "
-                    f"{IMAGE!r} or earlier layers"
+                    f"{layer.name}: it reads {name!r:.80}, which is no layer before it: a "
+                    f"layer reads {IMAGE!r} or earlier layers"
                 )
             read.append(known[name])
         if layer.name in known:
