@@ -122,6 +122,17 @@ def test_networks_needs_no_jax():
     assert "jax" not in {m.split(".")[0] for m in imports(SOURCES["networks"].read_text())}
 
 
+def test_the_independent_side_needs_numpy_alone():
+    modules = [name for name in SOURCES if name.startswith("independent.")]
+    assert "independent.checker" in modules
+    for name in modules:
+        tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
+        assert tops - sys.stdlib_module_names <= {"numpy", "flightnn_jax"}, name
+    # nor may the program that starts it, or anything that it imports, bring JAX along
+    code = "import sys, launch.check; assert not {'jax', 'safetensors'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
 # What a module may import of ours; a trailing dot stands for all modules of a package. What is
 # not listed may import anything that does not close a cycle.
 ARROWS = {
@@ -130,6 +141,7 @@ ARROWS = {
     "activations": ["numerics"],
     "formats.": ["numerics", "filters", "formats."],
     "spec": ["formats.base"],
+    "independent.": ["independent."],
 }
 
 

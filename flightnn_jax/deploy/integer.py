@@ -17,12 +17,10 @@ from flightnn_jax.deploy.artefact import (
     Affine,
     Average,
     Convolution,
-    Dense,
     IntegerNetwork,
     IntegerWeights,
     Layer,
     MaxPool,
-    ShiftWeights,
     Weights,
 )
 
@@ -67,7 +65,7 @@ def _output(layer: Layer, values: Tensors, slope: int) -> jax.Array:
 
 
 def convolution_sums(x: jax.Array, layer: Convolution) -> jax.Array:
-    """acc of a convolution, [batch, height, width, filters] int32."""
+    """The sums acc of a convolution, [batch, height, width, filters] int32."""
     patches = patches_of(x, layer.weights.shape[0], layer.stride)
     rows = patches.reshape(-1, patches.shape[-1])
     return shift_dot(rows, layer.weights).reshape(*patches.shape[:-1], -1)
@@ -99,12 +97,11 @@ def shift_dot(x: jax.Array, weights: Weights) -> jax.Array:
       weights: [..., filters], whose other axes count `inputs` values.
 
     Example:
-      >>> two = ShiftWeights(  # 2**3 - 2**0 and -2**1
-      ...     sign=np.array([[[1], [-1]], [[-1], [0]]], np.int8)[:, :, :],
-      ...     shift=np.array([[[3], [1]], [[0], [0]]], np.uint8),
-      ...     k=np.array([2], np.uint8),
-      ... )
-      >>> shift_dot(jnp.array([[5, 100]], jnp.int8), two).tolist()  # 5 * 7 - 200
+      >>> from flightnn_jax.deploy.artefact import ShiftWeights
+      >>> sign = np.array([[[1], [-1]], [[-1], [1]]], np.int8)
+      >>> shift = np.array([[[3], [2]], [[0], [1]]], np.uint8)
+      >>> weights = ShiftWeights(sign, shift, np.array([2], np.uint8))  # 8 - 1 and -4 + 2
+      >>> shift_dot(jnp.array([[5, 100]], jnp.int8), weights).tolist()  # 7 * 5 - 2 * 100
       [[-165]]
     """
     filters = weights.shape[-1]
@@ -159,7 +156,7 @@ def affine(acc: jax.Array, numbers: Affine) -> jax.Array:
 
 
 def even(v: jax.Array, n: jax.Array) -> jax.Array:
-    """v / 2**n rounded to the nearest integer, ties to the even one, for 0 <= n <= 30.
+    """Rounds v / 2**n to the nearest integer, ties to the even one, for 0 <= n <= 30.
 
     Args:
       v: int32 of at most 31 bits, or half a step more would overflow.
