@@ -34,6 +34,7 @@ from flightnn_jax.deploy.artefact import (
     MaxPool,
     Shape,
 )
+from flightnn_jax.deploy.columns import Columns
 from flightnn_jax.deploy.integer import Tensors
 
 _FEWEST = 512  # inputs times filters below which XLA's convolution leaves the fast path
@@ -159,103 +160,30 @@ def _signs(weights: np.ndarray, affine: Affine) -> np.ndarray:
     return np.where(((beyond > beyond_negated) | tied) & possible, -1, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Columns:
-    """Weights of any size as sums of columns of int8, for most filters of one.
-
-    Attributes:
-      own: [..., filters] int8, a column of each filter.
-      shared: [..., others] int8, columns that are added to some filters.
-      adds: [rounds, filters], which of `shared` each filter has besides its own, -1 for none.
-    """
-
-    own: np.ndarray
-    shared: np.ndarray
-    adds: np.ndarray
-
-    @classmethod
-    def of(cls, weights: np.ndarray) -> "Columns":
-        """Finds few columns.
-
-        Weights beyond int8 are few. A column u that is zero nearly everywhere brings a filter
-        back to int8, as W - u, and many filters can share it: at each place, all that u has to
-        do is to stand between the largest W - 127 and the smallest W + 128 of those filters.
-
-        Args:
-          weights: [..., filters] integers.
-        """
-        filters = weights.shape[-1]
-        flat = weights.reshape(-1, filters).astype(np.int64)
-        near = np.clip(flat, -255, 254)
-        member, shared = _share(near)
-        own = near - np.where(member >= 0, np.pad(shared, ((0, 0), (0, 1)))[:, member], 0)
-        adds = [member]
-        rest = flat - near  # of three terms of one sign only
-        while rest.any():
-            part = np.clip(rest, -128, 127)
-            has = part.any(axis=0)
-            adds.append(np.where(has, shared.shape[1] + np.cumsum(has) - 1, -1))
-            shared = np.concatenate([shared, part[:, has]], axis=1)
-            rest = rest - part
-        around = weights.shape[:-1]
-        return cls(
-            own.astype(np.int8).reshape(*around, -1),
-            shared.astype(np.int8).reshape(*around, shared.shape[1]),
-            np.stack(adds),
-        )
-
-    def join(self, own: jax.Array, shared: Sequence[jax.Array]) -> jax.Array:
-        """Each filter's sum.
-
-        Args:
-          own: [..., filters] the sums of `own`.
-          shared: [..., 1] those of each column of `shared`.
-        """
-        total = own
-        for i, sums in enumerate(shared):
-            mask = -(self.adds == i).any(axis=0).astype(np.int32)
-            total = total + (sums & mask.reshape((1,) * (own.ndim - 1) + (-1,)))
-        return total
-
-
-def _share(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns for the filters that are not within int8, as few as a greedy search finds.
+def _join(columns: Columns, own: jax.Array, shared: Sequence[jax.Array]) -> jax.Array:
+    """Each filter's sum.
 
     Args:
-      flat: [places, filters] from -255 to 254.
-
-    Returns:
-      [filters] the number of each filter's column, -1 for none; and the columns.
+      columns: of the weights.
+      own: [..., filters] the sums of its `own`.
+      shared: [..., 1] those of each of its `shared`.
     """
-    member = np.full(flat.shape[1], -1)
-    least: list[np.ndarray] = []
-    most: list[np.ndarray] = []
-    for i in np.flatnonzero((flat.max(axis=0) > 127) | (flat.min(axis=0) < -128)):
-        w = flat[:, i]
-        for group in range(len(least)):
-            low, high = np.minimum(least[group], w), np.maximum(most[group], w)
-            if np.all(high - low <= 255):
-                least[group], most[group] = low, high
-                break
-        else:
-            group = len(least)
-            least.append(w)
-            most.append(w)
-        member[i] = group
-    found = [np.clip(0, high - 127, low + 128) for low, high in zip(least, most, strict=True)]
-    return member, np.array(found, np.int64).reshape(len(least), len(flat)).T
+    total = own
+    for i, sums in enumerate(shared):
+        mask = -(columns.adds == i).any(axis=0).astype(np.int32)
+        total = total + (sums & mask.reshape((1,) * (own.ndim - 1) + (-1,)))
+    return total
 
 
 def _dense(layer: Dense) -> Sums:
     columns = Columns.of(layer.weights.integers())
-    units = len(layer.bias)
+    units, others = columns.own.shape[-1], columns.shared.shape[-1]
+    every = np.concatenate([columns.own, columns.shared], axis=-1)
 
     def sums(x: jax.Array) -> jax.Array:
-        found = _dot(x, np.concatenate([columns.own, columns.shared], axis=-1))
-        shared = jnp.split(found[:, units:], columns.shared.shape[-1] or 1, axis=-1)
-        return (
-            columns.join(found[:, :units], shared if columns.shared.size else ()) + layer.bias[None]
-        )
+        found = _dot(x, every)
+        shared = [found[:, i : i + 1] for i in range(units, units + others)]
+        return _join(columns, found[:, :units], shared) + layer.bias[None]
 
     return sums
 
@@ -277,7 +205,7 @@ def _sums(columns: Columns, stride: int, input_shape: Shape) -> Sums:
     def sums(x: jax.Array) -> jax.Array:
         found = product(x)
         shared = [found[..., i : i + 1] for i in range(filters, filters + others)]
-        return columns.join(found[..., :filters], shared)
+        return _join(columns, found[..., :filters], shared)
 
     return sums
 
