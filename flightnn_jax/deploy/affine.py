@@ -109,8 +109,8 @@ def largest(fitting: np.ndarray) -> np.ndarray:
 def saturating(line: Line, acc: Range, slope: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Multiplier and bias at shift 0 for a filter whose activations saturate but for one acc.
 
-    That is what is left where no shift fits: a line that is steeper than 2**15 steps, or one that
-    is out of reach everywhere. Both are still exact.
+    That is what is left where no shift fits: a line that is out of reach everywhere, or steeper
+    than 2**15 steps. Both are still exact.
 
     Args:
       line: of the filters.
@@ -122,15 +122,15 @@ def saturating(line: Line, acc: Range, slope: int) -> tuple[np.ndarray, np.ndarr
     """
     far = float(1 << (8 + slope))  # beyond it, activations of either sign are saturated
     with np.errstate(all="ignore"):
-        steep = np.abs(line.factor) > MOST_MULTIPLIER
+        ends = np.stack([line.factor * end + line.offset for end in acc])
+        same = (ends.min(axis=0) >= far) | (ends.max(axis=0) <= -far)
+        steep = (np.abs(line.factor) > MOST_MULTIPLIER) & ~same
         crossing = np.clip(np.rint(-line.offset / line.factor), acc.low - 1, acc.high + 1)
         multiplier = np.where(steep, np.sign(line.factor) * 2 * far, 0.0)
         at = np.where(steep, crossing, 0.0)
         middle = np.clip(np.rint(line.factor * at + line.offset), -far, far)
-        ends = np.stack([line.factor * end + line.offset for end in acc])
-        same = (ends.min(axis=0) >= far) | (ends.max(axis=0) <= -far)
         bias = np.where(steep, middle - multiplier * at, np.clip(ends[0], -far, far))
-        good = np.where(steep, np.abs(bias) <= 1 << 29, same)
+        good = same | (steep & (np.abs(bias) <= 1 << 29))
     return multiplier, bias, good
 
 
