@@ -32,10 +32,10 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError("give --run=WORKDIR or --artefact=FILE, and nothing besides flags")
     devices.quiet()  # not `initialize`: its flag makes int8 convolutions slow
     with options.plain_errors():
-        if _RUN.value is not None:
-            source = sources.from_run(_RUN.value, _CHECKPOINT.value, options.DATA_DIR.value)
-        else:
+        if _ARTEFACT.value is not None:
             source = sources.from_file(_ARTEFACT.value)
+        else:
+            source = sources.from_run(_RUN.value or "", _CHECKPOINT.value, options.DATA_DIR.value)
         network, data_dir = source.network, options.DATA_DIR.value
         batches = sources.batches_of(network, _BATCH.value, _DATASET.value, data_dir)
         report = verify.verify(network, batches, paths=_PATHS.value, kernels=source.kernels)

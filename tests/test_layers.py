@@ -98,6 +98,7 @@ TRAINING = {
     "checkpoint": {"orbax", "absl"},
     "runlog": {"tensorboardX"},
     "data.": {"tensorflow_datasets", "grain", "PIL", "sklearn"},
+    "deploy.onnx_export": {"onnx", "onnxruntime"},  # the extra `onnx`
 }
 
 
@@ -122,6 +123,15 @@ def test_networks_needs_no_jax():
     assert "jax" not in {m.split(".")[0] for m in imports(SOURCES["networks"].read_text())}
 
 
+def test_inference_needs_nothing_of_training():
+    code = """
+import sys
+from flightnn_jax.deploy import files, inference, onnx_export, verify
+assert not {"flax", "optax", "orbax", "tensorflow_datasets", "onnx"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
 def test_the_independent_side_needs_numpy_alone():
     modules = [name for name in SOURCES if name.startswith("independent.")]
     assert "independent.checker" in modules
@@ -133,6 +143,22 @@ def test_the_independent_side_needs_numpy_alone():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
+@pytest.mark.parametrize("name", ["deploy.files", "deploy.affine"])
+def test_files_of_integer_networks_need_numpy_alone(name):
+    waiting, reached = [name], {name}
+    while waiting:
+        waiting += OURS[waiting.pop()] - reached
+        reached |= set(waiting)
+    assert {"deploy.artefact", "deploy.certificate"} < reached
+    assert all(module.startswith("deploy.") for module in reached)
+    tops = {
+        module.split(".")[0]
+        for module_name in reached
+        for module in imports(SOURCES[module_name].read_text(), module_name)
+    }
+    assert tops - sys.stdlib_module_names == {"numpy", "flightnn_jax"}
+
+
 # What a module may import of ours; a trailing dot stands for all modules of a package. What is
 # not listed may import anything that does not close a cycle.
 ARROWS = {
@@ -142,6 +168,52 @@ ARROWS = {
     "formats.": ["numerics", "filters", "formats."],
     "spec": ["formats.base"],
     "independent.": ["independent."],
+    "deploy.artefact": [],
+    "deploy.shapes": ["deploy.artefact"],
+    "deploy.certificate": ["deploy.artefact"],
+    "deploy.invariants": ["deploy.artefact", "deploy.shapes", "deploy.certificate"],
+    "deploy.codes": ["deploy.artefact"],
+    "deploy.manifest": [
+        "deploy.artefact",
+        "deploy.shapes",
+        "deploy.certificate",
+        "deploy.invariants",
+        "deploy.codes",
+    ],
+    "deploy.files": ["deploy.artefact", "deploy.invariants", "deploy.manifest"],
+    "deploy.affine": ["deploy.artefact", "deploy.certificate"],
+    "deploy.kernels": ["deploy.artefact", "formats."],
+    "deploy.floating": ["numerics", "deploy.artefact", "deploy.certificate"],
+    "deploy.lower": [
+        "activations",
+        "encoding",
+        "networks",
+        "deploy.artefact",
+        "deploy.certificate",
+        "deploy.invariants",
+        "deploy.affine",
+        "deploy.kernels",
+    ],
+    "deploy.columns": [],
+    "deploy.integer": ["deploy.artefact"],
+    "deploy.fast": [
+        "deploy.artefact",
+        "deploy.shapes",
+        "deploy.certificate",
+        "deploy.columns",
+        "deploy.integer",
+    ],
+    "deploy.inference": ["deploy.artefact", "deploy.integer", "deploy.fast"],
+    "deploy.onnx_export": ["deploy.artefact", "deploy.shapes", "deploy.columns"],
+    "deploy.stablehlo": ["deploy.artefact", "deploy.inference"],
+    "deploy.verify": [
+        "deploy.artefact",
+        "deploy.files",
+        "deploy.floating",
+        "deploy.inference",
+        "deploy.onnx_export",
+        "independent.",
+    ],
 }
 
 

@@ -61,7 +61,7 @@ def to_onnx(network: IntegerNetwork, *, every_layer: bool = False, weights: str 
         output = known[layer.name]
         if every_layer or layer is network.layers[-1]:
             kind = TensorProto.INT32 if output.sums else TensorProto.INT8
-            shape = ["batch", *output.shape]
+            shape: list[str | int | None] = ["batch", *output.shape]
             name = graph.readable(layer.name, output)
             outputs.append(helper.make_tensor_value_info(name, kind, shape))
     images = helper.make_tensor_value_info(
@@ -240,7 +240,7 @@ def run_onnx(model: bytes, threads: int | None = None) -> Any:
     Raises:
       ModuleNotFoundError: if `onnxruntime` is not installed.
     """
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]  # it has no stubs
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

@@ -161,13 +161,16 @@ def summary(deployed: Deployed, size: int) -> str:
       deployed: what `deploy` gave.
       size: of the file in bytes.
     """
-    network = deployed.network
+    network, golden = deployed.network, deployed.network.golden
+    arrays = [] if golden is None else [golden.images, *golden.outputs.values()]
+    examples = sum(array.nbytes for array in arrays)
     affine = "multiplier and shift"
     if network.affine_terms is not None:
         affine = f"shifts and additions, {network.affine_terms} powers of two a multiplier"
     return (
         f"{network.name}: {len(network.layers)} layers, affine maps of {affine}\n"
         f"accuracy as trained {100 * deployed.accuracy:.2f} % on the test split\n"
-        f"file {size / 1e3:.1f} kB, the trained float32 numbers "
-        f"{deployed.float_bytes / 1e3:.1f} kB ({deployed.float_bytes / size:.1f} times as much)"
+        f"file {size / 1e3:.1f} kB, of which {examples / 1e3:.1f} kB are golden images\n"
+        f"trained float32 numbers {deployed.float_bytes / 1e3:.1f} kB, "
+        f"{deployed.float_bytes / (size - examples):.1f} times the file without golden images"
     )

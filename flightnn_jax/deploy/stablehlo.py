@@ -31,7 +31,7 @@ def to_stablehlo(
     """
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.input_shape), jax.numpy.uint8)
-    infer = inference.make_inference(network, path)
+    infer = jax.jit(inference.make_inference(network, path))
     return bytes(export.export(infer, platforms=platforms)(images).serialize())
 
 
