@@ -38,9 +38,9 @@ from flightnn_jax.deploy.columns import Columns
 from flightnn_jax.deploy.integer import Tensors
 
 _FEWEST = 512  # inputs times filters below which XLA's convolution leaves the fast path
-_FULL = 32  # filters that fill its vectors
+_HALF = 16  # filters that fill half of its vectors
 _FEW_INPUTS = 8  # that are better gathered by hand
-_WIDE = 128  # filters from which on a product with a rest of a vector is slower than a full one
+_WIDE = 128  # filters from which on columns that are not own ones have a product of their own
 Sums = Callable[[jax.Array], jax.Array]
 
 
@@ -193,19 +193,28 @@ def _dot(x: jax.Array, weights: np.ndarray) -> jax.Array:
 
 
 def _sums(columns: Columns, stride: int, input_shape: Shape) -> Sums:
-    """The sums of all columns by one product, joined."""
+    """The sums of all columns by one product, or the shared ones by their own; joined."""
     filters, others = columns.own.shape[-1], columns.shared.shape[-1]
     if not others:
         return _sums_of_windows(columns.own, stride, input_shape)
-    every = np.concatenate([columns.own, columns.shared], axis=-1)
     if filters >= _WIDE:
-        every = np.pad(every, ((0, 0),) * 3 + ((0, -every.shape[-1] % _FULL),))
-    product = _sums_of_windows(every, stride, input_shape)
+        own = _sums_of_windows(columns.own, stride, input_shape)
+        filled = np.pad(columns.shared, ((0, 0),) * 3 + ((0, -others % _HALF),))
+        shared = _sums_of_windows(filled, stride, input_shape)
+
+        def both(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return own(x), shared(x)
+    else:
+        every = np.concatenate([columns.own, columns.shared], axis=-1)
+        product = _sums_of_windows(every, stride, input_shape)
+
+        def both(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            found = product(x)
+            return found[..., :filters], found[..., filters:]
 
     def sums(x: jax.Array) -> jax.Array:
-        found = product(x)
-        shared = [found[..., i : i + 1] for i in range(filters, filters + others)]
-        return _join(columns, found[..., :filters], shared)
+        found, rest = both(x)
+        return _join(columns, found, [rest[..., i : i + 1] for i in range(others)])
 
     return sums
 

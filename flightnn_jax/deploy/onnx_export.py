@@ -42,7 +42,7 @@ def to_onnx(network: IntegerNetwork, *, every_layer: bool = False, weights: str 
       every_layer: whether all layers are outputs, and not the logits alone.
       weights: "uint8", with the zero point 128, or "int8". On x86 processors without VNNI
         onnxruntime multiplies uint8 by int8 with sums that saturate at 16 bits, so int8 is exact
-        only on others; where it is, it is faster.
+        only on others. Which is faster depends on the processor.
 
     Raises:
       ValueError: if `weights` is neither.
