@@ -22,14 +22,19 @@ _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 _TRIED_WITH = "0.10."
 
 
+def quiet() -> None:
+    """Warnings only, unless --verbosity is given."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # Orbax tells all that it does as INFO
+
+
 def initialize() -> None:
     """Sets up JAX as the flags say; before anything is computed.
 
     Raises:
       ValueError: if the processes cannot find each other.
     """
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # Orbax tells all that it does as INFO
+    quiet()
     if importlib.metadata.version("jaxlib").startswith(_TRIED_WITH):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_CPU_FLAG}"
     explicit = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

@@ -99,6 +99,7 @@ TRAINING = {
     "runlog": {"tensorboardX"},
     "data.": {"tensorflow_datasets", "grain", "PIL", "sklearn"},
     "hardware.": set(),
+    "deploy.onnx_export": {"onnx", "onnxruntime"},  # the extra `onnx`
 }
 
 
@@ -123,6 +124,15 @@ def test_the_core_needs_nothing_of_training():
 def test_networks_and_hardware_need_no_jax(name):
     tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
     assert tops - sys.stdlib_module_names <= {"numpy", "flightnn_jax"}
+
+
+def test_inference_needs_nothing_of_training():
+    code = """
+import sys
+from flightnn_jax.deploy import files, inference, onnx_export, verify
+assert not {"flax", "optax", "orbax", "tensorflow_datasets", "onnx"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
 def test_the_independent_side_needs_numpy_alone():
@@ -188,6 +198,26 @@ ARROWS = {
         "deploy.invariants",
         "deploy.affine",
         "deploy.kernels",
+    ],
+    "deploy.columns": [],
+    "deploy.integer": ["deploy.artefact"],
+    "deploy.fast": [
+        "deploy.artefact",
+        "deploy.shapes",
+        "deploy.certificate",
+        "deploy.columns",
+        "deploy.integer",
+    ],
+    "deploy.inference": ["deploy.artefact", "deploy.integer", "deploy.fast"],
+    "deploy.onnx_export": ["deploy.artefact", "deploy.shapes", "deploy.columns"],
+    "deploy.stablehlo": ["deploy.artefact", "deploy.inference"],
+    "deploy.verify": [
+        "deploy.artefact",
+        "deploy.files",
+        "deploy.floating",
+        "deploy.inference",
+        "deploy.onnx_export",
+        "independent.",
     ],
 }
 

@@ -1,6 +1,7 @@
 """From a training run's directory to an integer network with labels, provenance, golden images."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,11 +41,13 @@ class Deployed(NamedTuple):
       network: with golden images.
       accuracy: top 1 on the test split as trained, with batch norm in float32.
       float_bytes: of the trained float32 parameters and statistics that it replaces.
+      kernels: the trained weights, quantized but float32, by the layers' names.
     """
 
     network: IntegerNetwork
     accuracy: float
     float_bytes: int
+    kernels: dict[str, Any]
 
 
 def deploy(
@@ -90,17 +93,19 @@ def deploy(
     )
     accuracy = float(prepared.evaluate(state, test).top1)
     about = {
-        "config": config.to_dict(),
+        "dataset": config.dataset,
+        "config": json.dumps(config.to_dict()),
         "step": step,
         "accuracy_as_trained": accuracy,
-        **experiment.surroundings(),
+        **_texts(experiment.surroundings()),
     }
     network = dataclasses.replace(network, provenance=notes(about))
     trained = quantize.quantize_params(state.params, state.spec)
     kernels = {s.name: trained[s.name]["kernel"] for s in networks.walk_weights(model.network)}
     images, _ = test.read(np.arange(min(_GOLDEN_IMAGES, len(test))))
     network = with_golden(network, images, kernels)
-    return Deployed(network, accuracy, _bytes(state.params) + _bytes(state.batch_stats))
+    float_bytes = _bytes(state.params) + _bytes(state.batch_stats)
+    return Deployed(network, accuracy, float_bytes, kernels)
 
 
 def notes(about: dict[str, Any]) -> dict[str, str | int | float]:
@@ -151,6 +156,14 @@ def accuracy(network: IntegerNetwork, split: data.Split, batch_size: int = 100) 
         found = np.argmax(run(batch.images)[last], axis=1)  # the first of equal ones
         hits += int(np.sum((found == np.asarray(batch.labels)) & np.asarray(batch.mask)))
     return hits / len(split)
+
+
+def _texts(about: dict[str, Any]) -> dict[str, str | int | float]:
+    """Texts and numbers as they are, everything else as JSON: a file's provenance has no trees."""
+    return {
+        key: value if isinstance(value, str | int | float) else json.dumps(value)
+        for key, value in about.items()
+    }
 
 
 def _bytes(tree: Any) -> int:
