@@ -194,6 +194,12 @@ ARROWS = {
         "deploy.codes",
     ],
     "deploy.files": ["deploy.artefact", "deploy.invariants", "deploy.manifest"],
+    "deploy.traces": [
+        "deploy.artefact",
+        "deploy.inference",
+        "deploy.integer",
+        "hardware.activity",
+    ],
     "deploy.affine": ["deploy.artefact", "deploy.certificate"],
     "deploy.kernels": ["deploy.artefact", "formats."],
     "deploy.floating": ["numerics", "deploy.artefact", "deploy.certificate"],
