@@ -35,7 +35,7 @@ def estimate(*arguments, code=WITHOUT):
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory):
-    network = random_network(0, "resnet", "shift2", size=16)
+    network = random_network(0, "vgg", "shift2")
     images = random_images(network, 2)
     outputs = {
         name: output.__array__()
@@ -50,9 +50,9 @@ def test_a_table_from_an_artefact(artefact):
     code, out, errors = estimate(f"--artefact={artefact}", "--style=engine", "--device=XC7Z020")
     assert (code, errors) == (0, "")
     lines = out.splitlines()
-    assert lines[0].startswith("random_resnet in flightnn on XC7Z020 at 100 MHz, style engine")
+    assert lines[0].startswith("random_vgg in flightnn on XC7Z020 at 100 MHz, style engine")
     network = files.load(artefact)
-    assert [line.split()[0] for line in lines[4:11]] == [
+    assert [line.split()[0] for line in lines[4:7]] == [
         layer.name for layer in network.layers if hasattr(layer, "weights")
     ]
     assert "bits that change" not in out
@@ -62,9 +62,9 @@ def test_json_with_activity(artefact):
     code, out, _ = estimate(f"--artefact={artefact}", "--activity", "--json", "--largest")
     assert code == 0
     record = json.loads(out)
-    assert record["network"] == "random_resnet, conv1"  # 7 * 7 * 3 * 4 weights; block 2 has 576
+    assert record["network"] == "random_vgg, conv2"  # 5 x 5 weights a pair of channels
     (layer,) = record["activity"]
-    assert layer["name"] == "conv1"
+    assert layer["name"] == "conv2"
     assert set(layer["distances"]) == {"activation", "weight", "product", "accumulator"}
     for part in ("operation_pj", "asic_nj", "constant_nj"):
         assert layer[part]["value"] > 0

@@ -120,7 +120,8 @@ def activity_text(workload: Workload, traces: Traces) -> str:
     rows.append(["in all", *[""] * 5, short(by_activity.value), short(constant.value)])
     return "\n".join(
         [
-            "bits that change in a cycle, and the energy of whole units (24-bit sums, 65 nm):",
+            "bits that change in a cycle, and the energy with flip-flops and clock, which the "
+            "table above leaves out (24-bit sums, 65 nm):",
             "",
             table(rows),
         ]
