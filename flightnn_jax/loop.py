@@ -22,7 +22,7 @@ from flightnn_jax.config import Config
 _STEPS_IN_FLIGHT = 2  # metrics are read so late, for the devices must not wait for the host
 
 
-class DivergedError(RuntimeError):
+class DivergedError(FloatingPointError):
     """A loss that is not a number."""
 
 

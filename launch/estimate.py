@@ -2,6 +2,10 @@
 
 python -m launch.estimate --config=configs/paper.py:net1,flightnn --mean_k=1.3
 python -m launch.estimate --config=configs/paper.py:net7,lightnn1 --largest --device=XCZU7EV
+python -m launch.estimate --artefact=/tmp/net1/integers.safetensors --activity
+
+An artefact, as launch.deploy writes it, brings its own k of each filter and certified widths. With
+--activity its golden images are run and the bits that change counted, for the energy on an ASIC.
 """
 
 import dataclasses
@@ -10,10 +14,16 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from flightnn_jax import experiment
+from flightnn_jax.deploy import files
+from flightnn_jax.deploy.artefact import IntegerNetwork
 from flightnn_jax.hardware import device, fpga, report, search, workload
-from launch import options
+from flightnn_jax.hardware.activity import Distances
+from launch import devices, options
 
+_ARTEFACT = flags.DEFINE_string("artefact", None, "File of an integer network, not --config.")
+_ACTIVITY = flags.DEFINE_boolean(
+    "activity", False, "Also the energy by the bits that change as an artefact computes."
+)
 _DEVICE = flags.DEFINE_string("device", "XC7Z045", "An FPGA's name, or a .json file of one.")
 _STYLE = flags.DEFINE_enum("style", "processing", search.STYLES, "How weights are computed with.")
 _MEAN_K = flags.DEFINE_float(
@@ -32,25 +42,63 @@ def main(argv: Sequence[str]) -> None:
     """Estimates what the flags describe."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
+    devices.quiet()
     with options.plain_errors():
-        config, board = options.config(), device.find(_DEVICE.value)
+        board = device.find(_DEVICE.value)
         if _CLOCK.value is not None:
             board = dataclasses.replace(board, clock_mhz=_CLOCK.value)
-        network, mean_k = experiment.build_model(config).network, _MEAN_K.value
-        if (mean_k, config.scheme, config.mode) == (None, "flightnn", "budget"):
-            mean_k = config.budget
-        work = workload.from_network(network, config.scheme, mean_k=mean_k)
-        first = workload.from_network(network, "lightnn1")
+        if _ARTEFACT.value is None:
+            work, traces = _from_config(), None
+        else:
+            work, traces = _from_artefact(_ARTEFACT.value)
         if _LARGEST.value:
-            work, first = work.largest(), first.largest()
+            work = work.largest()
+        first = workload.as_lightnn1(work)
         anchor = None if _ANCHOR.value is None else fpga.Anchor(first, _ANCHOR.value)
         found = fpga.estimate(
             work, board, _STYLE.value, anchor=anchor, multiplier=_MULTIPLIER.value
         )
     if _JSON.value:
-        print(json.dumps(report.estimate_json(found, work), indent=1))
+        print(json.dumps(report.estimate_json(found, work, traces), indent=1))
     else:
-        print(report.estimate_text(found, work, board))
+        print(report.estimate_text(found, work, board, traces))
+
+
+def _from_config() -> workload.Workload:
+    if _ACTIVITY.value:
+        raise ValueError("--activity counts what an integer network computes: give --artefact")
+    # Only this needs a model, and Flax with it: an artefact is costed where there is none.
+    from flightnn_jax import experiment
+
+    config, mean_k = options.config(), _MEAN_K.value
+    if (mean_k, config.scheme, config.mode) == (None, "flightnn", "budget"):
+        mean_k = config.budget
+    network = experiment.build_model(config).network
+    return workload.from_network(network, config.scheme, mean_k=mean_k)
+
+
+def _from_artefact(path: str) -> tuple[workload.Workload, dict[str, Distances] | None]:
+    given = [*options.given(), *(["mean_k"] if _MEAN_K.present else [])]
+    if given:
+        raise ValueError(
+            f"--artefact and --{given[0]}: the artefact has a network and its k already, so give "
+            "one or the other"
+        )
+    network = files.load(path)
+    return workload.from_artefact(network), _distances(network) if _ACTIVITY.value else None
+
+
+def _distances(network: IntegerNetwork) -> dict[str, Distances]:
+    # Imported here as it compiles the inference: without it, a table is there at once.
+    from flightnn_jax.deploy import traces
+
+    if network.golden is None:
+        raise ValueError(
+            f"{network.name} has no golden images, whose activity is counted: make an artefact "
+            "with launch.deploy, which keeps some"
+        )
+    changes = traces.collect(network, network.golden.images)
+    return {name: changed.distances() for name, changed in changes.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The flag --config, a flag --config.FIELD for each field of a config, and how errors are told."""
+"""The flag --config, a flag --config.FIELD for each field of a config, and how errors are told.
+
+Nothing here brings Flax, Optax or TFDS along, so that commands which need none start without them.
+"""
 
 import contextlib
 import dataclasses
@@ -10,9 +13,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from flightnn_jax.checkpoint import CheckpointError
 from flightnn_jax.config import Config
-from flightnn_jax.loop import DivergedError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,11 @@ def config() -> Config:
     return load_config(CONFIG.value).override(given)
 
 
+def given() -> list[str]:
+    """The names of the flags of a config that stand on the command line."""
+    return [flag.name for flag in (CONFIG, *_FIELDS.values()) if flag.present]
+
+
 def load_config(name: str) -> Config:
     """What `get_config(ARGUMENTS)` of FILE returns, for the name FILE:ARGUMENTS."""
     file, _, arguments = name.partition(":")
@@ -71,9 +77,9 @@ def plain_errors() -> Iterator[None]:
     except OSError as error:
         room = "; make room and give the same command: it goes on from the latest checkpoint"
         sys.exit(_told(f"{error}{room if error.errno in _FULL else ''}", 2))
-    except (ValueError, CheckpointError) as error:
+    except ValueError as error:  # the errors of checkpoints and artefacts are some, too
         sys.exit(_told(error, 2))
-    except DivergedError as error:
+    except FloatingPointError as error:  # loop.DivergedError
         sys.exit(_told(error, 1))
     except KeyboardInterrupt:
         sys.exit(_told("interrupted; the same command goes on from the latest checkpoint", 130))

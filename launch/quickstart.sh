@@ -17,6 +17,6 @@ echo
 python -m launch.deploy --workdir="$runs/flightnn"
 python -m launch.verify --run="$runs/flightnn"
 echo
-python -m launch.estimate --config=configs/digits.py:flightnn # its mean k is the budget, which is met
+python -m launch.estimate --artefact="$runs/flightnn/integers.safetensors" --activity
 echo
 python -m launch.estimate --config=configs/paper.py:net1,flightnn --mean_k=1.3

@@ -10,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flightnn_jax import networks
-from flightnn_jax.hardware import workload
-from flightnn_jax.hardware.workload import Layer, Workload, from_network, spread
+from flightnn_jax.deploy import certificate
+from flightnn_jax.deploy.artefact import ArtefactError, Average, Dense, MaxPool
+from flightnn_jax.hardware import fpga, workload
+from flightnn_jax.hardware.device import find
+from flightnn_jax.hardware.workload import Layer, Workload, from_artefact, from_network, spread
+from tests.networks_at_random import WEIGHTS, random_network, with_layer
 
 check = settings(deadline=None, derandomize=True, database=None)
 
@@ -143,3 +147,108 @@ def test_strides_reach_the_records():
             sides = zip(layer.input_shape[:2], layer.output_shape[:2], strict=True)
             assert all(-(-a // layer.stride) == b for a, b in sides), name
     assert not set(itertools.chain(*(x.k for x in layers.values()))) - {1}
+
+
+def uniform(network, k):
+    """The network with k terms in every filter: ones without a shift, certified anew."""
+    layers = []
+    for layer in network.layers:
+        if isinstance(layer, Average | MaxPool):
+            layers.append(layer)
+            continue
+        shape = (k, *layer.weights.shape)
+        weights = dataclasses.replace(
+            layer.weights,
+            sign=np.ones(shape, np.int8),
+            shift=np.zeros(shape, np.uint8),
+            k=np.full(shape[-1], k, np.uint8),
+        )
+        layers.append(dataclasses.replace(layer, weights=weights))
+    return certificate.certified(dataclasses.replace(network, layers=tuple(layers)))
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_artefacts_bring_shapes_k_and_widths(weights):
+    network = random_network(1, "resnet", weights, size=16)
+    work = from_artefact(network)
+    by_hand = {  # kernel, stride, input, output; the stem halves, then a pool, then block 2
+        "conv1": ((7, 7, 3, 4), 2, (16, 16, 3), (8, 8, 4)),
+        "block1_first": ((3, 3, 4, 4), 1, (4, 4, 4), (4, 4, 4)),
+        "block1_second": ((3, 3, 4, 4), 1, (4, 4, 4), (4, 4, 4)),
+        "block2_first": ((3, 3, 4, 8), 2, (4, 4, 4), (2, 2, 8)),
+        "block2_second": ((3, 3, 8, 8), 1, (2, 2, 8), (2, 2, 8)),
+        "block2_shortcut": ((1, 1, 4, 8), 2, (4, 4, 4), (2, 2, 8)),
+        "dense": ((8, 5), 1, (8,), (5,)),
+    }
+    assert [layer.name for layer in work.layers] == list(by_hand)
+    stored = {layer.name: layer for layer in network.layers}
+    for layer in work.layers:
+        shapes = (layer.kernel_shape, layer.stride, layer.input_shape, layer.output_shape)
+        assert shapes == by_hand[layer.name]
+        own = stored[layer.name].weights
+        if weights == "integer":
+            assert (layer.format, set(layer.k)) == ("fp4", {1})
+            sizes = np.abs(own.value.astype(int))
+        else:
+            assert layer.format == "shift"
+            assert list(layer.k) == [int(k) for k in own.k]
+            terms = np.abs(own.sign.astype(int)) * 2 ** own.shift.astype(int)
+            sizes = terms.sum(axis=0)
+        # The widest filter's sum of magnitudes, times 128, as two's complement holds it.
+        most = 128 * sizes.reshape(-1, layer.filters).sum(axis=0).max()
+        assert layer.accumulator_bits == int(most).bit_length() + 1
+        worst = workload.worst_accumulator(layer.format, layer.taps, max(layer.k))
+        assert layer.accumulator_bits <= worst
+    assert work.name == "random_resnet"
+    assert work.scheme == ("fp4" if weights == "integer" else "flightnn")
+
+
+@pytest.mark.parametrize(("k", "scheme"), [(1, "lightnn1"), (2, "lightnn2"), (3, "flightnn")])
+def test_the_scheme_is_read_off_the_weights(k, scheme):
+    work = from_artefact(uniform(random_network(weights="shift1"), k))
+    assert (work.scheme, work.mean_k) == (scheme, k)
+
+
+def test_artefacts_are_costed_as_networks_are():
+    artefact = from_artefact(uniform(random_network(weights="shift1"), 1))
+    board = find("XC7Z045")
+    planned = Workload("x", "lightnn1", tuple(
+        dataclasses.replace(x, accumulator_bits=20) for x in artefact.layers
+    ))  # fmt: skip
+    for style in ("processing", "engine", "hardwired"):
+        found, other = (fpga.estimate(w, board, style) for w in (artefact, planned))
+        assert found.cycles.value == other.cycles.value
+    assert workload.as_lightnn1(artefact).layers[0].k == (1,) * 4
+
+
+def test_certificates_that_do_not_check():
+    network = random_network()
+    assert from_artefact(network).layers
+    wrong = network.layers[0].certificate.copy()
+    wrong[2, 3] -= 1
+    message = r"conv1: the certificate says acc_width=\d+ of filter 2, .*: make it anew with"
+    with pytest.raises(ArtefactError, match=message):
+        from_artefact(with_layer(network, "conv1", certificate=wrong))
+    heavier = network.layers[0].weights
+    heavier = dataclasses.replace(heavier, shift=np.where(heavier.sign != 0, 7, 0).astype(np.uint8))
+    with pytest.raises(ArtefactError, match="the certificate says"):
+        from_artefact(with_layer(network, "conv1", weights=heavier))
+
+
+def test_artefacts_without_weights_or_of_two_kinds():
+    network = random_network()
+    bare = dataclasses.replace(
+        network,
+        layers=(Average("average", "image", None, -9),),
+        labels=("red", "green", "blue"),
+    )
+    with pytest.raises(ValueError, match="at least one layer"):
+        from_artefact(bare)
+    shifts, integers = (random_network(2, "resnet", weights=w) for w in ("shift1", "integer"))
+    layers = [
+        other if isinstance(other, Dense) else layer
+        for layer, other in zip(shifts.layers, integers.layers, strict=True)
+    ]
+    mixed = dataclasses.replace(shifts, layers=tuple(layers))
+    with pytest.raises(ValueError, match=r"layers in the formats \['fp4', 'shift'\]"):
+        from_artefact(mixed)

@@ -146,14 +146,15 @@ def test_the_independent_side_needs_numpy_alone():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
-@pytest.mark.parametrize("name", ["deploy.files", "deploy.affine"])
-def test_files_of_integer_networks_need_numpy_alone(name):
+@pytest.mark.parametrize("name", ["deploy.files", "deploy.affine", "hardware.report"])
+def test_integer_networks_and_their_costs_need_numpy_alone(name):
     waiting, reached = [name], {name}
     while waiting:
         waiting += OURS[waiting.pop()] - reached
         reached |= set(waiting)
     assert {"deploy.artefact", "deploy.certificate"} < reached
-    assert all(module.startswith("deploy.") for module in reached)
+    mine = ("deploy.", "hardware.", "networks") if name == "hardware.report" else ("deploy.",)
+    assert all(module.startswith(mine) for module in reached)
     tops = {
         module.split(".")[0]
         for module_name in reached
@@ -172,7 +173,14 @@ ARROWS = {
     "spec": ["formats.base"],
     "independent.": ["independent."],
     "networks": [],
-    "hardware.": ["networks", "hardware."],
+    "hardware.": [
+        "networks",
+        "hardware.",
+        "deploy.artefact",
+        "deploy.shapes",
+        "deploy.certificate",
+        "deploy.invariants",
+    ],
     "deploy.artefact": [],
     "deploy.shapes": ["deploy.artefact"],
     "deploy.certificate": ["deploy.artefact"],
@@ -186,6 +194,12 @@ ARROWS = {
         "deploy.codes",
     ],
     "deploy.files": ["deploy.artefact", "deploy.invariants", "deploy.manifest"],
+    "deploy.traces": [
+        "deploy.artefact",
+        "deploy.inference",
+        "deploy.integer",
+        "hardware.activity",
+    ],
     "deploy.affine": ["deploy.artefact", "deploy.certificate"],
     "deploy.kernels": ["deploy.artefact", "formats."],
     "deploy.floating": ["numerics", "deploy.artefact", "deploy.certificate"],

@@ -8,14 +8,17 @@ gate-level simulations of 29 traces (hardware-measurements.md, section 3). Stimu
 than the library: the ratio of 4x8 to shift runs from 1.0 to 1.9 with the signs of the activations.
 """
 
+import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from flightnn_jax.hardware import asic
 from flightnn_jax.hardware.asic import between
 from flightnn_jax.hardware.cost import Number
-from flightnn_jax.hardware.workload import Layer
+from flightnn_jax.hardware.workload import Layer, Workload
 
 ACTIVATION_BITS, CODE_BITS, PRODUCT_BITS, ACCUMULATOR_BITS = 8, 4, 16, 24
 """Widths in the simulated units."""
@@ -128,13 +131,64 @@ def layer_energy(
     Raises:
       ValueError: for floats, whose activity was not modelled.
     """
+    one = operation(_unit(layer), distances, node=node, voltage=voltage)
+    return one.times(layer.operations / 1e3)
+
+
+def _unit(layer: Layer) -> str:
     if layer.format == "full":
         raise ValueError(
             f"{layer.name}: the activity of floats was not modelled; use asic.layer_energy"
         )
-    unit = "shift" if layer.format == "shift" else "4x8"
-    one = operation(unit, distances, node=node, voltage=voltage)
-    return one.times(layer.operations / 1e3)
+    return "shift" if layer.format == "shift" else "4x8"
+
+
+class LayerEnergy(NamedTuple):
+    """Energy of a layer's arithmetic by activity and without, in whole units of one kind.
+
+    Attributes:
+      operation: by activity, in pJ.
+      layer: by activity, in nJ for an image.
+      constant: with the same energy for each operation of any layer, in nJ for an image.
+    """
+
+    operation: Number
+    layer: Number
+    constant: Number
+
+
+def energies(
+    workload: Workload,
+    traces: Mapping[str, Distances],
+    *,
+    node: float = 65,
+    voltage: float = 1.2,
+) -> dict[str, LayerEnergy]:
+    """Energies of all layers from their own traces, such as `deploy.traces` collects.
+
+    The simulated units have 24-bit accumulators, and so has the constant here.
+
+    Args:
+      workload: what was traced, or layers of it.
+      traces: by the layers' names.
+      node: in nm.
+      voltage: in V.
+
+    Raises:
+      ValueError: if a layer has no trace, or is one of floats.
+    """
+    missing = [x.name for x in workload.layers if x.name not in traces]
+    if missing:
+        raise ValueError(
+            f"{workload.name}: no traces of {', '.join(missing)}; collect them of this network"
+        )
+    found = {}
+    for layer in workload.layers:
+        one = operation(_unit(layer), traces[layer.name], node=node, voltage=voltage)
+        simulated = dataclasses.replace(layer, accumulator_bits=ACCUMULATOR_BITS)
+        constant = asic.layer_energy(simulated, whole=True, node=node, voltage=voltage)
+        found[layer.name] = LayerEnergy(one, one.times(layer.operations / 1e3), constant)
+    return found
 
 
 def mean_distance(values: npt.ArrayLike, bits: int) -> float:

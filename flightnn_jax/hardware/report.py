@@ -1,9 +1,9 @@
 """Estimates and the audit as text for a terminal and as records for JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flightnn_jax.hardware import asic, audit, comparison, fit
+from flightnn_jax.hardware import activity, asic, audit, comparison, fit
 from flightnn_jax.hardware.cost import Estimate, Number, total
 from flightnn_jax.hardware.device import RESOURCES, Device
 from flightnn_jax.hardware.workload import Workload
@@ -35,13 +35,19 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
 
 
-def estimate_text(found: Estimate, workload: Workload, device: Device) -> str:
+Traces = Mapping[str, activity.Distances]
+
+
+def estimate_text(
+    found: Estimate, workload: Workload, device: Device, traces: Traces | None = None
+) -> str:
     """A table by layer, its second row the error of each column, and the totals.
 
     Args:
       found: what `fpga.estimate` returned.
       workload: of the same; for energies.
       device: likewise, for what it has.
+      traces: Hamming distances by layer; they add a table of energies by activity.
     """
     energies = [asic.layer_energy(layer) for layer in workload.layers]
     own = [name for name in RESOURCES if found.layers[0].resources]
@@ -80,14 +86,55 @@ def estimate_text(found: Estimate, workload: Workload, device: Device) -> str:
         lines.append(f"bounded by {bounds}: a design twice as large would not fit")
     else:
         lines.append("bounded by nothing on the device: a design twice as large would fit")
-    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+    lines.extend(f"note: {note}" for note in found.notes)
+    if traces is not None:
+        lines += ["", activity_text(workload, traces)]
+    return "\n".join(lines)
+
+
+def activity_text(workload: Workload, traces: Traces) -> str:
+    """Energies by activity beside those with a constant for each operation, by layer and in all.
+
+    Both are those of a whole unit with a 24-bit accumulator, on a 65-nm ASIC, so that nothing but
+    the data tells them apart.
+
+    Example:
+      >>> from flightnn_jax.hardware.workload import from_network
+      >>> work = from_network("net1", "lightnn1").largest()
+      >>> text = activity_text(work, {"conv6": activity.Distances(3.0, 1.5, 5.0, 6.0)})
+      >>> for line in text.splitlines()[2:5]:
+      ...     print(line)
+      layer    input   code  product    sum  pJ/operation  nJ by activity  nJ by constant
+      (error)  exact  exact    exact  exact         ±40 %           ±40 %           ±40 %
+      conv6        3    1.5        5      6          1.62           3,818           3,803
+    """
+    rows = [["layer", "input", "code", "product", "sum"]]
+    rows[0] += ["pJ/operation", "nJ by activity", "nJ by constant"]
+    found = activity.energies(workload, traces)
+    by_activity, constant = (total(n) for n in zip(*(x[1:] for x in found.values()), strict=True))
+    one = next(iter(found.values())).operation
+    rows.append(["(error)", *["exact"] * 4, one.bar, by_activity.bar, constant.bar])
+    for name, energy in found.items():
+        bits = [f"{x:.3g}" for x in traces[name]]
+        rows.append([name, *bits, *(short(n.value) for n in energy)])
+    rows.append(["in all", *[""] * 5, short(by_activity.value), short(constant.value)])
+    return "\n".join(
+        [
+            "bits that change in a cycle, and the energy with flip-flops and clock, which the "
+            "table above leaves out (24-bit sums, 65 nm):",
+            "",
+            table(rows),
+        ]
+    )
 
 
 def _exact(value: float) -> Number:
     return Number(value, 1.0, "counted")
 
 
-def estimate_json(found: Estimate, workload: Workload) -> dict[str, Any]:
+def estimate_json(
+    found: Estimate, workload: Workload, traces: Traces | None = None
+) -> dict[str, Any]:
     """The same for `json.dumps`; every number that is not counted carries its error."""
     energies = [asic.layer_energy(layer) for layer in workload.layers]
     return {
@@ -120,7 +167,22 @@ def estimate_json(found: Estimate, workload: Workload) -> dict[str, Any]:
         "asic_nj": asic.energy(workload).as_json(),
         "bounded_by": list(found.bounded_by),
         "notes": list(found.notes),
+        **({} if traces is None else {"activity": activity_json(workload, traces)}),
     }
+
+
+def activity_json(workload: Workload, traces: Traces) -> list[dict[str, Any]]:
+    """What `activity_text` tells, layer by layer."""
+    return [
+        {
+            "name": name,
+            "distances": traces[name]._asdict(),
+            "operation_pj": energy.operation.as_json(),
+            "asic_nj": energy.layer.as_json(),
+            "constant_nj": energy.constant.as_json(),
+        }
+        for name, energy in activity.energies(workload, traces).items()
+    ]
 
 
 _WHAT = {

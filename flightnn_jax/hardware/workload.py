@@ -1,7 +1,8 @@
 """What is to be computed: layers with their shapes, formats and the shifts of each filter.
 
 Every cost model reads these records and nothing else. A trained network and a network that is only
-planned, with an assumed mean k, become the same records.
+planned, with an assumed mean k, become the same records; so does an integer network, with the k
+and the certified widths that it has.
 """
 
 import dataclasses
@@ -10,6 +11,8 @@ import math
 from collections.abc import Sequence
 
 from flightnn_jax import networks
+from flightnn_jax.deploy import certificate, invariants, shapes
+from flightnn_jax.deploy.artefact import Convolution, Dense, IntegerNetwork, ShiftWeights
 
 Shape = tuple[int, ...]
 
@@ -290,3 +293,86 @@ def from_network(
             )
         )
     return Workload(record.name, scheme, tuple(layers))
+
+
+def from_artefact(network: IntegerNetwork) -> Workload:
+    """The workload of an integer network: its own k of each filter, and its certified widths.
+
+    A layer's accumulator is as wide as the widest of its filters needs. The scheme is read off the
+    weights: k = 1 or k = 2 throughout is a LightNN, whatever it was trained as.
+
+    Args:
+      network: what `invariants.check` accepts; records made by hand are checked here as well.
+
+    Raises:
+      ArtefactError: if a certificate is not what the weights prove, or another rule is broken.
+      ValueError: if there are no weights, or some are shifts and some are integers.
+
+    Example:
+      >>> import numpy as np
+      >>> from flightnn_jax.deploy.artefact import Average, ShiftWeights
+      >>> one = ShiftWeights(np.ones((1, 3, 1), np.int8), np.zeros((1, 3, 1), np.uint8),
+      ...                    np.ones(1, np.uint8))
+      >>> dense = Dense("dense", "average", one, -7, np.zeros(1, np.int32), None)
+      >>> layers = (Average("average", "image", 2, -7), dense)
+      >>> net = IntegerNetwork("sum", (2, 2, 3), layers, 3, None, -14, ("x",), {}, None)
+      >>> work = from_artefact(certificate.certified(net))
+      >>> work.scheme, work.layers[0].k, work.layers[0].accumulator_bits  # 3 x 128 and a sign
+      ('lightnn1', (1,), 10)
+    """
+    invariants.check(network)
+    outputs = shapes.outputs(network)
+    layers = tuple(
+        _of_artefact(layer, outputs)
+        for layer in network.layers
+        if isinstance(layer, Convolution | Dense)
+    )
+    return Workload(network.name, _scheme(layers), layers)
+
+
+def _scheme(layers: Sequence[Layer]) -> str:
+    if all(layer.format == "fp4" for layer in layers):
+        return "fp4"
+    values = {k for layer in layers for k in layer.k}
+    if values == {1}:
+        return "lightnn1"
+    return "lightnn2" if values == {2} else "flightnn"
+
+
+def _of_artefact(layer: Convolution | Dense, outputs: dict[str, shapes.Output]) -> Layer:
+    weights = layer.weights
+    kind, k = "fp4", (1,) * weights.shape[-1]
+    if isinstance(weights, ShiftWeights):
+        kind, k = "shift", tuple(weights.k.tolist())
+    widths = layer.certificate[:, certificate.COLUMNS.index("acc_width")]
+    return Layer(
+        name=layer.name,
+        kernel_shape=weights.shape,
+        stride=layer.stride if isinstance(layer, Convolution) else 1,
+        input_shape=outputs[layer.input].shape,
+        output_shape=outputs[layer.name].shape,
+        format=kind,
+        k=k,
+        accumulator_bits=int(widths.max()),
+        bits=FORMATS[kind],
+    )
+
+
+def as_lightnn1(workload: Workload) -> Workload:
+    """The same layers with one shift a filter: what measured speeds are anchored on.
+
+    Example:
+      >>> as_lightnn1(from_network("net1", "fp4")) == from_network("net1", "lightnn1")
+      True
+    """
+    layers = tuple(
+        dataclasses.replace(
+            layer,
+            format="shift",
+            k=(1,) * layer.filters,
+            accumulator_bits=worst_accumulator("shift", layer.taps),
+            bits=FORMATS["shift"],
+        )
+        for layer in workload.layers
+    )
+    return Workload(workload.name, "lightnn1", layers)
