@@ -88,7 +88,10 @@ def load(path: str | Path) -> IntegerNetwork:
       FileNotFoundError: [Errno 2] No such file or directory: 'no_such_file.safetensors'
     """
     with Path(path).open("rb") as file:
-        return _read(file, os.fstat(file.fileno()).st_size)
+        try:
+            return _read(file, os.fstat(file.fileno()).st_size)
+        except ArtefactError as error:
+            raise ArtefactError(f"{path}: {error}") from error
 
 
 def from_bytes(data: bytes) -> IntegerNetwork:
