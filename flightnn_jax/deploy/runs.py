@@ -1,7 +1,6 @@
 """From a training run's directory to an integer network with labels, provenance, golden images."""
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,11 +92,10 @@ def deploy(
     )
     accuracy = float(prepared.evaluate(state, test).top1)
     about = {
-        "dataset": config.dataset,
-        "config": json.dumps(config.to_dict()),
+        "config": config.to_dict(),
         "step": step,
         "accuracy_as_trained": accuracy,
-        **_texts(experiment.surroundings()),
+        **experiment.surroundings(),
     }
     network = dataclasses.replace(network, provenance=notes(about))
     trained = quantize.quantize_params(state.params, state.spec)
@@ -157,13 +155,6 @@ def accuracy(network: IntegerNetwork, split: data.Split, batch_size: int = 100) 
         hits += int(np.sum((found == np.asarray(batch.labels)) & np.asarray(batch.mask)))
     return hits / len(split)
 
-
-def _texts(about: dict[str, Any]) -> dict[str, str | int | float]:
-    """Texts and numbers as they are, everything else as JSON: a file's provenance has no trees."""
-    return {
-        key: value if isinstance(value, str | int | float) else json.dumps(value)
-        for key, value in about.items()
-    }
 
 
 def _bytes(tree: Any) -> int:

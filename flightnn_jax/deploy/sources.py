@@ -61,7 +61,7 @@ def batches_of(
       >>> sum(len(labels) for _, labels in batches_of(network, 100, "digits"))
       360
     """
-    name = dataset or network.provenance.get("dataset")
+    name = dataset or network.provenance.get("config.dataset")
     if name is None:
         raise ValueError(
             f"{network.name} does not say what it was trained on: name a data set with --dataset"
