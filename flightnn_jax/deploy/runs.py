@@ -156,7 +156,6 @@ def accuracy(network: IntegerNetwork, split: data.Split, batch_size: int = 100) 
     return hits / len(split)
 
 
-
 def _bytes(tree: Any) -> int:
     return sum(math.prod(np.shape(x)) * 4 for x in jax.tree.leaves(tree))
 
