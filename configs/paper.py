@@ -8,6 +8,11 @@ ARGUMENTS: a network (net1 to net8), a scheme (full, fp4, lightnn2, lightnn1 or 
 CIFAR-10 for networks 1 to 3, SVHN (cropped) for 4 and 5, CIFAR-100 for 6 and 7, ImageNet for 8,
 as TFDS has prepared them in --data_dir.
 
+Expected of network 1 after 30 epochs at --config.learning_rate=2e-3, one seed, test accuracy (%):
+full 84.3, lightnn2 83.7, flightnn 83.9 (with --config.mode=budget: mean k 1.5), fp4 83.2, lightnn1
+82.7. On two cores a run takes about ten minutes (1,400 to 2,200 images/s); smoke, half a minute.
+The other networks, and the 160 epochs of the default, were not run yet.
+
 The paper says "Adam" and no more. Step decay, clamped weights, pad-4 crops and flips are what the
 first author's other code does; the rates, the number of epochs and the batch are ours.
 """
