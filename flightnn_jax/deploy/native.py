@@ -1,0 +1,218 @@
+"""The integer network by a kernel in C++: the same integers as deploy/integer.py, faster than XLA.
+
+Every convolution is one call with all that follows it: clip, affine map, rounding, saturation, a
+max-pool or an addition. Where a network's other layers read what is in between, XLA keeps a
+call of its own for that, and drops it where only logits are asked for. Weights are packed
+here; deploy/native.cc says how they are read, and deploy/compiled.py compiles it.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flightnn_jax.deploy import compiled, fast, integer
+from flightnn_jax.deploy.artefact import (
+    IMAGE,
+    Add,
+    Affine,
+    Average,
+    Convolution,
+    Dense,
+    IntegerNetwork,
+    MaxPool,
+)
+from flightnn_jax.deploy.integer import Tensors
+
+_LANES = 16  # filters of a block
+_STEP = 4  # bytes of a window, and weights of each filter, that one instruction takes
+_NOTHING = jnp.int8  # the type of an operand that is not there
+
+
+def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
+    """The function from images to every layer's output; to be jitted, so that XLA drops the rest.
+
+    Args:
+      network: a valid one; its certificates are not needed.
+
+    Raises:
+      compiled.NativeError: if there is no compiler, or JAX does not run on a CPU.
+    """
+    compiled.load()
+    layers = {layer.name: layer for layer in network.layers}
+    packed = {
+        name: _Packed.of(layer)
+        for name, layer in layers.items()
+        if isinstance(layer, Convolution | Dense)
+    }
+
+    def outputs(images: jax.Array) -> Tensors:
+        values = {IMAGE: integer.image_activations(images)}
+        for name, layer in layers.items():
+            if isinstance(layer, Convolution):
+                values[name] = packed[name](values[layer.input], network.slope)
+            elif isinstance(layer, Dense):
+                row = packed[name](values[layer.input][None, None], network.slope)
+                values[name] = row[0, 0]
+            elif isinstance(layer, MaxPool):
+                before = layers.get(layer.input)
+                if isinstance(before, Convolution):
+                    x = values[before.input]
+                    values[name] = packed[before.name](x, network.slope, pool=True)
+                else:
+                    values[name] = integer.max_pool(values[layer.input])
+            elif isinstance(layer, Average):
+                values[name] = integer.average(values[layer.input], layer.shift)
+            else:
+                values[name] = _add(layer, values, network.slope)
+        del values[IMAGE]
+        return values
+
+    def _add(layer: Add, values: Tensors, slope: int) -> jax.Array:
+        for i in (1, 0):  # the sums that come last: what they wait for is there then
+            before = layers.get(layer.inputs[i])
+            if isinstance(before, Convolution) and before.shift is None:
+                ends = packed[before.name].with_add(layer.shift, layer.lift[1 - i])
+                return ends(values[before.input], slope, other=values[layer.inputs[1 - i]])
+        return integer.add(layer, values, slope)
+
+    return outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Packed:
+    """A convolution as the arguments of the kernel.
+
+    Attributes:
+      size: of the window.
+      stride: in both directions.
+      filters: how many there are; the last block has room for more.
+      weights: [blocks, steps, 16, 4] int8.
+      more: [further steps, 16, 4] int8, what int8 does not hold of them.
+      place: [further steps] int32, the step of the window at which each stands.
+      first: [blocks + 1] int32, where the further steps of each block begin.
+      affine: for sums of these weights.
+      shift: of the activation; None where the output is sums.
+      lift: of what is added to v; None where that is nothing, or sums.
+    """
+
+    size: int
+    stride: int
+    filters: int
+    weights: np.ndarray
+    more: np.ndarray
+    place: np.ndarray
+    first: np.ndarray
+    affine: Affine
+    shift: np.ndarray | None
+    lift: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, layer: Convolution | Dense) -> "_Packed":
+        """Packs the weights of a layer; a dense one is a convolution of pixels in a row."""
+        if isinstance(layer, Dense):
+            weights, stride, shift = layer.weights.integers()[None, None], 1, None
+            units = layer.weights.shape[-1]
+            limits = np.iinfo(np.int32)
+            bounds = (np.full(units, limit, np.int32) for limit in (limits.min, limits.max))
+            affine = Affine(np.ones(units, np.int32), layer.bias, *bounds)
+        else:
+            turned = fast.turned(layer)
+            weights, affine = turned.weights, turned.affine
+            stride, shift = layer.stride, layer.shift
+        near, *rest = _parts(_steps(weights))
+        found = [np.argwhere(part.any(axis=(2, 3))) for part in rest]
+        rows = [(block, step, i) for i, at in enumerate(found) for block, step in at]
+        rows.sort()
+        more = [rest[i][block, step] for block, step, i in rows]
+        blocks = [block for block, _, _ in rows]
+        return cls(
+            size=weights.shape[0],
+            stride=stride,
+            filters=weights.shape[-1],
+            weights=near,
+            more=np.array(more, np.int8).reshape(-1, _LANES, _STEP),
+            place=np.array([step for _, step, _ in rows], np.int32),
+            first=np.searchsorted(blocks, np.arange(len(near) + 1)).astype(np.int32),
+            affine=affine,
+            shift=shift,
+        )
+
+    def with_add(self, shift: np.ndarray, lift: np.ndarray | None) -> "_Packed":
+        """The same sums, to which something is added before they are activated."""
+        return dataclasses.replace(self, shift=shift, lift=lift)
+
+    def numbers(self) -> np.ndarray:
+        """[7, 16 blocks] int32: what a sum starts with, low, high, multiplier, bias, shift, lift.
+
+        Bytes are activations + 128, and a sum starts with the negative of what that adds.
+        """
+        total = self.weights.sum(axis=(1, 3), dtype=np.int64)
+        blocks = np.repeat(np.arange(len(total)), np.diff(self.first))
+        np.add.at(total, blocks, self.more.sum(axis=2, dtype=np.int64))
+        none = np.zeros(self.filters, np.int32)
+        affine = self.affine
+        rows = [affine.low, affine.high, affine.multiplier, affine.bias]
+        rows += [none if part is None else part for part in (self.shift, self.lift)]
+        filled = [np.pad(row.astype(np.int32), (0, total.size - self.filters)) for row in rows]
+        return np.stack([(-128 * total).astype(np.int32).reshape(-1), *filled])
+
+    def __call__(
+        self, x: jax.Array, slope: int, pool: bool = False, other: jax.Array | None = None
+    ) -> jax.Array:
+        """The output of the convolution, pooled or with `other` added.
+
+        Args:
+          x: [batch, height, width, channels] int8.
+          slope: of the leaky ReLU.
+          pool: whether only the largest of each 2x2 square is wanted.
+          other: what is added to v; activations where there is a `lift`, else sums.
+
+        Returns:
+          [batch, height, width, filters], int8 activations, or int32 sums without `shift`.
+        """
+        batch, height, width = x.shape[:3]
+        step = self.stride * (1 + pool)
+        shape = (batch, -(-height // step), -(-width // step), self.filters)
+        kind = jnp.int32 if self.shift is None else jnp.int8
+        if other is None:
+            other = jnp.zeros((0,), _NOTHING)
+        call = jax.ffi.ffi_call(
+            compiled.TARGET, jax.ShapeDtypeStruct(shape, kind), vmap_method="sequential"
+        )
+        arrays = (self.weights, self.more, self.place, self.first, self.numbers())
+        return call(
+            x,
+            *map(jnp.asarray, arrays),
+            other,
+            size=np.int64(self.size),
+            stride=np.int64(self.stride),
+            slope=np.int64(slope),
+            pool=pool,
+        )
+
+
+def _steps(weights: np.ndarray) -> np.ndarray:
+    """Weights in the order in which the kernel reads them, [blocks, steps, 16, 4].
+
+    A row of the window is a run of bytes, which is filled up to whole steps, as filters are to
+    whole blocks.
+
+    Args:
+      weights: [size, size, inputs, filters].
+    """
+    size, _, inputs, filters = weights.shape
+    rows = weights.reshape(size, size * inputs, filters)
+    rows = np.pad(rows, ((0, 0), (0, -size * inputs % _STEP), (0, -filters % _LANES)))
+    steps = rows.reshape(-1, _STEP, rows.shape[-1] // _LANES, _LANES)
+    return steps.transpose(2, 0, 3, 1)
+
+
+def _parts(weights: np.ndarray) -> list[np.ndarray]:
+    """Arrays of int8 whose sum these weights are: one, and more where it does not hold them."""
+    parts = [np.clip(weights, -128, 127)]
+    while (rest := weights - sum(parts)).any():
+        parts.append(np.clip(rest, -128, 127))
+    return [part.astype(np.int8) for part in parts]
