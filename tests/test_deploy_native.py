@@ -161,8 +161,8 @@ def test_weights_are_parted():
     [
         ("weights", lambda a: a[:, 1:]),
         ("more", lambda a: a[1:]),
-        ("place", lambda a: a + 1000),
-        ("place", lambda a: a - 1000),
+        ("which", lambda a: a + 1000),
+        ("which", lambda a: a - 1000),
         ("first", lambda a: a[::-1]),
         ("first", lambda a: a[1:]),
         ("shift", lambda a: a + 31),

@@ -8,8 +8,10 @@
 // modulo 2^32: the certificate proves that what is left in the end fits.
 //
 // Of the window, each row is a run of bytes, for channels stand beside each other: "steps" of four
-// bytes that meet four weights of 16 filters, a "block". What a weight has beyond int8 is a weight
-// of a further step at the same place. A tile is two rows of four pixels times one or two blocks.
+// bytes that meet four weights of 16 filters, a "block". A tile is two rows of four pixels times a
+// pair of blocks, or a last single one. 128 is a frequent weight and no int8, but -128 is: there
+// is a second copy of the image in bytes 127 - a, and in each pair any step may read that one, with
+// weights of the other sign. What still does not fit int8 are the weights of a further step.
 
 #include <algorithm>
 #include <atomic>
@@ -19,9 +21,11 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "xla/ffi/api/ffi.h"
-#ifdef __AVX512VNNI__
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 
@@ -46,6 +50,25 @@ T Load(const void* from) {
   return value;
 }
 
+// The first `count` lanes of a vector; the others are zeros, or stay where they are.
+template <typename Vector, typename Lane>
+Vector LoadFirst(const Lane* from, int64_t count) {
+  if (count == kLanes) return Load<Vector>(from);
+  Vector value{};
+  std::memcpy(&value, from, sizeof(Lane) * count);
+  return value;
+}
+
+template <typename Vector, typename Lane>
+void StoreFirst(Lane* to, Vector value, int64_t count) {
+  if (count == kLanes) {
+    std::memcpy(to, &value, sizeof value);
+  } else {
+    const Vector copy = value;  // whose address may be taken while `value` stays in a register
+    std::memcpy(to, &copy, sizeof(Lane) * count);
+  }
+}
+
 // sum + w x for four bytes x and, in each lane, four signed bytes w.
 inline Lanes Dot(Lanes sum, const uint8_t* x, Lanes w) {
 #ifdef __AVX512VNNI__
@@ -54,6 +77,14 @@ inline Lanes Dot(Lanes sum, const uint8_t* x, Lanes w) {
 #else
   for (int i = 0; i < kStep; ++i) sum += ((w << (24 - 8 * i)) >> 24) * int32_t{x[i]};
   return sum;
+#endif
+}
+
+inline Lanes Widen(Bytes bytes) {
+#ifdef __AVX512F__
+  return (Lanes)_mm512_cvtepi8_epi32((__m128i)bytes);
+#else
+  return __builtin_convertvector(bytes, Lanes);
 #endif
 }
 
@@ -67,7 +98,11 @@ inline Bytes Activate(Lanes v, Lanes shift, int32_t slope) {
   const Lanes some = (n > 0) & 1;  // nothing is rounded where n = 0
   const Lanes below_half = ((one << n) >> 1) - some;
   const Lanes rounded = (v + below_half + ((v >> n) & some)) >> n;
+#ifdef __AVX512F__
+  return (Bytes)_mm512_cvtsepi32_epi8((__m512i)rounded);
+#else
   return __builtin_convertvector(Min(Max(rounded, Lanes{} - 128), Lanes{} + 127), Bytes);
+#endif
 }
 
 struct Job {
@@ -75,17 +110,20 @@ struct Job {
   int64_t size, stride, filters, blocks;
   int64_t out_height, out_width;               // before the pool
   int64_t steps, row_steps;                    // of a window, of one of its rows
+  int64_t pairs;                               // of blocks
   int64_t row;                                 // bytes of a row of the image with its borders
   int32_t slope;
   bool pool, activates, other_sums;
   const int8_t* x;
   const int8_t* weights;   // [blocks, steps, 16, 4]
   const int8_t* more;      // [further steps, 16, 4]
-  const int32_t* place;    // [further steps] which step of the window
+  const int32_t* order;    // [pairs, steps] i, or steps + i to read the second copy at step i
+  const int32_t* which;    // [further steps] the same numbers
   const int32_t* first;    // [blocks + 1] where each block's further steps begin
   const int32_t* numbers;  // [7, 16 blocks] start, low, high, multiplier, bias, shift, lift
   const void* other;       // what is added to v: nothing, sums, or activations to be lifted
   void* out;
+  const int64_t* place;    // [2 steps] where each lies, in bytes from the window's first
 
   int64_t padded() const { return (height + size - 1) * row; }
   Lanes number(int which, int64_t block) const {
@@ -93,13 +131,15 @@ struct Job {
   }
 };
 
-// Writes one image with borders as bytes a + 128; the borders are there already.
+// Writes both copies of one image; their borders are there already.
 void Fill(const Job& job, int64_t image, uint8_t* padded) {
   const int64_t around = job.size / 2, bytes = job.width * job.channels;
   for (int64_t y = 0; y < job.height; ++y) {
     const int8_t* from = job.x + (image * job.height + y) * bytes;
     uint8_t* to = padded + (y + around) * job.row + around * job.channels;
     for (int64_t i = 0; i < bytes; ++i) to[i] = static_cast<uint8_t>(from[i]) ^ 128;
+    uint8_t* second = to + job.padded();
+    for (int64_t i = 0; i < bytes; ++i) second[i] = static_cast<uint8_t>(from[i]) ^ 127;
   }
 }
 
@@ -121,77 +161,80 @@ struct Finish {
     const int64_t count = std::min<int64_t>(kLanes, job.filters - block * kLanes);
     if (job.other != nullptr) v += Other(at, count);
     if (job.activates) {
-      const Bytes found = Activate(v, shift, job.slope);
-      Copy(static_cast<int8_t*>(job.out) + at, &found, count);
+      StoreFirst(static_cast<int8_t*>(job.out) + at, Activate(v, shift, job.slope), count);
     } else {
-      Copy(static_cast<int32_t*>(job.out) + at, &v, count);
+      StoreFirst(static_cast<int32_t*>(job.out) + at, v, count);
     }
   }
 
   Lanes Other(int64_t at, int64_t count) const {
     if (job.other_sums) {
-      Lanes found{};
-      Copy(&found, static_cast<const int32_t*>(job.other) + at, count);
-      return found;
+      return LoadFirst<Lanes>(static_cast<const int32_t*>(job.other) + at, count);
     }
-    Bytes found{};
-    Copy(&found, static_cast<const int8_t*>(job.other) + at, count);
-    return __builtin_convertvector(found, Lanes) << lift;
-  }
-
-  // `count` lanes; the size is a constant where all of them are there.
-  template <typename To, typename From>
-  static void Copy(To* to, const From* from, int64_t count) {
-    constexpr int64_t lane = std::min(sizeof(To), sizeof(From));
-    if (count == kLanes) {
-      std::memcpy(to, from, lane * kLanes);
-    } else {
-      std::memcpy(to, from, lane * count);
-    }
+    return Widen(LoadFirst<Bytes>(static_cast<const int8_t*>(job.other) + at, count)) << lift;
   }
 };
 
-// Sums, and what follows, of two rows of pixels from (y, x) on and `Blocks` blocks of filters.
+// The sums of two rows of pixels and `Blocks` blocks of filters. Not inlined: pointers and sums
+// take all registers there are.
 template <int Blocks>
-void Tile(const Job& job, const uint8_t* padded, int64_t image, int64_t y, int64_t x,
-          const Finish* finish) {
-  const int64_t block = finish->block, columns = std::min<int64_t>(kColumns, job.out_width - x);
-  const int64_t rows = std::min<int64_t>(2, job.out_height - y);
-  const uint8_t* top = padded + y * job.stride * job.row + x * job.stride * job.channels;
-  const int64_t down = (rows - 1) * job.stride * job.row;
-  int64_t along[kColumns];  // pixels that are not there repeat the last one
-  for (int q = 0; q < kColumns; ++q) {
-    along[q] = std::min<int64_t>(q, columns - 1) * job.stride * job.channels;
-  }
-  Lanes sums[2][kColumns][Blocks];
+using Sums = Lanes[2][kColumns][Blocks];
+
+template <int Blocks>
+[[gnu::noinline]] void Sum(const Job& job, const uint8_t* top, int64_t down,
+                           const int64_t (&along)[kColumns], int64_t block, Sums<Blocks>& found) {
+  Sums<Blocks> sums;
   for (auto& line : sums) {
     for (auto& pixel : line) {
       for (int b = 0; b < Blocks; ++b) pixel[b] = job.number(0, block + b);
     }
   }
-  const auto step = [&](const uint8_t* at, int b, Lanes w) __attribute__((always_inline)) {
-#pragma GCC unroll 4
-    for (int q = 0; q < kColumns; ++q) {
-      sums[0][q][b] = Dot(sums[0][q][b], at + along[q], w);
-      sums[1][q][b] = Dot(sums[1][q][b], at + down + along[q], w);
-    }
+  const int64_t second = along[1], third = along[2], fourth = along[3];
+  const auto step = [&](const uint8_t* at, const uint8_t* under, int b, Lanes w)
+      __attribute__((always_inline)) {
+    sums[0][0][b] = Dot(sums[0][0][b], at, w);
+    sums[0][1][b] = Dot(sums[0][1][b], at + second, w);
+    sums[0][2][b] = Dot(sums[0][2][b], at + third, w);
+    sums[0][3][b] = Dot(sums[0][3][b], at + fourth, w);
+    sums[1][0][b] = Dot(sums[1][0][b], under, w);
+    sums[1][1][b] = Dot(sums[1][1][b], under + second, w);
+    sums[1][2][b] = Dot(sums[1][2][b], under + third, w);
+    sums[1][3][b] = Dot(sums[1][3][b], under + fourth, w);
   };
   constexpr int64_t bytes = kLanes * kStep;
-  const int8_t* weights = job.weights + block * job.steps * bytes;
-  for (int64_t dy = 0; dy < job.size; ++dy) {
-    const uint8_t* at = top + dy * job.row;
-    for (int64_t i = 0; i < job.row_steps; ++i, at += kStep, weights += bytes) {
+  const int64_t next = job.steps * bytes;
+  const int8_t* weights = job.weights + block * next;
+  const int32_t* order = job.order + block / 2 * job.steps;
+  for (const int32_t* end = order + job.steps; order < end; ++order) {
+    const uint8_t* at = top + job.place[*order];
+    const uint8_t* under = at + down;
 #pragma GCC unroll 2
-      for (int b = 0; b < Blocks; ++b) step(at, b, Load<Lanes>(weights + b * job.steps * bytes));
-    }
+    for (int b = 0; b < Blocks; ++b) step(at, under, b, Load<Lanes>(weights + b * next));
+    weights += bytes;
   }
 #pragma GCC unroll 2
   for (int b = 0; b < Blocks; ++b) {
     for (int64_t i = job.first[block + b]; i < job.first[block + b + 1]; ++i) {
-      const int64_t dy = job.place[i] / job.row_steps, rest = job.place[i] % job.row_steps;
-      step(top + dy * job.row + rest * kStep, b, Load<Lanes>(job.more + i * bytes));
+      const uint8_t* at = top + job.place[job.which[i]];
+      step(at, at + down, b, Load<Lanes>(job.more + i * bytes));
     }
   }
+  std::memcpy(found, sums, sizeof sums);
+}
+
+// Sums, and what follows, of two rows of pixels from (y, x) on.
+template <int Blocks>
+void Tile(const Job& job, const uint8_t* padded, int64_t image, int64_t y, int64_t x,
+          const Finish* finish) {
+  const int64_t columns = std::min<int64_t>(kColumns, job.out_width - x);
+  const int64_t rows = std::min<int64_t>(2, job.out_height - y);
+  const uint8_t* top = padded + y * job.stride * job.row + x * job.stride * job.channels;
+  int64_t along[kColumns];  // pixels that are not there repeat the last one
+  for (int q = 0; q < kColumns; ++q) {
+    along[q] = std::min<int64_t>(q, columns - 1) * job.stride * job.channels;
+  }
+  Sums<Blocks> sums;
+  Sum<Blocks>(job, top, (rows - 1) * job.stride * job.row, along, finish->block, sums);
   for (int b = 0; b < Blocks; ++b) {
     const Finish& end = finish[b];
     if (job.pool) {  // of v, which the activation keeps in order; sums may fall where v rises
@@ -241,8 +284,11 @@ struct Queue {
     std::unique_ptr<uint8_t[]> padded;
     for (int64_t image; (image = next++) < job.images;) {
       if (!padded) {
-        padded.reset(new (std::nothrow) uint8_t[job.padded() + kRoom]);
-        if (padded) std::memset(padded.get(), 128, job.padded() + kRoom);
+        padded.reset(new (std::nothrow) uint8_t[2 * job.padded() + kRoom]);
+        if (padded) {
+          std::memset(padded.get(), 128, job.padded());
+          std::memset(padded.get() + job.padded(), 127, job.padded() + kRoom);
+        }
       }
       if (padded) Image(job, image, padded.get());
       const std::lock_guard<std::mutex> lock(mutex);
@@ -266,14 +312,24 @@ bool Is(ffi::AnyBuffer::Dimensions found, std::initializer_list<int64_t> wanted)
   return std::equal(found.begin(), found.end(), wanted.begin(), wanted.end());
 }
 
-// Null if no number of these buffers leads out of them.
-const char* Problem(const Job& job, Weights weights, Weights more, Numbers place, Numbers first,
-                    Numbers numbers, ffi::AnyBuffer other, ffi::AnyBuffer out) {
-  const int64_t further = place.element_count();
+bool Within(Numbers numbers, int64_t least, int64_t most) {
+  const int32_t *from = numbers.typed_data(), *to = from + numbers.element_count();
+  int32_t low = 0, high = 0;  // 0 is always allowed
+  for (; from < to; ++from) low = std::min(low, *from), high = std::max(high, *from);
+  return low >= least && high <= most;
+}
+
+// Null if no number of these buffers leads out of them, else the buffer's name.
+const char* Problem(const Job& job, Weights weights, Weights more, Numbers order, Numbers which,
+                    Numbers first, Numbers numbers, ffi::AnyBuffer other, ffi::AnyBuffer out) {
+  const int64_t further = which.element_count();
   if (!Is(weights.dimensions(), {job.blocks, job.steps, kLanes, kStep})) return "weights";
   if (!Is(numbers.dimensions(), {kNumbers, job.blocks * kLanes})) return "numbers";
   if (!Is(more.dimensions(), {further, kLanes, kStep})) return "more";
+  if (!Is(order.dimensions(), {job.pairs, job.steps})) return "order";
   if (!Is(first.dimensions(), {job.blocks + 1})) return "first";
+  if (!Within(order, 0, 2 * job.steps - 1)) return "order";
+  if (!Within(which, 0, 2 * job.steps - 1)) return "which";
   if (job.filters <= (job.blocks - 1) * kLanes || job.filters > job.blocks * kLanes) return "out";
   const int64_t half = job.pool ? 2 : 1;
   if (job.out_height % half || job.out_width % half) return "pool";
@@ -289,9 +345,6 @@ const char* Problem(const Job& job, Weights weights, Weights more, Numbers place
       return "other";
     }
   }
-  for (int64_t i = 0; i < further; ++i) {
-    if (job.place[i] < 0 || job.place[i] >= job.steps) return "place";
-  }
   if (job.first[0] != 0 || job.first[job.blocks] != further) return "first";
   if (!std::is_sorted(job.first, job.first + job.blocks + 1)) return "first";
   const int32_t* shift = job.numbers + 5 * job.blocks * kLanes;
@@ -303,7 +356,7 @@ const char* Problem(const Job& job, Weights weights, Weights more, Numbers place
 }
 
 ffi::Error Convolve(ffi::ThreadPool threads, Weights x, Weights weights, Weights more,
-                    Numbers place, Numbers first, Numbers numbers, ffi::AnyBuffer other,
+                    Numbers order, Numbers which, Numbers first, Numbers numbers, ffi::AnyBuffer other,
                     ffi::Result<ffi::AnyBuffer> out, int64_t size, int64_t stride, int64_t slope,
                     bool pool) {
   const auto shape = x.dimensions();
@@ -315,6 +368,7 @@ ffi::Error Convolve(ffi::ThreadPool threads, Weights x, Weights weights, Weights
   job.images = shape[0], job.height = shape[1], job.width = shape[2], job.channels = shape[3];
   job.size = size, job.stride = stride, job.slope = static_cast<int32_t>(slope), job.pool = pool;
   job.filters = out->dimensions()[3], job.blocks = (job.filters + kLanes - 1) / kLanes;
+  job.pairs = (job.blocks + 1) / 2;
   job.out_height = (job.height + stride - 1) / stride;
   job.out_width = (job.width + stride - 1) / stride;
   job.row_steps = (size * job.channels + kStep - 1) / kStep, job.steps = size * job.row_steps;
@@ -322,12 +376,21 @@ ffi::Error Convolve(ffi::ThreadPool threads, Weights x, Weights weights, Weights
   job.activates = out->element_type() == ffi::S8;
   job.other_sums = other.element_type() == ffi::S32;
   job.x = x.typed_data(), job.weights = weights.typed_data(), job.more = more.typed_data();
-  job.place = place.typed_data(), job.first = first.typed_data();
+  job.order = order.typed_data(), job.which = which.typed_data(), job.first = first.typed_data();
   job.numbers = numbers.typed_data(), job.out = out->untyped_data();
   job.other = other.element_count() > 0 ? other.untyped_data() : nullptr;
-  if (const char* what = Problem(job, weights, more, place, first, numbers, other, *out)) {
+  if (const char* what = Problem(job, weights, more, order, which, first, numbers, other, *out)) {
     return ffi::Error::InvalidArgument(std::string("flightnn_jax: wrong argument ") + what);
   }
+  std::vector<int64_t> places;
+  for (int64_t copy = 0; copy < 2; ++copy) {
+    for (int64_t dy = 0; dy < size; ++dy) {
+      for (int64_t i = 0; i < job.row_steps; ++i) {
+        places.push_back(copy * job.padded() + dy * job.row + i * kStep);
+      }
+    }
+  }
+  job.place = places.data();
   const int64_t work = job.out_height * job.out_width * job.steps * kStep * job.filters;
   const int64_t useful = std::min(job.images, job.images * work / kWork);
   const auto queue = std::make_shared<Queue>(job);
@@ -349,7 +412,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(FlightnnConvolve, Convolve,
                                   .Arg<Weights>()  // x
                                   .Arg<Weights>()  // weights
                                   .Arg<Weights>()  // more
-                                  .Arg<Numbers>()  // place
+                                  .Arg<Numbers>()  // order
+                                  .Arg<Numbers>()  // which
                                   .Arg<Numbers>()  // first
                                   .Arg<Numbers>()  // numbers
                                   .Arg<ffi::AnyBuffer>()  // other

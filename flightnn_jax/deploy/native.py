@@ -91,8 +91,11 @@ class _Packed:
       filters: how many there are; the last block has room for more.
       weights: [blocks, steps, 16, 4] int8.
       more: [further steps, 16, 4] int8, what int8 does not hold of them.
-      place: [further steps] int32, the step of the window at which each stands.
+      order: [pairs of blocks, steps] int32, for each the step of the window that it is, or that
+        plus the number of steps where it reads the image's second copy, 127 - a.
+      which: [further steps] int32, the same of each.
       first: [blocks + 1] int32, where the further steps of each block begin.
+      start: [16 blocks] int32, what a sum starts with.
       affine: for sums of these weights.
       shift: of the activation; None where the output is sums.
       lift: of what is added to v; None where that is nothing, or sums.
@@ -103,8 +106,10 @@ class _Packed:
     filters: int
     weights: np.ndarray
     more: np.ndarray
-    place: np.ndarray
+    order: np.ndarray
+    which: np.ndarray
     first: np.ndarray
+    start: np.ndarray
     affine: Affine
     shift: np.ndarray | None
     lift: np.ndarray | None = None
@@ -122,20 +127,22 @@ class _Packed:
             turned = fast.turned(layer)
             weights, affine = turned.weights, turned.affine
             stride, shift = layer.stride, layer.shift
-        near, *rest = _parts(_steps(weights))
+        steps, turns = _turned(_steps(weights))
+        near, *rest = _parts(steps)
         found = [np.argwhere(part.any(axis=(2, 3))) for part in rest]
-        rows = [(block, step, i) for i, at in enumerate(found) for block, step in at]
-        rows.sort()
+        rows = sorted((*at, i) for i, places in enumerate(found) for at in places)
         more = [rest[i][block, step] for block, step, i in rows]
-        blocks = [block for block, _, _ in rows]
+        order = np.arange(turns.shape[1]) + turns.shape[1] * turns
         return cls(
             size=weights.shape[0],
             stride=stride,
             filters=weights.shape[-1],
             weights=near,
             more=np.array(more, np.int8).reshape(-1, _LANES, _STEP),
-            place=np.array([step for _, step, _ in rows], np.int32),
-            first=np.searchsorted(blocks, np.arange(len(near) + 1)).astype(np.int32),
+            order=order.astype(np.int32),
+            which=np.array([order[block // 2, step] for block, step, _ in rows], np.int32),
+            first=np.searchsorted([row[0] for row in rows], range(len(near) + 1)).astype(np.int32),
+            start=_starts(steps, turns).astype(np.int32),  # modulo 2**32
             affine=affine,
             shift=shift,
         )
@@ -145,19 +152,13 @@ class _Packed:
         return dataclasses.replace(self, shift=shift, lift=lift)
 
     def numbers(self) -> np.ndarray:
-        """[7, 16 blocks] int32: what a sum starts with, low, high, multiplier, bias, shift, lift.
-
-        Bytes are activations + 128, and a sum starts with the negative of what that adds.
-        """
-        total = self.weights.sum(axis=(1, 3), dtype=np.int64)
-        blocks = np.repeat(np.arange(len(total)), np.diff(self.first))
-        np.add.at(total, blocks, self.more.sum(axis=2, dtype=np.int64))
+        """[7, 16 blocks] int32: start, low, high, multiplier, bias, shift, lift of each filter."""
         none = np.zeros(self.filters, np.int32)
         affine = self.affine
         rows = [affine.low, affine.high, affine.multiplier, affine.bias]
         rows += [none if part is None else part for part in (self.shift, self.lift)]
-        filled = [np.pad(row.astype(np.int32), (0, total.size - self.filters)) for row in rows]
-        return np.stack([(-128 * total).astype(np.int32).reshape(-1), *filled])
+        room = self.start.size - self.filters
+        return np.stack([self.start, *(np.pad(row.astype(np.int32), (0, room)) for row in rows)])
 
     def __call__(
         self, x: jax.Array, slope: int, pool: bool = False, other: jax.Array | None = None
@@ -182,7 +183,7 @@ class _Packed:
         call = jax.ffi.ffi_call(
             compiled.TARGET, jax.ShapeDtypeStruct(shape, kind), vmap_method="sequential"
         )
-        arrays = (self.weights, self.more, self.place, self.first, self.numbers())
+        arrays = (self.weights, self.more, self.order, self.which, self.first, self.numbers())
         return call(
             x,
             *map(jnp.asarray, arrays),
@@ -208,6 +209,29 @@ def _steps(weights: np.ndarray) -> np.ndarray:
     rows = np.pad(rows, ((0, 0), (0, -size * inputs % _STEP), (0, -filters % _LANES)))
     steps = rows.reshape(-1, _STEP, rows.shape[-1] // _LANES, _LANES)
     return steps.transpose(2, 0, 3, 1)
+
+
+def _turned(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Changes the sign of steps of which more weights fit int8 then.
+
+    Args:
+      steps: [blocks, steps, 16, 4].
+
+    Returns:
+      The same with some signs changed; [pairs of blocks, steps] 1 where that was done, else 0.
+    """
+    pairs = range(0, len(steps), 2)
+    worse = ((steps > 127) | (steps < -128)).any(axis=(2, 3)).astype(int)
+    better = ((-steps > 127) | (-steps < -128)).any(axis=(2, 3)).astype(int)
+    turns = np.add.reduceat(better, pairs, axis=0) < np.add.reduceat(worse, pairs, axis=0)
+    each = np.repeat(turns, 2, axis=0)[: len(steps), :, None, None]
+    return np.where(each, -steps, steps), turns.astype(int)
+
+
+def _starts(steps: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """[16 blocks] what makes up for the bytes a + 128, or 127 - a where a step was turned."""
+    offset = np.where(np.repeat(turns, 2, axis=0)[: len(steps)], 127, 128)
+    return -(steps.astype(np.int64).sum(axis=3) * offset[:, :, None]).sum(axis=1).reshape(-1)
 
 
 def _parts(weights: np.ndarray) -> list[np.ndarray]:
