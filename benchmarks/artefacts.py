@@ -41,7 +41,7 @@ def random_artefact(network: networks.Network, seed: int = 0) -> IntegerNetwork:
         layers += _layers(rng, step, source)
         source = layers[-1].name
     if isinstance(layers[-1], Average):
-        layers[-1] = Average(layers[-1].name, layers[-1].input, None, -5)
+        layers[-1] = Average(layers[-1].name, layers[-1].input, None, -9)
     made = IntegerNetwork(
         name=network.name,
         input_shape=network.input_shape,

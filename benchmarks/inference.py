@@ -109,6 +109,7 @@ def programs(table: networks.Network, batch: int) -> dict[str, Run]:
     made = {
         _BASE: onnxruntime_int8.runner(rival, images.transpose(0, 3, 1, 2), 1),
         "XLA float32": on_device(jax.jit(float_network(network))),
+        "ours, native": on_device(inference.make_inference(network, "native")),
         "ours, fast": on_device(inference.make_inference(network)),
         "ours, shifts": on_device(inference.make_inference(network, "shifts")),
     }

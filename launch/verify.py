@@ -5,7 +5,8 @@
     python -m launch.verify --artefact=net1.safetensors --paths=fast,onnx
 
 A run is lowered first. The reference are shifts and additions in JAX; --paths names what is
-compared with it. The exit code is 0 if all integers are equal, 1 if not, 2 for wrong input.
+compared with it, by default all that can run here: a line says what cannot. The exit code is 0
+if all integers are equal, 1 if not, 2 for wrong input.
 """
 
 import sys
@@ -22,7 +23,7 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "last", "Of the run: last, best (by validation), or the number of a step."
 )
 _DATASET = flags.DEFINE_string("dataset", None, "Its test split is run; by default the run's.")
-_PATHS = flags.DEFINE_list("paths", None, f"Of {', '.join(verify.PATHS)}; all by default.")
+_PATHS = flags.DEFINE_list("paths", None, f"Of {', '.join(verify.PATHS)}; by default all that can.")
 _BATCH = flags.DEFINE_integer("batch", 40, "Images at once.", lower_bound=1)
 
 
@@ -39,6 +40,9 @@ def main(argv: Sequence[str]) -> None:
         network, data_dir = source.network, options.DATA_DIR.value
         batches = sources.batches_of(network, _BATCH.value, _DATASET.value, data_dir)
         report = verify.verify(network, batches, paths=_PATHS.value, kernels=source.kernels)
+    if _PATHS.value is None:
+        for path, why_not in verify.unavailable().items():
+            print(f"{path}: skipped, {why_not}")
     print(report)
     if source.accuracy is not None:
         print(f"accuracy as trained {100 * source.accuracy:.2f} %")

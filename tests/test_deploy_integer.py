@@ -106,7 +106,7 @@ def test_image_activations():
 
 def test_wrong_input_is_told():
     network = random_network()
-    with pytest.raises(ValueError, match=r"path='best' is unknown: choose of fast, shifts"):
+    with pytest.raises(ValueError, match=r"path='best' is unknown: choose of fast, native, shifts"):
         inference.make_inference(network, "best")
     infer = inference.make_inference(network)
     with pytest.raises(ValueError, match=r"images of float32 .* takes uint8 of shape"):

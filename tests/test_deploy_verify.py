@@ -110,7 +110,9 @@ def test_all_paths_agree():
     report = verify.verify(net, [(pictures[:3], labels[:3]), (pictures[3:], labels[3:])])
     assert report.mismatches == 0
     assert (report.images, report.labelled, report.layers) == (5, 5, 5)
-    assert list(report.paths) == ["shifts", "fast", "fast, logits", *verify.PATHS[1:]]
+    two = [path for path in ("fast", "native") if path not in verify.unavailable()]
+    twice = [name for path in two for name in (path, f"{path}, logits")]
+    assert list(report.paths) == ["shifts", *twice, *verify.PATHS[2:]]
     assert len({report.accuracy(name) for name in report.paths}) == 1
     assert report.paths["fast, logits"].layers == 1
     assert "5 images, 5 layers, 0 mismatches" in str(report)
@@ -125,7 +127,9 @@ def test_without_labels_there_is_no_accuracy():
 
 
 def test_wrong_input_is_told():
-    with pytest.raises(ValueError, match=r"paths \['tpu'\] are unknown: choose of fast, float"):
+    with pytest.raises(
+        ValueError, match=r"paths \['tpu'\] are unknown: choose of fast, native, float"
+    ):
         verify.verify(network(), [], paths=["tpu"])
     with pytest.raises(ValueError, match="there are no images"):
         verify.compare(network(), {"right": right("independent")}, [])

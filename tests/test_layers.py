@@ -107,7 +107,7 @@ TRAINING = {
 def test_needs_nothing_but_jax_and_numpy(name):
     extras = next((TRAINING[p] for p in TRAINING if name == p or name.startswith(p)), set())
     tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
-    assert tops - sys.stdlib_module_names <= {"jax", "numpy", "flightnn_jax"} | extras
+    assert tops - sys.stdlib_module_names <= {"jax", "jaxlib", "numpy", "flightnn_jax"} | extras
 
 
 def test_the_core_needs_nothing_of_training():
@@ -222,11 +222,14 @@ ARROWS = {
         "deploy.columns",
         "deploy.integer",
     ],
-    "deploy.inference": ["deploy.artefact", "deploy.integer", "deploy.fast"],
+    "deploy.compiled": [],
+    "deploy.native": ["deploy.artefact", "deploy.compiled", "deploy.fast", "deploy.integer"],
+    "deploy.inference": ["deploy.artefact", "deploy.integer", "deploy.fast", "deploy.native"],
     "deploy.onnx_export": ["deploy.artefact", "deploy.shapes", "deploy.columns"],
     "deploy.stablehlo": ["deploy.artefact", "deploy.inference"],
     "deploy.verify": [
         "deploy.artefact",
+        "deploy.compiled",
         "deploy.files",
         "deploy.floating",
         "deploy.inference",

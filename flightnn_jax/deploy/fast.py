@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -132,9 +133,30 @@ class _Convolution:
 
 
 def _convolution(layer: Convolution, input_shape: Shape) -> _Convolution:
+    weights, affine, clips = turned(layer)
+    sums = _sums(Columns.of(weights), layer.stride, input_shape)
+    return _Convolution(sums, affine, clips, layer.shift)
+
+
+class Turned(NamedTuple):
+    """A convolution some of whose filters are negated, so that more of their weights fit int8.
+
+    Attributes:
+      weights: [size, size, inputs, filters] int32.
+      affine: for sums of these weights.
+      clips: whether its clip ever takes hold.
+    """
+
+    weights: np.ndarray
+    affine: Affine
+    clips: bool
+
+
+def turned(layer: Convolution) -> Turned:
+    """Negates filters where that helps, or where it makes a multiplier positive."""
     weights = layer.weights.integers()
     sign = _signs(weights, layer.affine)
-    weights, affine = weights * sign, layer.affine
+    affine = layer.affine
     bounds = certificate.accumulators(layer.weights)
     low, high = np.maximum(affine.low, bounds.low), np.minimum(affine.high, bounds.high)
     clips = bool(np.any(affine.low > bounds.low) or np.any(affine.high < bounds.high))
@@ -143,8 +165,7 @@ def _convolution(layer: Convolution, input_shape: Shape) -> _Convolution:
     low, high = np.where(sign < 0, -high, low), np.where(sign < 0, -low, high)
     multiplier = affine.multiplier.astype(np.int64) * sign
     numbers = (part.astype(np.int32) for part in (multiplier, affine.bias, low, high))
-    sums = _sums(Columns.of(weights), layer.stride, input_shape)
-    return _Convolution(sums, Affine(*numbers), clips, layer.shift)
+    return Turned(weights * sign, Affine(*numbers), clips)
 
 
 def _signs(weights: np.ndarray, affine: Affine) -> np.ndarray:

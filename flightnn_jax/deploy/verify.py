@@ -1,8 +1,8 @@
 """The proof by running: every interpreter on every image, compared at every layer.
 
-`verify` runs the reference (shifts) and what is named besides it: the fast path, the float32
-network in deployed form, the independent interpreter, which reads the network from a file, and
-onnxruntime. Integers are equal or they are not.
+`verify` runs the reference (shifts) and what is named besides it: the fast path, the kernel in C++,
+the float32 network in deployed form, the independent interpreter, which reads the network from a
+file, and onnxruntime. Integers are equal or they are not.
 """
 
 import dataclasses
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flightnn_jax.deploy import files, floating, inference, onnx_export
+from flightnn_jax.deploy import compiled, files, floating, inference, onnx_export
 from flightnn_jax.deploy.artefact import IntegerNetwork
 from flightnn_jax.independent import interpreter, reader
 
-PATHS = ("fast", "float", "independent", "onnx")  # besides the reference
+PATHS = ("fast", "native", "float", "independent", "onnx")  # besides the reference
 REFERENCE = "shifts"
 Outputs = Mapping[str, Any]
 Runner = Callable[[np.ndarray], Outputs]  # from images to outputs by the layers' names
@@ -129,7 +129,7 @@ def verify(
       network: a valid one.
       batches: pairs of images, [batch, height, width, channels] uint8, and labels, [batch] or
         None. Batches of one size compile once; a smaller last one is filled up.
-      paths: of PATHS; all by default, "onnx" only if onnxruntime is installed.
+      paths: of PATHS; by default all that can run here, see `unavailable`.
       kernels: the trained float32 weights for the path "float": see `floating.function_of`.
 
     Raises:
@@ -147,6 +147,17 @@ def verify(
     return compare(network, runners(network, paths, kernels), batches)
 
 
+def unavailable() -> dict[str, str]:
+    """By path, why it cannot run on this machine; nothing for those that can."""
+    found = {}
+    why_not = compiled.unavailable()
+    if why_not is not None:
+        found["native"] = why_not
+    if importlib.util.find_spec("onnxruntime") is None:
+        found["onnx"] = "onnxruntime is not installed: pip install 'flightnn-jax[onnx]'"
+    return found
+
+
 def runners(
     network: IntegerNetwork,
     paths: Sequence[str] | None = None,
@@ -154,20 +165,20 @@ def runners(
 ) -> dict[str, Runner]:
     """The interpreters by name, the reference first; arguments as those of `verify`.
 
-    The fast path is there twice, for it is another program when only logits are asked for.
+    The fast and the native path are there twice, for they are other programs when only logits are
+    asked for.
     """
     if paths is None:
-        installed = importlib.util.find_spec("onnxruntime") is not None
-        paths = PATHS if installed else PATHS[:-1]
+        missing = unavailable()
+        paths = [path for path in PATHS if path not in missing]
     unknown = sorted(set(paths) - {*PATHS, REFERENCE})
     if unknown:
         raise ValueError(f"paths {unknown} are unknown: choose of {', '.join(PATHS)}")
-    last = network.layers[-1].name
     found: dict[str, Runner] = {REFERENCE: inference.make_layer_outputs(network, REFERENCE)}
-    if "fast" in paths:
-        infer = inference.make_inference(network)
-        found["fast"] = inference.make_layer_outputs(network)
-        found["fast, logits"] = lambda images: {last: infer(images)}
+    for path in ("fast", "native"):
+        if path in paths:
+            found[path] = inference.make_layer_outputs(network, path)
+            found[f"{path}, logits"] = _logits(network, path)
     if "float" in paths:
         found["float"] = floating.function_of(network, kernels)
     if "independent" in paths:
@@ -179,6 +190,11 @@ def runners(
     if "onnx" in paths:
         found["onnx"] = onnx_export.run_onnx(onnx_export.to_onnx(network, every_layer=True))
     return found
+
+
+def _logits(network: IntegerNetwork, path: str) -> Runner:
+    last, infer = network.layers[-1].name, inference.make_inference(network, path)
+    return lambda images: {last: infer(images)}
 
 
 def compare(network: IntegerNetwork, runners: Mapping[str, Runner], batches: Batches) -> Report:
