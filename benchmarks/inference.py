@@ -4,9 +4,10 @@
     python -m benchmarks.inference --start
 
 Against onnxruntime's own int8 network of the same shapes, which computes other numbers:
-onnxruntime with our exact export, a float32 network in XLA, and our two paths. One thread, since
-CPU time of several counts their waiting. --start measures a new process instead, from its start
-to the first image's class. Weights are random: see benchmarks/artefacts.py.
+onnxruntime with our exact export, a float32 network in XLA, and our three paths, the native one
+where it can be compiled. One thread, since CPU time of several counts their waiting. --start
+measures a new process instead, from its start to the first image's class. Weights are random: see
+benchmarks/artefacts.py.
 """
 
 import os
@@ -29,7 +30,7 @@ from absl import app, flags
 from benchmarks import onnxruntime_int8
 from benchmarks.artefacts import random_artefact
 from flightnn_jax import networks
-from flightnn_jax.deploy import files, inference, onnx_export
+from flightnn_jax.deploy import compiled, files, inference, onnx_export
 from flightnn_jax.deploy.artefact import (
     IMAGE,
     Add,
@@ -109,10 +110,11 @@ def programs(table: networks.Network, batch: int) -> dict[str, Run]:
     made = {
         _BASE: onnxruntime_int8.runner(rival, images.transpose(0, 3, 1, 2), 1),
         "XLA float32": on_device(jax.jit(float_network(network))),
-        "ours, native": on_device(inference.make_inference(network, "native")),
         "ours, fast": on_device(inference.make_inference(network)),
         "ours, shifts": on_device(inference.make_inference(network, "shifts")),
     }
+    if compiled.unavailable() is None:
+        made["ours, native"] = on_device(inference.make_inference(network, "native"))
     for weights in ("uint8", "int8"):
         exported = onnx_export.to_onnx(network, weights=weights)
         made[f"our ONNX, {weights}"] = onnxruntime_int8.runner(exported, images, 1)

@@ -33,11 +33,11 @@ namespace ffi = xla::ffi;
 
 namespace {
 
-constexpr int kLanes = 16;    // filters of a block
-constexpr int kStep = 4;      // bytes of the window that one instruction takes
-constexpr int kColumns = 4;   // pixels of a tile, in each of its two rows
-constexpr int kNumbers = 7;   // rows of `numbers`
-constexpr int kRoom = 64;     // bytes behind the image, for a last step that is read in full
+constexpr int kLanes = 16;          // filters of a block
+constexpr int kStep = 4;            // bytes of the window that one instruction takes
+constexpr int kColumns = 4;         // pixels of a tile, in each of its two rows
+constexpr int kNumbers = 7;         // rows of `numbers`
+constexpr int kSlack = 64;          // bytes behind the image, for a last step that is read in full
 constexpr int64_t kWork = 1 << 20;  // multiplications that are worth another thread
 
 typedef int32_t Lanes __attribute__((vector_size(4 * kLanes)));
@@ -80,43 +80,39 @@ inline Lanes Dot(Lanes sum, const uint8_t* x, Lanes w) {
 #endif
 }
 
-inline Lanes Widen(Bytes bytes) {
-#ifdef __AVX512F__
-  return (Lanes)_mm512_cvtepi8_epi32((__m128i)bytes);
-#else
-  return __builtin_convertvector(bytes, Lanes);
-#endif
-}
-
 inline Lanes Min(Lanes a, Lanes b) { return a < b ? a : b; }
 inline Lanes Max(Lanes a, Lanes b) { return a > b ? a : b; }
 
+// Between int8 and int32; narrowing saturates.
+#ifdef __AVX512F__
+inline Lanes Widen(Bytes v) { return (Lanes)_mm512_cvtepi8_epi32((__m128i)v); }
+inline Bytes Narrow(Lanes v) { return (Bytes)_mm512_cvtsepi32_epi8((__m512i)v); }
+#else
+inline Lanes Widen(Bytes v) { return __builtin_convertvector(v, Lanes); }
+inline Bytes Narrow(Lanes v) {
+  return __builtin_convertvector(Min(Max(v, Lanes{} - 128), Lanes{} + 127), Bytes);
+}
+#endif
+
 // The leaky ReLU, one rounding to the nearest, ties to even, and one saturation.
 inline Bytes Activate(Lanes v, Lanes shift, int32_t slope) {
-  const Lanes one = Lanes{} + 1;
   const Lanes n = shift + ((v >> 31) & slope);
   const Lanes some = (n > 0) & 1;  // nothing is rounded where n = 0
-  const Lanes below_half = ((one << n) >> 1) - some;
-  const Lanes rounded = (v + below_half + ((v >> n) & some)) >> n;
-#ifdef __AVX512F__
-  return (Bytes)_mm512_cvtsepi32_epi8((__m512i)rounded);
-#else
-  return __builtin_convertvector(Min(Max(rounded, Lanes{} - 128), Lanes{} + 127), Bytes);
-#endif
+  const Lanes below_half = (((Lanes{} + 1) << n) >> 1) - some;
+  return Narrow((v + below_half + ((v >> n) & some)) >> n);
 }
 
 struct Job {
-  int64_t images, height, width, channels;     // of x
-  int64_t size, stride, filters, blocks;
-  int64_t out_height, out_width;               // before the pool
-  int64_t steps, row_steps;                    // of a window, of one of its rows
-  int64_t pairs;                               // of blocks
-  int64_t row;                                 // bytes of a row of the image with its borders
+  int64_t images, height, width, channels;  // of x
+  int64_t size, stride, filters;
+  int64_t blocks, pairs;                    // of filters, of blocks
+  int64_t out_height, out_width;            // before the pool
+  int64_t steps, row_steps;                 // of a window, of one of its rows
+  int64_t copies;                           // of the image: 1 where no step reads the second
+  int64_t row;                              // bytes of a row of the image with its borders
   int32_t slope;
   bool pool, activates, other_sums;
-  const int8_t* x;
-  const int8_t* weights;   // [blocks, steps, 16, 4]
-  const int8_t* more;      // [further steps, 16, 4]
+  const int8_t *x, *weights, *more;         // weights: [blocks, steps, 16, 4], more of them
   const int32_t* order;    // [pairs, steps] i, or steps + i to read the second copy at step i
   const int32_t* which;    // [further steps] the same numbers
   const int32_t* first;    // [blocks + 1] where each block's further steps begin
@@ -131,13 +127,14 @@ struct Job {
   }
 };
 
-// Writes both copies of one image; their borders are there already.
+// Writes one image's copies; their borders are there already.
 void Fill(const Job& job, int64_t image, uint8_t* padded) {
   const int64_t around = job.size / 2, bytes = job.width * job.channels;
   for (int64_t y = 0; y < job.height; ++y) {
     const int8_t* from = job.x + (image * job.height + y) * bytes;
     uint8_t* to = padded + (y + around) * job.row + around * job.channels;
     for (int64_t i = 0; i < bytes; ++i) to[i] = static_cast<uint8_t>(from[i]) ^ 128;
+    if (job.copies == 1) continue;
     uint8_t* second = to + job.padded();
     for (int64_t i = 0; i < bytes; ++i) second[i] = static_cast<uint8_t>(from[i]) ^ 127;
   }
@@ -168,9 +165,8 @@ struct Finish {
   }
 
   Lanes Other(int64_t at, int64_t count) const {
-    if (job.other_sums) {
-      return LoadFirst<Lanes>(static_cast<const int32_t*>(job.other) + at, count);
-    }
+    const auto* sums = static_cast<const int32_t*>(job.other);
+    if (job.other_sums) return LoadFirst<Lanes>(sums + at, count);
     return Widen(LoadFirst<Bytes>(static_cast<const int8_t*>(job.other) + at, count)) << lift;
   }
 };
@@ -184,10 +180,8 @@ template <int Blocks>
 [[gnu::noinline]] void Sum(const Job& job, const uint8_t* top, int64_t down,
                            const int64_t (&along)[kColumns], int64_t block, Sums<Blocks>& found) {
   Sums<Blocks> sums;
-  for (auto& line : sums) {
-    for (auto& pixel : line) {
-      for (int b = 0; b < Blocks; ++b) pixel[b] = job.number(0, block + b);
-    }
+  for (int b = 0; b < Blocks; ++b) {
+    for (int q = 0; q < kColumns; ++q) sums[0][q][b] = sums[1][q][b] = job.number(0, block + b);
   }
   const int64_t second = along[1], third = along[2], fourth = along[3];
   const auto step = [&](const uint8_t* at, const uint8_t* under, int b, Lanes w)
@@ -225,7 +219,7 @@ template <int Blocks>
 // Sums, and what follows, of two rows of pixels from (y, x) on.
 template <int Blocks>
 void Tile(const Job& job, const uint8_t* padded, int64_t image, int64_t y, int64_t x,
-          const Finish* finish) {
+          const Finish (&finish)[Blocks]) {
   const int64_t columns = std::min<int64_t>(kColumns, job.out_width - x);
   const int64_t rows = std::min<int64_t>(2, job.out_height - y);
   const uint8_t* top = padded + y * job.stride * job.row + x * job.stride * job.channels;
@@ -234,7 +228,7 @@ void Tile(const Job& job, const uint8_t* padded, int64_t image, int64_t y, int64
     along[q] = std::min<int64_t>(q, columns - 1) * job.stride * job.channels;
   }
   Sums<Blocks> sums;
-  Sum<Blocks>(job, top, (rows - 1) * job.stride * job.row, along, finish->block, sums);
+  Sum<Blocks>(job, top, (rows - 1) * job.stride * job.row, along, finish[0].block, sums);
   for (int b = 0; b < Blocks; ++b) {
     const Finish& end = finish[b];
     if (job.pool) {  // of v, which the activation keeps in order; sums may fall where v rises
@@ -254,26 +248,20 @@ void Tile(const Job& job, const uint8_t* padded, int64_t image, int64_t y, int64
 }
 
 template <int Blocks>
-void Panel(const Job& job, const uint8_t* padded, int64_t image, const Finish* finish) {
+void Panel(const Job& job, const uint8_t* padded, int64_t image, const Finish (&finish)[Blocks]) {
   for (int64_t y = 0; y < job.out_height; y += 2) {
-    for (int64_t x = 0; x < job.out_width; x += kColumns) {
-      Tile<Blocks>(job, padded, image, y, x, finish);
-    }
+    for (int64_t x = 0; x < job.out_width; x += kColumns) Tile(job, padded, image, y, x, finish);
   }
 }
 
-// A block's weights stay in the cache for all pixels of an image.
+// A pair's weights stay in the cache for all pixels of an image.
 void Image(const Job& job, int64_t image, uint8_t* padded) {
   Fill(job, image, padded);
   int64_t block = 0;
   for (; block + 2 <= job.blocks; block += 2) {
-    const Finish finish[2] = {{job, block}, {job, block + 1}};
-    Panel<2>(job, padded, image, finish);
+    Panel<2>(job, padded, image, {{job, block}, {job, block + 1}});
   }
-  if (block < job.blocks) {
-    const Finish finish(job, block);
-    Panel<1>(job, padded, image, &finish);
-  }
+  if (block < job.blocks) Panel<1>(job, padded, image, {{job, block}});
 }
 
 // Images that threads take one by one. Who comes too late finds none and touches no buffer.
@@ -281,20 +269,28 @@ struct Queue {
   explicit Queue(const Job& of) : job(of) {}
 
   void Work() {
-    std::unique_ptr<uint8_t[]> padded;
+    uint8_t* padded = nullptr;
     for (int64_t image; (image = next++) < job.images;) {
-      if (!padded) {
-        padded.reset(new (std::nothrow) uint8_t[2 * job.padded() + kRoom]);
-        if (padded) {
-          std::memset(padded.get(), 128, job.padded());
-          std::memset(padded.get() + job.padded(), 127, job.padded() + kRoom);
-        }
+      if (padded == nullptr && (padded = Room(job.copies * job.padded() + kSlack)) != nullptr) {
+        std::memset(padded, 128, job.padded());
+        std::memset(padded + job.padded(), 127, (job.copies - 1) * job.padded());
       }
-      if (padded) Image(job, image, padded.get());
+      if (padded != nullptr) Image(job, image, padded);
       const std::lock_guard<std::mutex> lock(mutex);
-      failed |= !padded;
+      failed |= padded == nullptr;
       if (++done == job.images) all.notify_all();
     }
+  }
+
+  // Memory that this thread keeps, or null: fresh memory costs more than the copies of an image.
+  static uint8_t* Room(int64_t bytes) {
+    thread_local std::unique_ptr<uint8_t[]> room;
+    thread_local int64_t size = 0;
+    if (size < bytes) {
+      room.reset(new (std::nothrow) uint8_t[bytes]());
+      size = room ? bytes : 0;
+    }
+    return room.get();
   }
 
   const Job job;
@@ -308,57 +304,52 @@ struct Queue {
 using Numbers = ffi::Buffer<ffi::S32>;
 using Weights = ffi::Buffer<ffi::S8>;
 
-bool Is(ffi::AnyBuffer::Dimensions found, std::initializer_list<int64_t> wanted) {
+using Shape = ffi::AnyBuffer::Dimensions;
+
+bool Is(Shape found, Shape wanted) {
   return std::equal(found.begin(), found.end(), wanted.begin(), wanted.end());
 }
 
-bool Within(Numbers numbers, int64_t least, int64_t most) {
-  const int32_t *from = numbers.typed_data(), *to = from + numbers.element_count();
-  int32_t low = 0, high = 0;  // 0 is always allowed
-  for (; from < to; ++from) low = std::min(low, *from), high = std::max(high, *from);
-  return low >= least && high <= most;
+bool Is(Shape found, std::initializer_list<int64_t> wanted) {
+  return Is(found, Shape(wanted.begin(), wanted.size()));
+}
+
+// Whether all of these numbers are from 0 to `most`.
+bool Within(const int32_t* from, int64_t count, int64_t most) {
+  int32_t low = 0, high = 0;
+  for (int64_t i = 0; i < count; ++i) low = std::min(low, from[i]), high = std::max(high, from[i]);
+  return low >= 0 && high <= most;
 }
 
 // Null if no number of these buffers leads out of them, else the buffer's name.
 const char* Problem(const Job& job, Weights weights, Weights more, Numbers order, Numbers which,
                     Numbers first, Numbers numbers, ffi::AnyBuffer other, ffi::AnyBuffer out) {
-  const int64_t further = which.element_count();
+  const int64_t further = which.element_count(), filled = job.blocks * kLanes;
   if (!Is(weights.dimensions(), {job.blocks, job.steps, kLanes, kStep})) return "weights";
-  if (!Is(numbers.dimensions(), {kNumbers, job.blocks * kLanes})) return "numbers";
   if (!Is(more.dimensions(), {further, kLanes, kStep})) return "more";
   if (!Is(order.dimensions(), {job.pairs, job.steps})) return "order";
   if (!Is(first.dimensions(), {job.blocks + 1})) return "first";
-  if (!Within(order, 0, 2 * job.steps - 1)) return "order";
-  if (!Within(which, 0, 2 * job.steps - 1)) return "which";
-  if (job.filters <= (job.blocks - 1) * kLanes || job.filters > job.blocks * kLanes) return "out";
-  const int64_t half = job.pool ? 2 : 1;
+  if (!Is(numbers.dimensions(), {kNumbers, filled})) return "numbers";
+  const int64_t half = job.pool ? 2 : 1, height = job.out_height / half;
   if (job.out_height % half || job.out_width % half) return "pool";
-  if (!Is(out.dimensions(),
-          {job.images, job.out_height / half, job.out_width / half, job.filters})) {
-    return "out";
-  }
+  if (!Is(out.dimensions(), {job.images, height, job.out_width / half, job.filters})) return "out";
   if (!job.activates && (job.pool || out.element_type() != ffi::S32)) return "out";
   if (job.other != nullptr) {
-    const bool is_s8 = other.element_type() == ffi::S8;
-    if (job.pool || (!is_s8 && !job.other_sums)) return "other";
-    if (!Is(other.dimensions(), {job.images, job.out_height, job.out_width, job.filters})) {
-      return "other";
-    }
+    if (job.pool || (!job.other_sums && other.element_type() != ffi::S8)) return "other";
+    if (!Is(other.dimensions(), out.dimensions())) return "other";
   }
+  if (!Within(job.order, job.pairs * job.steps, job.copies * job.steps - 1)) return "order";
+  if (!Within(job.which, further, job.copies * job.steps - 1)) return "which";
   if (job.first[0] != 0 || job.first[job.blocks] != further) return "first";
   if (!std::is_sorted(job.first, job.first + job.blocks + 1)) return "first";
-  const int32_t* shift = job.numbers + 5 * job.blocks * kLanes;
-  const int32_t* lift = job.numbers + 6 * job.blocks * kLanes;
-  for (int64_t i = 0; i < job.blocks * kLanes; ++i) {
-    if (shift[i] < 0 || shift[i] + job.slope > 30 || lift[i] < 0 || lift[i] > 24) return "shifts";
-  }
-  return nullptr;
+  if (!Within(job.numbers + 5 * filled, filled, 30 - job.slope)) return "shift";
+  return Within(job.numbers + 6 * filled, filled, 24) ? nullptr : "lift";
 }
 
 ffi::Error Convolve(ffi::ThreadPool threads, Weights x, Weights weights, Weights more,
-                    Numbers order, Numbers which, Numbers first, Numbers numbers, ffi::AnyBuffer other,
-                    ffi::Result<ffi::AnyBuffer> out, int64_t size, int64_t stride, int64_t slope,
-                    bool pool) {
+                    Numbers order, Numbers which, Numbers first, Numbers numbers,
+                    ffi::AnyBuffer other, ffi::Result<ffi::AnyBuffer> out, int64_t size,
+                    int64_t stride, int64_t slope, bool pool) {
   const auto shape = x.dimensions();
   const bool ranks = shape.size() == 4 && out->dimensions().size() == 4;
   if (!ranks || size < 1 || size % 2 == 0 || stride < 1 || slope < 0 || slope > 30) {
@@ -378,17 +369,15 @@ ffi::Error Convolve(ffi::ThreadPool threads, Weights x, Weights weights, Weights
   job.x = x.typed_data(), job.weights = weights.typed_data(), job.more = more.typed_data();
   job.order = order.typed_data(), job.which = which.typed_data(), job.first = first.typed_data();
   job.numbers = numbers.typed_data(), job.out = out->untyped_data();
+  job.copies = Within(job.order, order.element_count(), job.steps - 1) ? 1 : 2;
   job.other = other.element_count() > 0 ? other.untyped_data() : nullptr;
   if (const char* what = Problem(job, weights, more, order, which, first, numbers, other, *out)) {
     return ffi::Error::InvalidArgument(std::string("flightnn_jax: wrong argument ") + what);
   }
-  std::vector<int64_t> places;
-  for (int64_t copy = 0; copy < 2; ++copy) {
-    for (int64_t dy = 0; dy < size; ++dy) {
-      for (int64_t i = 0; i < job.row_steps; ++i) {
-        places.push_back(copy * job.padded() + dy * job.row + i * kStep);
-      }
-    }
+  std::vector<int64_t> places(2 * job.steps);
+  for (int64_t i = 0; i < job.steps; ++i) {
+    places[i] = i / job.row_steps * job.row + i % job.row_steps * kStep;
+    places[job.steps + i] = places[i] + job.padded();
   }
   job.place = places.data();
   const int64_t work = job.out_height * job.out_width * job.steps * kStep * job.filters;
@@ -406,19 +395,13 @@ ffi::Error Convolve(ffi::ThreadPool threads, Weights x, Weights weights, Weights
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(FlightnnConvolve, Convolve,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Weights>()  // x
-                                  .Arg<Weights>()  // weights
-                                  .Arg<Weights>()  // more
-                                  .Arg<Numbers>()  // order
-                                  .Arg<Numbers>()  // which
-                                  .Arg<Numbers>()  // first
-                                  .Arg<Numbers>()  // numbers
-                                  .Arg<ffi::AnyBuffer>()  // other
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Attr<int64_t>("size")
-                                  .Attr<int64_t>("stride")
-                                  .Attr<int64_t>("slope")
-                                  .Attr<bool>("pool"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    FlightnnConvolve, Convolve,
+    ffi::Ffi::Bind()
+        .Ctx<ffi::ThreadPool>()
+        .Arg<Weights>().Arg<Weights>().Arg<Weights>()  // x, weights, more
+        .Arg<Numbers>().Arg<Numbers>()  // order, which
+        .Arg<Numbers>().Arg<Numbers>()  // first, numbers
+        .Arg<ffi::AnyBuffer>()  // other
+        .Ret<ffi::AnyBuffer>()
+        .Attr<int64_t>("size").Attr<int64_t>("stride").Attr<int64_t>("slope").Attr<bool>("pool"));
