@@ -125,10 +125,10 @@ def race(runs: dict[str, Run], rounds: int) -> dict[str, tuple[float, float]]:
     """Of each program the median CPU seconds, and the median ratio of the base's to its own."""
     for run in runs.values():
         run()
-        run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
+            run()  # or what ran before it decides what is in the caches, and on fresh memory
             start = time.process_time()
             run()
             times[name].append(time.process_time() - start)

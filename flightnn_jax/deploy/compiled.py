@@ -61,6 +61,8 @@ def load() -> None:
     why_not = unavailable()
     if why_not is not None:
         raise NativeError(f'path="native": {why_not}; or use path="fast", which needs no compiler')
+    if "avx512_vnni" not in _processor():
+        _log.warning('no AVX-512 VNNI here: path="native" is right, but path="fast" is faster')
     library = ctypes.CDLL(str(_built()))
     function = jax.ffi.pycapsule(getattr(library, _SYMBOL))
     jax.ffi.register_ffi_target(TARGET, function, platform="cpu")

@@ -38,9 +38,11 @@ constexpr int kStep = 4;            // bytes of the window that one instruction 
 constexpr int kColumns = 4;         // pixels of a tile, in each of its two rows
 constexpr int kNumbers = 7;         // rows of `numbers`
 constexpr int kSlack = 64;          // bytes behind the image, for a last step that is read in full
+constexpr int kAhead = 4096;        // bytes of weights that are fetched ahead
 constexpr int64_t kWork = 1 << 20;  // multiplications that are worth another thread
 
 typedef int32_t Lanes __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Part __attribute__((vector_size(kLanes)));
 typedef int8_t Bytes __attribute__((vector_size(kLanes)));
 
 template <typename T>
@@ -75,8 +77,15 @@ inline Lanes Dot(Lanes sum, const uint8_t* x, Lanes w) {
   const __m512i bytes = _mm512_set1_epi32(Load<int32_t>(x));
   return (Lanes)_mm512_dpbusd_epi32((__m512i)sum, bytes, (__m512i)w);
 #else
-  for (int i = 0; i < kStep; ++i) sum += ((w << (24 - 8 * i)) >> 24) * int32_t{x[i]};
-  return sum;
+  Part sums[4], weights[4];  // of a size for which every processor has vectors
+  std::memcpy(sums, &sum, sizeof sums);
+  std::memcpy(weights, &w, sizeof weights);
+  for (int p = 0; p < 4; ++p) {
+    for (int i = 0; i < kStep; ++i) {
+      sums[p] += ((weights[p] << (24 - 8 * i)) >> 24) * int32_t{x[i]};
+    }
+  }
+  return Load<Lanes>(sums);
 #endif
 }
 
@@ -200,6 +209,8 @@ template <int Blocks>
   const int8_t* weights = job.weights + block * next;
   const int32_t* order = job.order + block / 2 * job.steps;
   for (const int32_t* end = order + job.steps; order < end; ++order) {
+    __builtin_prefetch(weights + kAhead);
+    __builtin_prefetch(weights + next + kAhead);
     const uint8_t* at = top + job.place[*order];
     const uint8_t* under = at + down;
 #pragma GCC unroll 2
