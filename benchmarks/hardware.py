@@ -12,8 +12,9 @@ from typing import Any
 
 from absl import app, flags
 
-from flightnn_jax.hardware import audit, device, fpga, search
+from flightnn_jax.hardware import device, estimate, search
 from flightnn_jax.hardware.workload import from_network
+from flightnn_jax.paper import audit
 
 _ROUNDS = flags.DEFINE_integer("rounds", 9, "How often each row is timed.", 1)
 
@@ -26,10 +27,13 @@ def main(argv: Sequence[str]) -> None:
     net4, fixed = from_network("net4", "lightnn1"), from_network("net1", "fp4")
     rows: list[tuple[str, Callable[[], Any]]] = [
         ("network 7, its workload alone", lambda: from_network("net7", "flightnn", mean_k=1.7)),
-        ("network 7, processing", lambda: fpga.estimate(net7, board)),
-        ("network 7, engine, the fastest", lambda: fpga.estimate(net7, board, "engine")),
-        ("network 4, engine, the fastest", lambda: fpga.estimate(net4, board, "engine")),
-        ("network 4, hardwired layer", lambda: fpga.estimate(net4.largest(), board, "hardwired")),
+        ("network 7, processing", lambda: estimate.estimate(net7, board)),
+        ("network 7, engine, the fastest", lambda: estimate.estimate(net7, board, "engine")),
+        ("network 4, engine, the fastest", lambda: estimate.estimate(net4, board, "engine")),
+        (
+            "network 4, hardwired layer",
+            lambda: estimate.estimate(net4.largest(), board, "hardwired"),
+        ),
         ("network 7, all engines", lambda: search.front(net7, board)),
         ("network 7, all arrays", lambda: search.front(net7, board, "processing")),
         ("network 1, all engines", lambda: search.front(net1, board)),

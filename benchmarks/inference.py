@@ -28,10 +28,12 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import onnxruntime_int8
-from benchmarks.artefacts import random_artefact
+from benchmarks.integer_networks import random_artefact
 from flightnn_jax import networks
-from flightnn_jax.deploy import compiled, files, inference, onnx_export
-from flightnn_jax.deploy.artefact import (
+from flightnn_jax.integer import files, inference
+from flightnn_jax.integer.export import onnx as onnx_export
+from flightnn_jax.integer.inference import native_build
+from flightnn_jax.integer.network import (
     IMAGE,
     Add,
     Average,
@@ -113,7 +115,7 @@ def programs(table: networks.Network, batch: int) -> dict[str, Run]:
         "ours, fast": on_device(inference.make_inference(network)),
         "ours, shifts": on_device(inference.make_inference(network, "shifts")),
     }
-    if compiled.unavailable() is None:
+    if native_build.unavailable() is None:
         made["ours, native"] = on_device(inference.make_inference(network, "native"))
     for weights in ("uint8", "int8"):
         exported = onnx_export.to_onnx(network, weights=weights)
@@ -143,7 +145,7 @@ def start_of_process(name: str) -> None:
     """Prints how long a new process takes to load a file and to classify one image."""
     code = (
         "import sys, numpy as np\n"
-        "from flightnn_jax.deploy import files, inference\n"
+        "from flightnn_jax.integer import files, inference\n"
         "network = files.load(sys.argv[1])\n"
         "image = np.zeros((1, *network.input_shape), np.uint8)\n"
         "print(int(np.argmax(inference.make_inference(network)(image))))\n"

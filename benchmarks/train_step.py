@@ -31,7 +31,8 @@ import optax  # type: ignore[import-untyped]  # it has no stubs
 from absl import app, flags
 
 import flightnn_jax as fl
-from flightnn_jax import models, networks
+from flightnn_jax import networks
+from flightnn_jax.training import models
 
 try:
     from benchmarks import pytorch_step

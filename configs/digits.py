@@ -7,7 +7,7 @@ run of a few steps, which shows that everything works. `bash launch/quickstart.s
 compares four schemes: 98 to 99 % on 360 test images in ten seconds a scheme on two cores.
 """
 
-from flightnn_jax.config import Config
+from flightnn_jax.training.config import Config
 
 
 def get_config(arguments: str = "") -> Config:

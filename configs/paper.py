@@ -17,7 +17,7 @@ The paper says "Adam" and no more. Step decay, clamped weights, pad-4 crops and 
 first author's other code does; the rates, the number of epochs and the batch are ours.
 """
 
-from flightnn_jax.config import Config
+from flightnn_jax.training.config import Config
 
 _DATASETS = {
     "net1": "cifar10",

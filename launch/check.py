@@ -10,9 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from flightnn_jax.independent.checker import check
-from flightnn_jax.independent.container import FileError
-from flightnn_jax.independent.reader import load
+from flightnn_jax.checker.checker import check
+from flightnn_jax.checker.container import FileError
+from flightnn_jax.checker.reader import load
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,12 +9,12 @@ from typing import Any
 
 from absl import app
 
-from flightnn_jax import runlog
+from flightnn_jax.training import runlog
 from launch import options
 
 
 def table(records: Sequence[dict[str, Any]]) -> str:
-    """A row for each record of `experiment.run`."""
+    """A row for each record of `runs.run`."""
     rows = [f"{'model':12}{'accuracy (%)':>14}{'mean k':>9}{'weights (kB)':>14}"]
     for record in records:
         mean_k = "" if record["mean_k"] is None else f"{record['mean_k']:.2f}"

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from flightnn_jax.hardware import device, paper, report, search, workload
+from flightnn_jax.hardware import device, report, search, workload
 from flightnn_jax.networks import NAMES
+from flightnn_jax.paper import tables
 from launch import options
 
 _NETWORK = flags.DEFINE_enum("network", "net1", NAMES, "Network of the paper.")
@@ -27,11 +28,11 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
     with options.plain_errors():
         candidates = []
-        for row in paper.results():
+        for row in tables.results():
             if f"net{row.network}" == _NETWORK.value:
-                mean_k = round(paper.mean_k(row), 2) if row.scheme == "flightnn" else None
+                mean_k = round(tables.mean_k(row), 2) if row.scheme == "flightnn" else None
                 work = workload.from_network(_NETWORK.value, row.scheme, mean_k=mean_k)
-                candidates.append((work, round(paper.accuracy_loss(row), 2)))
+                candidates.append((work, round(tables.accuracy_loss(row), 2)))
         found = search.compare(
             candidates,
             device.find(_DEVICE.value),

@@ -4,7 +4,7 @@ python -m launch.estimate --config=configs/paper.py:net1,flightnn --mean_k=1.3
 python -m launch.estimate --config=configs/paper.py:net7,lightnn1 --largest --device=XCZU7EV
 python -m launch.estimate --artefact=/tmp/net1/integers.safetensors --activity
 
-An artefact, as launch.deploy writes it, brings its own k of each filter and certified widths. With
+An artefact, as launch.lower writes it, brings its own k of each filter and certified widths. With
 --activity its golden images are run and the bits that change counted, for the energy on an ASIC.
 """
 
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from flightnn_jax.deploy import files
-from flightnn_jax.deploy.artefact import IntegerNetwork
-from flightnn_jax.hardware import device, fpga, report, search, workload
+from flightnn_jax.hardware import device, estimate, report, search, workload
 from flightnn_jax.hardware.activity import Distances
+from flightnn_jax.integer import files
+from flightnn_jax.integer.network import IntegerNetwork
 from launch import devices, options
 
 _ARTEFACT = flags.DEFINE_string("artefact", None, "File of an integer network, not --config.")
@@ -54,8 +54,8 @@ def main(argv: Sequence[str]) -> None:
         if _LARGEST.value:
             work = work.largest()
         first = workload.as_lightnn1(work)
-        anchor = None if _ANCHOR.value is None else fpga.Anchor(first, _ANCHOR.value)
-        found = fpga.estimate(
+        anchor = None if _ANCHOR.value is None else estimate.Anchor(first, _ANCHOR.value)
+        found = estimate.estimate(
             work, board, _STYLE.value, anchor=anchor, multiplier=_MULTIPLIER.value
         )
     if _JSON.value:
@@ -68,12 +68,12 @@ def _from_config() -> workload.Workload:
     if _ACTIVITY.value:
         raise ValueError("--activity counts what an integer network computes: give --artefact")
     # Only this needs a model, and Flax with it: an artefact is costed where there is none.
-    from flightnn_jax import experiment
+    from flightnn_jax.training import runs
 
     config, mean_k = options.config(), _MEAN_K.value
     if (mean_k, config.scheme, config.mode) == (None, "flightnn", "budget"):
         mean_k = config.budget
-    network = experiment.build_model(config).network
+    network = runs.build_model(config).network
     return workload.from_network(network, config.scheme, mean_k=mean_k)
 
 
@@ -90,14 +90,14 @@ def _from_artefact(path: str) -> tuple[workload.Workload, dict[str, Distances] |
 
 def _distances(network: IntegerNetwork) -> dict[str, Distances]:
     # Imported here as it compiles the inference: without it, a table is there at once.
-    from flightnn_jax.deploy import traces
+    from flightnn_jax.integer import switching
 
     if network.golden is None:
         raise ValueError(
             f"{network.name} has no golden images, whose activity is counted: make an artefact "
-            "with launch.deploy, which keeps some"
+            "with launch.lower, which keeps some"
         )
-    changes = traces.collect(network, network.golden.images)
+    changes = switching.collect(network, network.golden.images)
     return {name: changed.distances() for name, changed in changes.items()}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from flightnn_jax import experiment
+from flightnn_jax.training import runs
 from launch import devices, options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
     with options.plain_errors():
         devices.initialize()
-        found = experiment.evaluate(
+        found = runs.evaluate(
             _WORKDIR.value, _SPLIT.value, _CHECKPOINT.value, options.DATA_DIR.value
         )
     print(json.dumps(found))

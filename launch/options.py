@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from flightnn_jax.config import Config
+from flightnn_jax.training.config import Config
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ done
 echo
 python -m launch.compare "${schemes[@]/#/$runs/}"
 echo
-python -m launch.deploy --workdir="$runs/flightnn"
+python -m launch.lower --workdir="$runs/flightnn"
 python -m launch.verify --run="$runs/flightnn"
 echo
 python -m launch.estimate --artefact="$runs/flightnn/integers.safetensors" --activity

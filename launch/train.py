@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from flightnn_jax import experiment
+from flightnn_jax.training import runs
 from launch import devices, options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
@@ -29,11 +29,11 @@ def main(argv: Sequence[str]) -> None:
     with options.plain_errors():
         config = options.config()
         devices.initialize()
-        prepared = experiment.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
-        record = experiment.run(prepared, options.DATA_DIR.value)
+        prepared = runs.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
+        record = runs.run(prepared, options.DATA_DIR.value)
     if record is None:
         sys.exit(_STOPPED_BY_SIGTERM)
-    print(experiment.summary(record))
+    print(runs.summary(record))
 
 
 if __name__ == "__main__":

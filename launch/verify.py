@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from flightnn_jax.deploy import sources, verify
+from flightnn_jax.integer import verify
+from flightnn_jax.training import sources
 from launch import devices, options
 
 _RUN = flags.DEFINE_string("run", None, "Directory of a training run.")

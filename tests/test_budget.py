@@ -13,7 +13,8 @@ from jax.sharding import PartitionSpec as P
 from numpy.testing import assert_allclose, assert_array_equal
 
 import flightnn_jax as fl
-from flightnn_jax import budget, data, models, networks
+from flightnn_jax import budget, data, networks
+from flightnn_jax.training import models
 
 pytestmark = pytest.mark.slow
 

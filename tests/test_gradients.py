@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flightnn_jax import FixedPoint, Shift, Window, quantize_params, residual_group_lasso
-from tests import oracle
+from tests.support import oracle
 
 pytestmark = pytest.mark.slow
 

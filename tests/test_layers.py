@@ -38,14 +38,14 @@ from flightnn_jax.formats import base, packing
 
 PACKAGE = Path(flightnn_jax.__file__).parent
 SOURCES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__"): path
+    ".".join(p for p in path.relative_to(PACKAGE).with_suffix("").parts if p != "__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
 
 
 def imports(source, name=""):
     """Absolute names of everything that a source imports, whatever the form of the statement."""
-    package = ["flightnn_jax", *name.split(".")[:-1]]
+    package = ["flightnn_jax", *name.split(".")[:-1]]  # a package of ours imports by full names
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -63,7 +63,7 @@ def modules_of(names):
     for name in names:
         if name.split(".")[0] == "flightnn_jax":
             inner = name.split(".")[1:]
-            while inner and ".".join(inner) not in SOURCES and ".".join(inner) + "." not in SOURCES:
+            while ".".join(inner) not in SOURCES:
                 inner.pop()
             found.add(".".join(inner))
     return found
@@ -86,171 +86,195 @@ def later():
     assert {"os.path", "jax.numpy", "flightnn_jax.formats.packing"} <= found
     expected = {"", "formats.base", "formats.window", "formats.packing", "spec", "penalty"}
     assert modules_of(found) == expected
-    assert {"numerics", "filters", "spec", "formats.base", "formats.shift", ""} <= set(SOURCES)
+    assert {"numerics", "filters", "spec", "formats", "formats.shift", ""} <= set(SOURCES)
 
 
-# What `pip install .` does not install, and who may need it: the extra `train`.
-TRAINING = {
-    "networks": set(),
-    "models": {"flax"},
-    "train": {"optax"},
-    "loop": {"optax"},
-    "checkpoint": {"orbax", "absl"},
-    "runlog": {"tensorboardX"},
-    "data.": {"tensorflow_datasets", "grain", "PIL", "sklearn"},
-    "hardware.": set(),
-    "deploy.onnx_export": {"onnx", "onnxruntime"},  # the extra `onnx`
+# What `pip install .` does not install, and who may need it.
+EXTRAS = {
+    "training.models": {"flax"},
+    "training.step": {"optax"},
+    "training.loop": {"optax"},
+    "training.checkpoint": {"orbax", "absl"},
+    "training.runlog": {"tensorboardX"},
+    "data.feed": {"grain"},
+    "data.records": {"tensorflow_datasets", "PIL"},
+    "data.photographs": {"PIL"},
+    "data.digits": {"sklearn"},
+    "integer.export.onnx": {"onnx", "onnxruntime"},
 }
+# What runs where JAX is not installed.
+WITHOUT_JAX = (
+    "networks",
+    "hardware",
+    "paper",
+    "checker",
+    "integer.network",
+    "integer.shapes",
+    "integer.certificate",
+    "integer.invariants",
+    "integer.codes",
+    "integer.manifest",
+    "integer.files",
+    "integer.affine",
+    "integer.inference.int8_columns",
+    "integer.export.onnx",
+)
+
+
+def within(name, places):
+    """Whether a module is one of these places or lies inside of one."""
+    return any(name == place or name.startswith(place + ".") for place in places)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_needs_nothing_but_jax_and_numpy(name):
-    extras = next((TRAINING[p] for p in TRAINING if name == p or name.startswith(p)), set())
     tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
-    assert tops - sys.stdlib_module_names <= {"jax", "jaxlib", "numpy", "flightnn_jax"} | extras
+    jax_too = set() if within(name, WITHOUT_JAX) else {"jax", "jaxlib"}
+    allowed = {"numpy", "flightnn_jax"} | jax_too | EXTRAS.get(name, set())
+    assert tops - sys.stdlib_module_names <= allowed
+
+
+def reached_from(name):
+    """All modules that come with one."""
+    waiting, reached = [name], {name}
+    while waiting:
+        waiting += OURS[waiting.pop()] - reached
+        reached |= set(waiting)
+    return reached
 
 
 def test_the_core_needs_nothing_of_training():
-    everything, reached = ["api"], set()
-    while everything:
-        module = everything.pop()
-        everything += OURS[module] - reached
-        reached |= OURS[module]
+    reached = reached_from("api")
     assert "formats.shift" in reached
-    assert not [m for m in reached if any(m == p or m.startswith(p) for p in TRAINING)]
-
-
-@pytest.mark.parametrize("name", [m for m in SOURCES if m.startswith(("networks", "hardware."))])
-def test_networks_and_hardware_need_no_jax(name):
-    tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
-    assert tops - sys.stdlib_module_names <= {"numpy", "flightnn_jax"}
+    assert not [m for m in reached if within(m, ("training", "data", "networks", "integer"))]
+    assert not reached & set(EXTRAS)
 
 
 def test_inference_needs_nothing_of_training():
     code = """
 import sys
-from flightnn_jax.deploy import files, inference, onnx_export, verify
-assert not {"flax", "optax", "orbax", "tensorflow_datasets", "onnx"} & set(sys.modules)
+from flightnn_jax.integer import files, inference, verify
+from flightnn_jax.integer.export import onnx
+assert not {"flax", "optax", "orbax", "tensorflow_datasets", "onnx.helper"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
-def test_the_independent_side_needs_numpy_alone():
-    modules = [name for name in SOURCES if name.startswith("independent.")]
-    assert "independent.checker" in modules
-    for name in modules:
-        tops = {module.split(".")[0] for module in imports(SOURCES[name].read_text(), name)}
-        assert tops - sys.stdlib_module_names <= {"numpy", "flightnn_jax"}, name
-    # nor may the program that starts it, or anything that it imports, bring JAX along
+def test_the_checker_starts_without_jax():
     code = "import sys, launch.check; assert not {'jax', 'safetensors'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
-@pytest.mark.parametrize("name", ["deploy.files", "deploy.affine", "hardware.report"])
+@pytest.mark.parametrize("name", ["integer.files", "integer.affine", "hardware.report"])
 def test_integer_networks_and_their_costs_need_numpy_alone(name):
-    waiting, reached = [name], {name}
-    while waiting:
-        waiting += OURS[waiting.pop()] - reached
-        reached |= set(waiting)
-    assert {"deploy.artefact", "deploy.certificate"} < reached
-    mine = ("deploy.", "hardware.", "networks") if name == "hardware.report" else ("deploy.",)
-    assert all(module.startswith(mine) for module in reached)
-    tops = {
-        module.split(".")[0]
-        for module_name in reached
-        for module in imports(SOURCES[module_name].read_text(), module_name)
-    }
-    assert tops - sys.stdlib_module_names == {"numpy", "flightnn_jax"}
+    reached = reached_from(name)
+    assert {"integer.network", "integer.certificate"} < reached
+    assert all(within(module, WITHOUT_JAX) or module == "integer" for module in reached)
 
 
-# What a module may import of ours; a trailing dot stands for all modules of a package. What is
-# not listed may import anything that does not close a cycle.
+# What a module may import of ours: one row for every module, or for a package whose modules all
+# follow one rule. `within` reads both sides: "formats" is that package and all that it holds.
+NUMPY_HALF = ["integer.network", "integer.shapes", "integer.certificate", "integer.invariants"]
+LIBRARY = ["formats", "numerics", "filters", "spec", "thresholds", "quantize", "penalty"]
 ARROWS = {
+    "": ["api"],
+    "api": [*LIBRARY, "activations", "encoding"],
     "numerics": [],
     "filters": [],
     "activations": ["numerics"],
-    "formats.": ["numerics", "filters", "formats."],
-    "spec": ["formats.base"],
-    "independent.": ["independent."],
-    "networks": [],
-    "hardware.": [
-        "networks",
-        "hardware.",
-        "deploy.artefact",
-        "deploy.shapes",
-        "deploy.certificate",
-        "deploy.invariants",
+    "formats": ["numerics", "filters", "formats"],
+    "spec": ["formats"],
+    "thresholds": ["formats", "spec"],
+    "quantize": ["formats", "spec"],
+    "penalty": ["formats", "spec"],
+    "encoding": ["formats", "spec"],
+    "budget": ["formats", "spec"],
+    "schemes": ["formats", "spec", "thresholds"],
+    "networks": ["networks"],
+    "data": ["data"],
+    "training.layers": ["activations", "filters", "numerics"],
+    "training.models": ["networks", "training.layers"],
+    "training.config": ["networks", "schemes", "data.catalog"],
+    "training.summary": ["quantize", "spec"],
+    "training.step": ["budget", "penalty", "quantize", "schemes", "data", "training.config"],
+    "training.checkpoint": ["training.config"],
+    "training.runlog": ["data"],
+    "training.loop": [
+        "data",
+        "training.config",
+        "training.step",
+        "training.checkpoint",
+        "training.runlog",
+        "training.summary",
     ],
-    "deploy.artefact": [],
-    "deploy.shapes": ["deploy.artefact"],
-    "deploy.certificate": ["deploy.artefact"],
-    "deploy.invariants": ["deploy.artefact", "deploy.shapes", "deploy.certificate"],
-    "deploy.codes": ["deploy.artefact"],
-    "deploy.manifest": [
-        "deploy.artefact",
-        "deploy.shapes",
-        "deploy.certificate",
-        "deploy.invariants",
-        "deploy.codes",
-    ],
-    "deploy.files": ["deploy.artefact", "deploy.invariants", "deploy.manifest"],
-    "deploy.traces": [
-        "deploy.artefact",
-        "deploy.inference",
-        "deploy.integer",
-        "hardware.activity",
-    ],
-    "deploy.affine": ["deploy.artefact", "deploy.certificate"],
-    "deploy.kernels": ["deploy.artefact", "formats."],
-    "deploy.floating": ["numerics", "deploy.artefact", "deploy.certificate"],
-    "deploy.lower": [
+    "training.runs": ["networks", "schemes", "data", "training"],
+    "training.export": ["networks", "quantize", "data", "integer", "training"],
+    "training.sources": ["data", "integer", "training"],
+    "training": [],
+    "integer.network": [],
+    "integer.shapes": ["integer.network"],
+    "integer.certificate": ["integer.network"],
+    "integer.invariants": ["integer.network", "integer.shapes", "integer.certificate"],
+    "integer.codes": ["integer.network"],
+    "integer.manifest": [*NUMPY_HALF, "integer.codes"],
+    "integer.files": ["integer.network", "integer.invariants", "integer.manifest"],
+    "integer.affine": ["integer.network", "integer.certificate"],
+    "integer.weights": ["integer.network", "formats"],
+    "integer.lower": [
+        *NUMPY_HALF,
+        "integer.affine",
+        "integer.weights",
         "activations",
         "encoding",
         "networks",
-        "deploy.artefact",
-        "deploy.certificate",
-        "deploy.invariants",
-        "deploy.affine",
-        "deploy.kernels",
     ],
-    "deploy.columns": [],
-    "deploy.integer": ["deploy.artefact"],
-    "deploy.fast": [
-        "deploy.artefact",
-        "deploy.shapes",
-        "deploy.certificate",
-        "deploy.columns",
-        "deploy.integer",
+    "integer.inference.shifts": ["integer.network"],
+    "integer.inference.float32": ["integer.network", "integer.certificate", "numerics"],
+    "integer.inference.int8_columns": [],
+    "integer.inference.int8": [
+        *NUMPY_HALF,
+        "integer.inference.int8_columns",
+        "integer.inference.shifts",
     ],
-    "deploy.compiled": [],
-    "deploy.native": ["deploy.artefact", "deploy.compiled", "deploy.fast", "deploy.integer"],
-    "deploy.inference": ["deploy.artefact", "deploy.integer", "deploy.fast", "deploy.native"],
-    "deploy.onnx_export": ["deploy.artefact", "deploy.shapes", "deploy.columns"],
-    "deploy.stablehlo": ["deploy.artefact", "deploy.inference"],
-    "deploy.verify": [
-        "deploy.artefact",
-        "deploy.compiled",
-        "deploy.files",
-        "deploy.floating",
-        "deploy.inference",
-        "deploy.onnx_export",
-        "independent.",
+    "integer.inference.native_build": [],
+    "integer.inference.native": [
+        "integer.network",
+        "integer.inference.int8",
+        "integer.inference.native_build",
+        "integer.inference.shifts",
     ],
+    "integer.inference.paths": ["integer.network", "integer.inference"],
+    "integer.inference": ["integer.inference.paths"],
+    "integer.export": [*NUMPY_HALF, "integer.inference"],
+    "integer.switching": ["integer.network", "integer.inference", "hardware.activity"],
+    "integer.verify": ["integer", "checker"],
+    "integer": [],
+    "checker": ["checker"],
+    "hardware": ["hardware", "networks", *NUMPY_HALF, "paper"],
+    "paper": ["paper", "hardware", "networks"],
 }
 
 
-@pytest.mark.parametrize("name", ARROWS)
+def row_of(name):
+    """The row that holds for a module: its own, or that of the nearest package."""
+    parts = name.split(".")
+    while ".".join(parts) not in ARROWS:
+        parts.pop()
+        assert parts, f"{name} is in no row of ARROWS"
+    return ".".join(parts)
+
+
+def test_every_row_is_of_a_module_that_exists():
+    assert set(ARROWS) <= set(SOURCES)
+
+
+@pytest.mark.parametrize("name", SOURCES)
 def test_arrows(name):
-    importers = [m for m in SOURCES if m == name or (name[-1] == "." and m.startswith(name))]
-    assert importers
-    for importer in importers:
-        allowed = ARROWS[name]
-        wrong = [
-            m
-            for m in OURS[importer]
-            if not any(m == a or (a[-1] == "." and m.startswith(a)) for a in allowed)
-        ]
-        assert not wrong, f"{importer} imports {wrong}"
+    row = row_of(name)
+    # a package with rows for its modules has a row of its own for its __init__ alone
+    assert row == name or not any(other.startswith(row + ".") for other in ARROWS), name
+    wrong = [module for module in OURS[name] if not within(module, ARROWS[row])]
+    assert not wrong, f"{name} imports {wrong}"
 
 
 def test_no_cycles():

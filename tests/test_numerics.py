@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flightnn_jax import exponent_of, power_of_two, round_to_power_of_two
-from tests import oracle
+from tests.support import oracle
 
 ROUNDINGS = ["log", "linear"]
 rounded = jax.jit(round_to_power_of_two, static_argnames="rounding")

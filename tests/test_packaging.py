@@ -2,7 +2,7 @@
 
 import tomllib
 
-from tests import prepared
+from tests.support import prepared
 
 PACKAGE = prepared.ROOT / "flightnn_jax"
 FILES = [p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
@@ -11,7 +11,7 @@ TABLES = tomllib.loads((prepared.ROOT / "pyproject.toml").read_text())["tool"]["
 
 def test_every_folder_is_a_package():
     folders = {p.parent for p in FILES}
-    assert {PACKAGE, PACKAGE / "hardware", PACKAGE / "deploy"} < folders
+    assert {PACKAGE, PACKAGE / "hardware", PACKAGE / "integer" / "inference"} < folders
     assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
     assert TABLES["packages"]["find"]["include"] == ["flightnn_jax*"]
 
@@ -23,4 +23,4 @@ def test_data_is_declared():
         for name in names
     }
     assert declared == {p for p in FILES if p.suffix != ".py"}
-    assert {PACKAGE / "py.typed", PACKAGE / "hardware" / "paper.json"} <= declared
+    assert {PACKAGE / "py.typed", PACKAGE / "paper" / "paper.json"} <= declared

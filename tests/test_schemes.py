@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flightnn_jax import FixedPoint, Shift, models, networks, quantize_params, schemes, storage_bits
-from flightnn_jax.config import Config
+from flightnn_jax import FixedPoint, Shift, networks, quantize_params, schemes, storage_bits
+from flightnn_jax.training import models
+from flightnn_jax.training.config import Config
 
 NETWORK = networks.network("net2", width=16)
 PARAMS = jax.eval_shape(models.Model(NETWORK).init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))[

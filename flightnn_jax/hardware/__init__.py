@@ -2,7 +2,6 @@
 
 `workload` says what is computed, `device` where. Three styles of FPGA design are costed:
 `processing`, the paper's; `engine`, a pipelined array of measured parts; and `hardwired`, whose
-weights are wires. `fpga` puts them together, `search` finds the best designs, `asic` and `activity`
-give energies. `paper` holds the published tables, `fit` the constants taken from them and their
-errors, `audit` every published cell beside the model's.
+weights are wires. `estimate` puts them together, `search` finds the best designs, `asic` and
+`activity` give energies. `flightnn_jax.paper` holds the published tables and what fits them.
 """

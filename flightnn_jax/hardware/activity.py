@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from flightnn_jax.hardware import asic
 from flightnn_jax.hardware.asic import between
-from flightnn_jax.hardware.cost import Number
+from flightnn_jax.hardware.records import Number
 from flightnn_jax.hardware.workload import Layer, Workload
 
 ACTIVATION_BITS, CODE_BITS, PRODUCT_BITS, ACCUMULATOR_BITS = 8, 4, 16, 24
@@ -164,7 +164,7 @@ def energies(
     node: float = 65,
     voltage: float = 1.2,
 ) -> dict[str, LayerEnergy]:
-    """Energies of all layers from their own traces, such as `deploy.traces` collects.
+    """Energies of all layers from their own traces, such as `integer.switching` collects.
 
     The simulated units have 24-bit accumulators, and so has the constant here.
 

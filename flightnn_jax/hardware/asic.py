@@ -10,7 +10,7 @@ length x voltage**2 from both libraries, and the geometric mean is given: +-40 %
 import math
 from typing import NamedTuple
 
-from flightnn_jax.hardware.cost import Number, total
+from flightnn_jax.hardware.records import Number, total
 from flightnn_jax.hardware.workload import Layer, Workload
 
 ABSOLUTE_ERROR = 1.4

@@ -7,9 +7,10 @@ what is a gain in an array bounded by multipliers is none where weights are wire
 import math
 from typing import NamedTuple
 
-from flightnn_jax.hardware import asic, fpga, processing
-from flightnn_jax.hardware.cost import Number
+from flightnn_jax.hardware import asic, estimate
 from flightnn_jax.hardware.device import Device
+from flightnn_jax.hardware.records import Number
+from flightnn_jax.hardware.styles import array as array_style
 from flightnn_jax.hardware.workload import SCHEMES, from_network
 
 
@@ -50,11 +51,11 @@ def rows(network: str, mean_k: float, device: Device) -> list[Row]:
     for scheme in ("full", "fp4", "lightnn2", "flightnn", "lightnn1"):
         work = from_network(network, scheme, mean_k=mean_k if scheme == "flightnn" else None)
         work = work.largest()
-        engine = fpga.estimate(work, device, "engine")
+        engine = estimate.estimate(work, device, "engine")
         wired = None
         if SCHEMES[scheme][0] != "full":
-            wired = fpga.estimate(work, boundless, "hardwired").resources["LUT"]
-        array = fpga.estimate(work, device).images_per_s
+            wired = estimate.estimate(work, boundless, "hardwired").resources["LUT"]
+        array = estimate.estimate(work, device).images_per_s
         energy = asic.energy(work)
         lut = engine.resources["LUT"]
         found.append(Row(scheme, work.mean_k, array, engine.images_per_s, lut, wired, energy))
@@ -100,6 +101,6 @@ def verdicts(found: list[Row]) -> list[Verdict]:
             ours, theirs = getattr(row, what).value, getattr(against, what).value
             gain = ours / theirs if what == "engine" else theirs / ours
             if what == "array":  # ratios within networks are known better than each throughput
-                gain = processing.RELATIVE["fp4"] / row.mean_k
+                gain = array_style.RELATIVE["fp4"] / row.mean_k
             told.append(Verdict(row.scheme, what, gain, not 1 / error <= gain <= error))
     return told

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.hardware import engine
-from flightnn_jax.hardware.cost import Choice, Design
 from flightnn_jax.hardware.device import Device
+from flightnn_jax.hardware.records import Choice, Design
+from flightnn_jax.hardware.styles import engine
 from flightnn_jax.hardware.workload import Layer, Workload
 
 _WEIGHTS = np.array([w for w in itertools.product(range(5), repeat=4) if sum(w) == 4]) / 4

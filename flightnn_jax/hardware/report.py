@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flightnn_jax.hardware import activity, asic, audit, comparison, fit
-from flightnn_jax.hardware.cost import Estimate, Number, total
+from flightnn_jax.hardware import activity, asic, comparison
 from flightnn_jax.hardware.device import RESOURCES, Device
+from flightnn_jax.hardware.records import Estimate, Number, total
 from flightnn_jax.hardware.workload import Workload
+from flightnn_jax.paper import audit, fit
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -44,7 +45,7 @@ def estimate_text(
     """A table by layer, its second row the error of each column, and the totals.
 
     Args:
-      found: what `fpga.estimate` returned.
+      found: what `estimate.estimate` returned.
       workload: of the same; for energies.
       device: likewise, for what it has.
       traces: Hamming distances by layer; they add a table of energies by activity.

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flightnn_jax.hardware import engine, hardwired, processing
-from flightnn_jax.hardware.cost import Choice, Design
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.pipeline import Pipeline
+from flightnn_jax.hardware.records import Choice, Design
+from flightnn_jax.hardware.styles import array, engine, hardwired
 from flightnn_jax.hardware.workload import Workload
 
 STYLES = ("processing", "engine", "hardwired")
@@ -161,21 +161,21 @@ def _processing(workload: Workload, device: Device) -> list[Choice]:
     """All powers of two of elements, and of images that their memory holds."""
     found = []
     kind, seconds = workload.format, 1e-6 / device.clock_mhz
-    most = processing.largest_parallelism(kind, device)
+    most = array.largest_parallelism(kind, device)
     for power in range(most.bit_length()):
         parallelism = 1 << power
         try:
-            images = processing.largest_batch(workload.layers, parallelism, device).images
+            images = array.largest_batch(workload.layers, parallelism, device).images
         except ValueError:
             if parallelism == most:
                 raise
             continue
-        needed = processing.resources(kind, parallelism, device)
+        needed = array.resources(kind, parallelism, device)
         share = device.share([needed[name].value for name in device.available()])
         for exponent in range(images.bit_length()):
             batch = 1 << exponent
-            cycles = sum(processing.cycles(x, parallelism, batch) for x in workload.layers)
-            folding = tuple(processing.folding(x, parallelism, batch) for x in workload.layers)
+            cycles = sum(array.cycles(x, parallelism, batch) for x in workload.layers)
+            folding = tuple(array.folding(x, parallelism, batch) for x in workload.layers)
             design = Design(parallelism, batch, folding)
             found.append(
                 Choice(

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 
 from flightnn_jax import networks
-from flightnn_jax.deploy import certificate, invariants, shapes
-from flightnn_jax.deploy.artefact import Convolution, Dense, IntegerNetwork, ShiftWeights
+from flightnn_jax.integer import certificate, invariants, shapes
+from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork, ShiftWeights
 
 Shape = tuple[int, ...]
 
@@ -310,7 +310,7 @@ def from_artefact(network: IntegerNetwork) -> Workload:
 
     Example:
       >>> import numpy as np
-      >>> from flightnn_jax.deploy.artefact import Average, ShiftWeights
+      >>> from flightnn_jax.integer.network import Average, ShiftWeights
       >>> one = ShiftWeights(np.ones((1, 3, 1), np.int8), np.zeros((1, 3, 1), np.uint8),
       ...                    np.ones(1, np.uint8))
       >>> dense = Dense("dense", "average", one, -7, np.zeros(1, np.int32), None)

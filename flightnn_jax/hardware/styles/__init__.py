@@ -1,0 +1,1 @@
+"""The styles of FPGA design, one module each."""

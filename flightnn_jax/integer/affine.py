@@ -1,0 +1,157 @@
+"""From batch norm to integers: multiplier, bias, clip and shift of each filter. No JAX."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from flightnn_jax.integer.certificate import Range
+from flightnn_jax.integer.network import Affine
+
+MOST_MULTIPLIER = 1 << 15
+_INT32 = (-(1 << 31), (1 << 31) - 1)
+
+
+class Line(NamedTuple):
+    """What a filter's accumulator becomes, in steps of the output: factor * acc + offset.
+
+    Attributes:
+      factor: [filters] float64.
+      offset: [filters] float64.
+      middle: [filters] float64, the mean of acc, where rounding of the factor shall not move the
+        line.
+    """
+
+    factor: np.ndarray
+    offset: np.ndarray
+    middle: np.ndarray
+
+
+def batch_norm(
+    statistics: dict[str, np.ndarray],
+    scale: np.ndarray,
+    bias: np.ndarray,
+    epsilon: float,
+    unit: int,
+    step: int,
+) -> Line:
+    """Batch norm with running statistics, on accumulators of 2**unit, in steps of 2**step.
+
+    Args:
+      statistics: `mean` and `variance`, [filters].
+      scale: [filters] gamma.
+      bias: [filters] beta.
+      epsilon: what is added to the variance.
+      unit: exponent of an accumulator's last bit.
+      step: exponent of the output's step.
+
+    Example:
+      >>> found = {"mean": np.array([3.0]), "variance": np.array([4.0])}
+      >>> line = batch_norm(found, np.array([1.0]), np.array([0.5]), 0.0, unit=-4, step=-2)
+      >>> [part.tolist() for part in line]  # (acc / 16 - 3) / 2 + 0.5 in quarters
+      [[0.125], [-4.0], [48.0]]
+    """
+    mean, variance, scale, bias = (
+        np.asarray(x, np.float64) for x in (statistics["mean"], statistics["variance"], scale, bias)
+    )
+    with np.errstate(all="ignore"):  # what is not finite is an error of its own
+        slope = scale / np.sqrt(variance + epsilon)
+        return Line(
+            np.ldexp(slope, unit - step),
+            np.ldexp(bias - mean * slope, -step),
+            np.ldexp(mean, -unit),
+        )
+
+
+def signed_powers(x: np.ndarray, terms: int | None) -> np.ndarray:
+    """Rounded to integers, or to sums of so many signed powers of two, the nearest one first.
+
+    Example:
+      >>> signed_powers(np.array([11.4, -23.0, 0.4]), 1).tolist()
+      [8.0, -16.0, 0.0]
+      >>> signed_powers(np.array([11.4, -23.0, 0.4]), 2).tolist()
+      [12.0, -24.0, 0.0]
+    """
+    if terms is None:
+        return np.rint(x)
+    total = np.zeros_like(x)
+    for _ in range(terms):
+        rest = x - total
+        size = np.abs(rest)
+        below = np.exp2(np.frexp(np.maximum(size, 1))[1] - 1.0)
+        power = np.where(size >= 1.5 * below, 2 * below, below)
+        total = total + np.where(size > 0.5, np.sign(rest) * power, 0)
+    return total
+
+
+def integers_at(line: Line, shift: np.ndarray, terms: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Multiplier and bias for 2**shift parts of a step, as float64 integers of any size."""
+    factor = np.ldexp(line.factor, shift)
+    multiplier = signed_powers(factor, terms)
+    moved = line.middle * (factor - multiplier)
+    return multiplier, np.rint(np.ldexp(line.offset, shift) + moved)
+
+
+def fits(line: Line, most_shift: int, terms: int | None, most_bias: int) -> np.ndarray:
+    """[most_shift + 1, filters] whether a shift gives multiplier and bias in their limits."""
+    found = []
+    for shift in range(most_shift + 1):
+        multiplier, bias = integers_at(line, np.full(line.factor.shape, shift), terms)
+        found.append((np.abs(multiplier) <= MOST_MULTIPLIER) & (np.abs(bias) <= most_bias))
+    return np.stack(found)
+
+
+def largest(fitting: np.ndarray) -> np.ndarray:
+    """[filters] the largest shift that fits, -1 where none does."""
+    count = fitting.shape[0]
+    return np.where(fitting.any(axis=0), count - 1 - np.argmax(fitting[::-1], axis=0), -1)
+
+
+def saturating(line: Line, acc: Range, slope: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Multiplier and bias at shift 0 for a filter whose activations saturate but for one acc.
+
+    That is what is left where no shift fits: a line that is out of reach everywhere, or steeper
+    than 2**15 steps. Both are still exact.
+
+    Args:
+      line: of the filters.
+      acc: what their accumulators can be.
+      slope: of the leaky ReLU.
+
+    Returns:
+      multiplier and bias, float64, and [filters] whether they are the line's.
+    """
+    far = float(1 << (8 + slope))  # beyond it, activations of either sign are saturated
+    with np.errstate(all="ignore"):
+        ends = np.stack([line.factor * end + line.offset for end in acc])
+        same = (ends.min(axis=0) >= far) | (ends.max(axis=0) <= -far)
+        steep = (np.abs(line.factor) > MOST_MULTIPLIER) & ~same
+        crossing = np.clip(np.rint(-line.offset / line.factor), acc.low - 1, acc.high + 1)
+        multiplier = np.where(steep, np.sign(line.factor) * 2 * far, 0.0)
+        at = np.where(steep, crossing, 0.0)
+        middle = np.clip(np.rint(line.factor * at + line.offset), -far, far)
+        bias = np.where(steep, middle - multiplier * at, np.clip(ends[0], -far, far))
+        good = same | (steep & (np.abs(bias) <= 1 << 29))
+    return multiplier, bias, good
+
+
+def clipped(multiplier: np.ndarray, bias: np.ndarray, acc: Range, limit: int) -> Affine:
+    """The map with the bounds of acc, but for those where |v| would exceed a limit.
+
+    Args:
+      multiplier: [filters] integers of any type.
+      bias: likewise, of a magnitude below the limit.
+      acc: what accumulators can be.
+      limit: of |v|.
+
+    Example:
+      >>> clipped(np.array([8]), np.array([-4]), Range(np.array([-9]), np.array([9])), 50)
+      Affine(multiplier=array([8], dtype=int32), bias=array([-4], dtype=int32),
+             low=array([-5], dtype=int32), high=array([6], dtype=int32))
+    """
+    m, b = (x.astype(np.int64) for x in (multiplier, bias))
+    size = np.maximum(np.abs(m), 1)
+    below, above = -((limit + b) // size), (limit - b) // size
+    low = np.where(m < 0, -above, np.where(m == 0, _INT32[0], below))
+    high = np.where(m < 0, -below, np.where(m == 0, _INT32[1], above))
+    ends = (np.minimum(np.maximum(end, low), high) for end in acc)
+    return Affine(*(x.astype(np.int32) for x in (m, b, *ends)))

@@ -1,0 +1,1 @@
+"""An integer network as a program of other runtimes."""

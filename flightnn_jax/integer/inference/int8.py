@@ -1,0 +1,321 @@
+"""The integer network in JAX, fast: the same integers as inference/shifts.py by other means.
+
+Weights are summed up to integers and handed to int8 convolutions and dot products, whose sums are
+int32. Three things make that fast on a CPU, where XLA leaves int8 convolutions of few channels to
+a loop that is ten times as slow:
+
+- Folding: f neighbouring pixels become one of f times the channels. A window of 3 that gives f
+  outputs at once sees f + 2 pixels, so some of its weights are zeros, but vectors are full.
+- Few inputs are gathered by hand, and one dot product remains.
+- A filter with a weight outside of int8 (128 is not rare) is negated if that helps, or is the sum
+  of two columns of the product, of which many filters share the second.
+
+A max-pool behind a convolution pools sums, before they are rounded: rounding keeps their order.
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from flightnn_jax.integer import certificate, shapes
+from flightnn_jax.integer.inference import shifts
+from flightnn_jax.integer.inference.int8_columns import Columns
+from flightnn_jax.integer.inference.shifts import Tensors
+from flightnn_jax.integer.network import (
+    IMAGE,
+    Affine,
+    Average,
+    Convolution,
+    Dense,
+    IntegerNetwork,
+    MaxPool,
+    Shape,
+)
+
+_FEWEST = 512  # inputs times filters below which XLA's convolution leaves the fast path
+_HALF = 16  # filters that fill half of its vectors
+_FEW_INPUTS = 8  # that are better gathered by hand
+_WIDE = 128  # filters from which on columns that are not own ones have a product of their own
+Sums = Callable[[jax.Array], jax.Array]
+
+
+def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
+    """The function from images to every layer's output; to be jitted, so that XLA drops the rest.
+
+    Args:
+      network: a valid one; its certificates are not needed.
+    """
+    known = shapes.outputs(network)
+    made: dict[str, _Convolution | Sums] = {}
+    for layer in network.layers:
+        if isinstance(layer, Convolution):
+            made[layer.name] = _convolution(layer, known[layer.input].shape)
+        elif isinstance(layer, Dense):
+            made[layer.name] = _dense(layer)
+
+    def outputs(images: jax.Array) -> Tensors:
+        values = {IMAGE: shifts.image_activations(images)}
+        sums: Tensors = {}
+        for layer in network.layers:
+            name = layer.name
+            if isinstance(layer, Convolution):
+                convolution = made[name]
+                assert isinstance(convolution, _Convolution)
+                sums[name] = convolution.sums(values[layer.input])
+                values[name] = convolution.finish(sums[name], network.slope)
+            elif isinstance(layer, MaxPool):
+                before = made.get(layer.input)
+                if isinstance(before, _Convolution) and before.shift is not None:
+                    values[name] = before.finish(before.pool(sums[layer.input]), network.slope)
+                else:
+                    values[name] = shifts.max_pool(values[layer.input])
+            elif isinstance(layer, Average):
+                values[name] = shifts.average(values[layer.input], layer.shift)
+            elif isinstance(layer, Dense):
+                dense = made[name]
+                assert not isinstance(dense, _Convolution)
+                values[name] = dense(values[layer.input])
+            else:
+                values[name] = shifts.add(layer, values, network.slope)
+        del values[IMAGE]
+        return values
+
+    return outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Convolution:
+    """A convolution whose filters may be negated, and what follows it.
+
+    Attributes:
+      sums: from activations to sums, of which each filter's may be the negative of acc.
+      affine: for these sums; a clip that never takes hold is left out as None.
+      clips: whether there is a clip.
+      shift: as in `Convolution`.
+    """
+
+    sums: Sums
+    affine: Affine
+    clips: bool
+    shift: np.ndarray | None
+
+    def finish(self, acc: jax.Array, slope: int) -> jax.Array:
+        """Clip, affine map and activation, with width and channels as one axis.
+
+        XLA then computes them for padded and folded neighbours without dividing indices.
+        """
+        batch, height, width, channels = acc.shape
+        tile = functools.partial(np.tile, reps=width)
+        parts = (self.affine.multiplier, self.affine.bias, self.affine.low, self.affine.high)
+        tiled = Affine(*map(tile, parts))
+        acc = acc.reshape(batch, height, width * channels)
+        if self.clips:
+            v = shifts.affine(acc, tiled)
+        else:
+            v = acc * tiled.multiplier[None, None] + tiled.bias[None, None]
+        if self.shift is not None:
+            v = shifts.activate(v, tile(self.shift), slope)
+        return v.reshape(batch, height, width, channels)
+
+    def pool(self, acc: jax.Array) -> jax.Array:
+        """Of each 2x2 square the sum that gives the largest activation."""
+        falls = self.affine.multiplier < 0
+        if not falls.any():
+            return shifts.max_pool(acc)
+        flipped = jnp.asarray(falls.astype(np.int32))[None, None, None]
+        return shifts.max_pool(acc ^ -flipped) ^ -flipped  # ~acc falls where acc rises
+
+
+def _convolution(layer: Convolution, input_shape: Shape) -> _Convolution:
+    weights, affine, clips = turned(layer)
+    sums = _sums(Columns.of(weights), layer.stride, input_shape)
+    return _Convolution(sums, affine, clips, layer.shift)
+
+
+class Turned(NamedTuple):
+    """A convolution some of whose filters are negated, so that more of their weights fit int8.
+
+    Attributes:
+      weights: [size, size, inputs, filters] int32.
+      affine: for sums of these weights.
+      clips: whether its clip ever takes hold.
+    """
+
+    weights: np.ndarray
+    affine: Affine
+    clips: bool
+
+
+def turned(layer: Convolution) -> Turned:
+    """Negates filters where that helps, or where it makes a multiplier positive."""
+    weights = layer.weights.integers()
+    sign = _signs(weights, layer.affine)
+    affine = layer.affine
+    bounds = certificate.accumulators(layer.weights)
+    low, high = np.maximum(affine.low, bounds.low), np.minimum(affine.high, bounds.high)
+    clips = bool(np.any(affine.low > bounds.low) or np.any(affine.high < bounds.high))
+    if clips:  # one side may lie beyond all sums
+        low, high = np.minimum(low, affine.high), np.maximum(high, affine.low)
+    low, high = np.where(sign < 0, -high, low), np.where(sign < 0, -low, high)
+    multiplier = affine.multiplier.astype(np.int64) * sign
+    numbers = (part.astype(np.int32) for part in (multiplier, affine.bias, low, high))
+    return Turned(weights * sign, Affine(*numbers), clips)
+
+
+def _signs(weights: np.ndarray, affine: Affine) -> np.ndarray:
+    """[filters] -1 for filters of which fewer weights are beyond int8 when they are negated.
+
+    Where that makes no difference, -1 if the multiplier is negative.
+    """
+    flat = weights.reshape(-1, weights.shape[-1])
+    beyond = np.count_nonzero((flat > 127) | (flat < -128), axis=0)
+    beyond_negated = np.count_nonzero((flat > 128) | (flat < -127), axis=0)
+    tied = (beyond == beyond_negated) & (affine.multiplier < 0)
+    possible = affine.high > np.iinfo(np.int32).min  # a clip to -2**31 has no negative
+    return np.where(((beyond > beyond_negated) | tied) & possible, -1, 1)
+
+
+def _join(columns: Columns, own: jax.Array, shared: Sequence[jax.Array]) -> jax.Array:
+    """Each filter's sum.
+
+    Args:
+      columns: of the weights.
+      own: [..., filters] the sums of its `own`.
+      shared: [..., 1] those of each of its `shared`.
+    """
+    total = own
+    for i, sums in enumerate(shared):
+        mask = -(columns.adds == i).any(axis=0).astype(np.int32)
+        total = total + (sums & mask.reshape((1,) * (own.ndim - 1) + (-1,)))
+    return total
+
+
+def _dense(layer: Dense) -> Sums:
+    columns = Columns.of(layer.weights.integers())
+    units, others = columns.own.shape[-1], columns.shared.shape[-1]
+    every = np.concatenate([columns.own, columns.shared], axis=-1)
+
+    def sums(x: jax.Array) -> jax.Array:
+        found = _dot(x, every)
+        shared = [found[:, i : i + 1] for i in range(units, units + others)]
+        return _join(columns, found[:, :units], shared) + layer.bias[None]
+
+    return sums
+
+
+def _dot(x: jax.Array, weights: np.ndarray) -> jax.Array:
+    return lax.dot(x, jnp.asarray(weights), preferred_element_type=jnp.int32)
+
+
+def _sums(columns: Columns, stride: int, input_shape: Shape) -> Sums:
+    """The sums of all columns by one product, or the shared ones by their own; joined."""
+    filters, others = columns.own.shape[-1], columns.shared.shape[-1]
+    if not others:
+        return _sums_of_windows(columns.own, stride, input_shape)
+    if filters >= _WIDE:
+        own = _sums_of_windows(columns.own, stride, input_shape)
+        filled = np.pad(columns.shared, ((0, 0),) * 3 + ((0, -others % _HALF),))
+        shared = _sums_of_windows(filled, stride, input_shape)
+
+        def both(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return own(x), shared(x)
+    else:
+        every = np.concatenate([columns.own, columns.shared], axis=-1)
+        product = _sums_of_windows(every, stride, input_shape)
+
+        def both(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            found = product(x)
+            return found[..., :filters], found[..., filters:]
+
+    def sums(x: jax.Array) -> jax.Array:
+        found, rest = both(x)
+        return _join(columns, found, [rest[..., i : i + 1] for i in range(others)])
+
+    return sums
+
+
+def _sums_of_windows(weights: np.ndarray, stride: int, input_shape: Shape) -> Sums:
+    """The fastest of several equal ways, by a rule that was found by measuring."""
+    size, _, inputs, filters = weights.shape
+    convolves = jax.default_backend() == "cpu" and _convolutions_are_fast()
+    folds = stride == 1 and size > 1 and input_shape[1] % 2 == 0
+    if folds and inputs <= _FEW_INPUTS:
+        return lambda x: _folded(x, weights, gather=True)
+    if folds and convolves and inputs * filters < _FEWEST <= 4 * inputs * filters:
+        return lambda x: _folded(x, weights, gather=False)
+    if convolves and inputs * filters >= _FEWEST:
+        return lambda x: _convolve(x, weights, stride, ((size // 2, size // 2),) * 2)
+    return lambda x: _gathered(shifts.patches_of(x, size, stride), weights)
+
+
+def _convolutions_are_fast() -> bool:
+    """Not under the flag with which training runs, where they are loops (jaxlib 0.10)."""
+    return "-individual_convolution" not in os.environ.get("XLA_FLAGS", "")
+
+
+def _convolve(
+    x: jax.Array, weights: np.ndarray, stride: int, padding: tuple[tuple[int, int], ...]
+) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        jnp.asarray(weights),
+        (stride, stride),
+        padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        preferred_element_type=jnp.int32,
+    )
+
+
+def _gathered(patches: jax.Array, weights: np.ndarray) -> jax.Array:
+    rows = patches.reshape(-1, patches.shape[-1])
+    found = _dot(rows, weights.reshape(-1, weights.shape[-1]))
+    return found.reshape(*patches.shape[:-1], -1)
+
+
+def _folded(x: jax.Array, weights: np.ndarray, gather: bool) -> jax.Array:
+    """A convolution of stride 1 that computes two neighbouring pixels at once.
+
+    When windows are gathered, pairs of outputs begin half a pair before the image where the
+    window asks for it: a window of 3 then sees two pairs of inputs and not three. What lies
+    outside of the image is cut off. XLA's fast convolution knows no such padding.
+
+    Args:
+      x: [batch, height, width, inputs] int8, width even.
+      weights: [size, size, inputs, filters] int8.
+      gather: windows by hand and a dot product, or a convolution.
+    """
+    size, _, inputs, filters = weights.shape
+    batch, height, width, _ = x.shape
+    around = size // 2
+    before = around % 2 if gather else 0  # pixels of the first pair that lie before the image
+    left = (around + before + 1) // 2  # pairs of padding
+    first = 2 * left - before - around  # pixel of its first pair with which a window begins
+    groups = (size + first) // 2 + 1  # pairs that it sees
+    outputs = (width + before + 1) // 2
+    right = outputs - left + groups - 1 - width // 2
+    wide = np.zeros((size, groups, 2, inputs, 2, filters), np.int8)
+    for pixel in (0, 1):
+        for dx in range(size):
+            group, place = divmod(first + pixel + dx, 2)
+            wide[:, group, place, :, pixel] = weights[:, dx]
+    wide = wide.reshape(size, groups, 2 * inputs, 2 * filters)
+    pairs = x.reshape(batch, height, width // 2, 2 * inputs)
+    if gather:
+        pairs = jnp.pad(pairs, ((0, 0), (around, around), (left, right), (0, 0)))
+        seen = [
+            pairs[:, dy : dy + height, group : group + outputs]
+            for dy in range(size)
+            for group in range(groups)
+        ]
+        found = _gathered(jnp.concatenate(seen, axis=-1), wide)
+    else:
+        found = _convolve(pairs, wide, 1, ((around, around), (left, right)))
+    pixels = found.reshape(batch, height, 2 * outputs, filters)
+    return pixels[:, :, before : before + width]

@@ -1,0 +1,264 @@
+"""The proof by running: every interpreter on every image, compared at every layer.
+
+`verify` runs the reference (shifts) and what is named besides it: the fast path, the kernel in C++,
+the float32 network in deployed form, the independent interpreter, which reads the network from a
+file, and onnxruntime. Integers are equal or they are not.
+"""
+
+import dataclasses
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flightnn_jax.checker import interpreter, reader
+from flightnn_jax.integer import files, inference
+from flightnn_jax.integer.export import onnx as onnx_export
+from flightnn_jax.integer.inference import float32, native_build
+from flightnn_jax.integer.network import IntegerNetwork
+
+PATHS = ("fast", "native", "float", "independent", "onnx")  # besides the reference
+REFERENCE = "shifts"
+Outputs = Mapping[str, Any]
+Runner = Callable[[np.ndarray], Outputs]  # from images to outputs by the layers' names
+Batches = Iterable[tuple[np.ndarray, np.ndarray | None]]  # images, and labels or None
+
+
+class Difference(NamedTuple):
+    """The first integer that differs: of the earliest layer, then of the earliest image.
+
+    Attributes:
+      path: which one differs from the reference.
+      layer: its name.
+      image: its number in the data set.
+      pixel: (row, column), or () behind the average.
+      channel: the filter.
+      expected: the reference's integer.
+      found: the other one.
+    """
+
+    path: str
+    layer: str
+    image: int
+    pixel: tuple[int, ...]
+    channel: int
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        """One line for people."""
+        pixel = f" pixel {self.pixel}," if self.pixel else ""
+        return (
+            f"{self.path}: first mismatch in layer {self.layer}, channel {self.channel},{pixel} "
+            f"image {self.image}: {self.found} instead of {self.expected}"
+        )
+
+
+@dataclasses.dataclass
+class PathReport:
+    """What was found of one path.
+
+    Attributes:
+      layers: how many were compared.
+      mismatches: integers that differ from the reference's.
+      first: of them; None where there is none.
+      hits: images whose class is their label.
+      seconds: spent on running it, without the first batch, which compiles.
+      timed: images in that time.
+    """
+
+    layers: int = 0
+    mismatches: int = 0
+    first: Difference | None = None
+    hits: int = 0
+    seconds: float = 0.0
+    timed: int = 0
+
+
+@dataclasses.dataclass
+class Report:
+    """What a verification found.
+
+    Attributes:
+      images: how many were run.
+      labelled: how many of them had a label.
+      layers: of the network.
+      paths: by name, the reference first.
+    """
+
+    images: int
+    labelled: int
+    layers: int
+    paths: dict[str, PathReport]
+
+    @property
+    def mismatches(self) -> int:
+        """Integers that differ, of all paths."""
+        return sum(path.mismatches for path in self.paths.values())
+
+    def accuracy(self, path: str = REFERENCE) -> float | None:
+        """Top 1 of a path; None without labels."""
+        return self.paths[path].hits / self.labelled if self.labelled else None
+
+    def __str__(self) -> str:
+        """A line for each path, and one for each first mismatch."""
+        lines = [f"{self.images} images, {self.layers} layers, {self.mismatches} mismatches"]
+        for name, path in self.paths.items():
+            accuracy = self.accuracy(name)
+            told = "" if accuracy is None else f"  accuracy {100 * accuracy:6.2f} %"
+            speed = f"{path.timed / path.seconds:9.0f} images/s" if path.timed else ""
+            lines.append(
+                f"  {name:14}{path.layers:3} layers  {path.mismatches} mismatches{told}{speed}"
+            )
+        lines += [str(path.first) for path in self.paths.values() if path.first]
+        return "\n".join(lines)
+
+
+def verify(
+    network: IntegerNetwork,
+    batches: Batches,
+    *,
+    paths: Sequence[str] | None = None,
+    kernels: Mapping[str, Any] | None = None,
+) -> Report:
+    """Runs every interpreter over a data set and compares all layers with the reference.
+
+    Args:
+      network: a valid one.
+      batches: pairs of images, [batch, height, width, channels] uint8, and labels, [batch] or
+        None. Batches of one size compile once; a smaller last one is filled up.
+      paths: of PATHS; by default all that can run here, see `unavailable`.
+      kernels: the trained float32 weights for the path "float": see `float32.function_of`.
+
+    Raises:
+      ValueError: if a path is unknown, or there are no images.
+
+    Example:
+      >>> from flightnn_jax.integer.network import Average, MaxPool
+      >>> layers = (MaxPool("pool1", "image"), Average("average", "pool1", None, -7))
+      >>> network = IntegerNetwork("mean", (2, 2, 1), layers, 3, None, -7, ("grey",), {}, None)
+      >>> images = np.arange(8, dtype=np.uint8).reshape(2, 2, 2, 1)
+      >>> report = verify(network, [(images, None)], paths=["fast", "independent"])
+      >>> report.images, report.layers, report.mismatches
+      (2, 2, 0)
+    """
+    return compare(network, runners(network, paths, kernels), batches)
+
+
+def unavailable() -> dict[str, str]:
+    """By path, why it cannot run on this machine; nothing for those that can."""
+    found = {}
+    why_not = native_build.unavailable()
+    if why_not is not None:
+        found["native"] = why_not
+    if importlib.util.find_spec("onnxruntime") is None:
+        found["onnx"] = "onnxruntime is not installed: pip install 'flightnn-jax[onnx]'"
+    return found
+
+
+def runners(
+    network: IntegerNetwork,
+    paths: Sequence[str] | None = None,
+    kernels: Mapping[str, Any] | None = None,
+) -> dict[str, Runner]:
+    """The interpreters by name, the reference first; arguments as those of `verify`.
+
+    The fast and the native path are there twice, for they are other programs when only logits are
+    asked for.
+    """
+    if paths is None:
+        missing = unavailable()
+        paths = [path for path in PATHS if path not in missing]
+    unknown = sorted(set(paths) - {*PATHS, REFERENCE})
+    if unknown:
+        raise ValueError(f"paths {unknown} are unknown: choose of {', '.join(PATHS)}")
+    found: dict[str, Runner] = {REFERENCE: inference.make_layer_outputs(network, REFERENCE)}
+    for path in ("fast", "native"):
+        if path in paths:
+            found[path] = inference.make_layer_outputs(network, path)
+            found[f"{path}, logits"] = _logits(network, path)
+    if "float" in paths:
+        found["float"] = float32.function_of(network, kernels)
+    if "independent" in paths:
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / "network.safetensors"
+            files.save(network, file)
+            loaded = reader.load(file)
+        found["independent"] = lambda images: interpreter.run(loaded, images)
+    if "onnx" in paths:
+        found["onnx"] = onnx_export.run_onnx(onnx_export.to_onnx(network, every_layer=True))
+    return found
+
+
+def _logits(network: IntegerNetwork, path: str) -> Runner:
+    last, infer = network.layers[-1].name, inference.make_inference(network, path)
+    return lambda images: {last: infer(images)}
+
+
+def compare(network: IntegerNetwork, runners: Mapping[str, Runner], batches: Batches) -> Report:
+    """Runs these interpreters, the first of which is right, on all batches.
+
+    Args:
+      network: whose layers are compared.
+      runners: functions of images by name. What a function leaves out is not compared.
+      batches: as those of `verify`.
+    """
+    report = Report(0, 0, len(network.layers), {name: PathReport() for name in runners})
+    size = 0
+    for images, labels in batches:
+        count, size = len(images), size or len(images)
+        filled = images
+        if count < size:
+            filled = np.concatenate([images, np.repeat(images[:1], size - count, axis=0)])
+        expected: Outputs = {}
+        for name, run in runners.items():
+            path = report.paths[name]
+            start = time.perf_counter()
+            found = {layer: np.asarray(value)[:count] for layer, value in run(filled).items()}
+            if report.images:
+                path.seconds += time.perf_counter() - start
+                path.timed += count
+            expected = expected or found
+            _compare_layers(network, name, path, expected, found, report.images)
+            logits = found[network.layers[-1].name]
+            if labels is not None:
+                path.hits += int(np.sum(logits.argmax(axis=1) == np.asarray(labels)))
+        report.images += count
+        report.labelled += 0 if labels is None else count
+    if not report.images:
+        raise ValueError("there are no images: give a data set that is not empty")
+    return report
+
+
+def _compare_layers(
+    network: IntegerNetwork,
+    name: str,
+    path: PathReport,
+    expected: Outputs,
+    found: Outputs,
+    start: int,
+) -> None:
+    order = [layer.name for layer in network.layers]
+    path.layers = len(found)
+    for layer in (layer for layer in order if layer in found):
+        differs = expected[layer] != found[layer]
+        count = int(np.count_nonzero(differs))
+        path.mismatches += count
+        if not count:
+            continue
+        place = tuple(int(i) for i in np.argwhere(differs)[0])
+        first = Difference(
+            name,
+            layer,
+            start + place[0],
+            place[1:-1],
+            place[-1],
+            int(expected[layer][place]),
+            int(found[layer][place]),
+        )
+        if path.first is None or order.index(layer) < order.index(path.first.layer):
+            path.first = first

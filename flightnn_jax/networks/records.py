@@ -1,0 +1,260 @@
+"""Networks as tables of records. No JAX: every interpreter reads the same table.
+
+A network is a sequence of layers. `walk` visits them in the order of computation and gives each
+array of weights its name and shapes; the Flax model, the lowering to integers and the hardware
+models all go by it, so they cannot disagree.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv:
+    """A convolution without bias, then batch norm.
+
+    A leaky ReLU and the activation quantizer follow; in a `Residual` the second convolution and
+    the shortcut are summed before them.
+
+    Attributes:
+      filters: number of output channels.
+      size: height and width of the window, odd; size // 2 zeros are put around the image.
+      stride: step of the window in both directions.
+    """
+
+    filters: int
+    size: int = 3
+    stride: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool:
+    """The largest value of each 2x2 square; height and width must be even."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual:
+    """Two convolutions and a shortcut around them.
+
+    The output is quantize(leaky(norm(second(h)) + s)), h = quantize(leaky(norm(first(x)))), where
+    s is x, or norm(shortcut(x)).
+
+    Attributes:
+      first: the convolution that carries the block's stride.
+      second: the one whose output meets the shortcut.
+      shortcut: None where the input is added as it is.
+    """
+
+    first: Conv
+    second: Conv
+    shortcut: Conv | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GlobalAverage:
+    """The sum over all positions, divided by the power of two that is not below their number.
+
+    That is the average wherever height x width is a power of two, as in networks 1 to 7. Network
+    8 ends at 7x7: its sums are divided by 64 instead of 49, so that hardware needs a shift only;
+    the weights of the dense layer behind take up the constant factor.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """A matrix and a bias; the outputs are the logits, neither normalised nor quantized.
+
+    Attributes:
+      units: number of outputs.
+    """
+
+    units: int
+
+
+Layer = Conv | MaxPool | Residual | GlobalAverage | Dense
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network.
+
+    Invariants: the shapes of all layers fit, and the last layer leaves [classes] numbers.
+
+    Attributes:
+      name: 'net1' to 'net8'.
+      input_shape: (height, width, channels) of an image.
+      classes: number of classes.
+      layers: in order of computation.
+      slope_exponent: the leaky ReLU multiplies negative values by 2**slope_exponent, a shift.
+    """
+
+    name: str
+    input_shape: Shape
+    classes: int
+    layers: tuple[Layer, ...]
+    slope_exponent: int = -3
+
+    def __post_init__(self) -> None:
+        """Checks the invariants."""
+        if self.slope_exponent >= 0:
+            raise ValueError(
+                f"slope_exponent={self.slope_exponent}: a leaky ReLU multiplies negative values "
+                "by a power of two below 1, so the exponent must be negative (-3 is 1/8)"
+            )
+        *_, last = walk(self)
+        if last.output_shape != (self.classes,):
+            raise ValueError(
+                f"the layers of {self.name} leave the shape {last.output_shape}, not "
+                f"({self.classes},): end with GlobalAverage or Dense of {self.classes} channels"
+            )
+
+
+class Step(NamedTuple):
+    """A layer at its place in a network.
+
+    Attributes:
+      name: 'conv1', 'pool1', 'block1', 'average' or 'dense'; within a block 'block1_first',
+        'block1_second', 'block1_shortcut'. Parameter trees have the layer's arrays under it.
+      layer: its record.
+      input_shape: (height, width, channels), or (channels,) behind the average.
+      output_shape: likewise.
+      inside: the convolutions of a `Residual`: first, second, and shortcut if it has one.
+    """
+
+    name: str
+    layer: Layer
+    input_shape: Shape
+    output_shape: Shape
+    inside: tuple["Step", ...] = ()
+
+    @property
+    def kernel_shape(self) -> Shape | None:
+        """(size, size, inputs, filters) or (inputs, units); None for a layer without weights."""
+        if isinstance(self.layer, Conv):
+            return (self.layer.size, self.layer.size, self.input_shape[-1], self.layer.filters)
+        if isinstance(self.layer, Dense):
+            return (self.input_shape[-1], self.layer.units)
+        return None
+
+    @property
+    def multiplications(self) -> int:
+        """Products of a weight and an activation for one image, those with padding included."""
+        if self.kernel_shape is None:
+            return sum(step.multiplications for step in self.inside)
+        return math.prod(self.kernel_shape) * math.prod(self.output_shape[:-1])
+
+
+def walk(network: Network) -> Iterator[Step]:
+    """Every layer with its name and shapes, in the order of computation.
+
+    Raises:
+      ValueError: if a layer does not fit what comes out of the one before.
+
+    Example:
+      >>> from flightnn_jax.networks import network
+      >>> for step in list(walk(network("net4")))[:3]:
+      ...     print(step.name, step.input_shape, step.output_shape, step.kernel_shape)
+      conv1 (32, 32, 3) (32, 32, 16) (3, 3, 3, 16)
+      pool1 (32, 32, 16) (16, 16, 16) None
+      conv2 (16, 16, 16) (16, 16, 32) (3, 3, 16, 32)
+    """
+    shape = network.input_shape
+    counts: dict[str, int] = {}
+    for layer in network.layers:
+        kind = _KINDS[type(layer)]
+        counts[kind] = counts.get(kind, 0) + 1
+        name = f"{kind}{counts[kind]}" if kind in ("conv", "pool", "block") else kind
+        step = _step(name, layer, shape)
+        yield step
+        shape = step.output_shape
+
+
+def walk_weights(network: Network) -> Iterator[Step]:
+    """The convolutions and dense layers alone, those inside of blocks included.
+
+    Example:
+      >>> from flightnn_jax.networks import network
+      >>> [step.name for step in walk_weights(network("net8"))][:4]
+      ['conv1', 'block1_first', 'block1_second', 'block2_first']
+    """
+    for step in walk(network):
+        yield from step.inside or ([step] if step.kernel_shape else [])
+
+
+_KINDS = {
+    Conv: "conv",
+    MaxPool: "pool",
+    Residual: "block",
+    GlobalAverage: "average",
+    Dense: "dense",
+}
+
+
+def _step(name: str, layer: Layer, shape: Shape) -> Step:
+    if not isinstance(layer, Residual):
+        return Step(name, layer, shape, _output_shape(name, layer, shape))
+    first = _step(f"{name}_first", layer.first, shape)
+    second = _step(f"{name}_second", layer.second, first.output_shape)
+    inside, around = [first, second], shape
+    if layer.shortcut is not None:
+        inside.append(_step(f"{name}_shortcut", layer.shortcut, shape))
+        around = inside[-1].output_shape
+    if around != second.output_shape:
+        raise ValueError(
+            f"{name}: the shortcut leaves the shape {around} and the convolutions "
+            f"{second.output_shape}; they are added, so give the shortcut a Conv with their "
+            "stride and filters"
+        )
+    return Step(name, layer, shape, second.output_shape, tuple(inside))
+
+
+def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
+    if isinstance(layer, Dense):
+        if len(shape) != 1:
+            raise ValueError(f"{name}: a dense layer on {shape}: put GlobalAverage before it")
+        return (layer.units,)
+    if len(shape) != 3:
+        raise ValueError(f"{name}: needs (height, width, channels), but its input is {shape}")
+    height, width, channels = shape
+    if isinstance(layer, Conv):
+        if layer.size % 2 == 0 or min(layer.filters, layer.stride) < 1:
+            raise ValueError(f"{name}: {layer} needs an odd size, and filters and stride above 0")
+        return (-(-height // layer.stride), -(-width // layer.stride), layer.filters)
+    if isinstance(layer, MaxPool):
+        if height % 2 or width % 2:
+            raise ValueError(
+                f"{name}: a 2x2 pool on {height}x{width}: height and width must be even; choose "
+                "an input shape that stays even down to this layer"
+            )
+        return (height // 2, width // 2, channels)
+    return (channels,)
+
+
+def weight_count(network: Network) -> int:
+    """Weights of all convolutions and dense layers: the paper's "parameters".
+
+    Batch norm's and the dense layer's biases are not counted, as in the paper's table 1.
+
+    Example:
+      >>> from flightnn_jax.networks import network
+      >>> weight_count(network("net1"))
+      77616
+    """
+    return sum(math.prod(step.kernel_shape or ()) for step in walk_weights(network))
+
+
+def weight_storage_bits(network: Network, bits: int = 32) -> int:
+    """Bits of all weights at `bits` each: 32 for "Full", 8 for LightNN-2, 4 for LightNN-1.
+
+    A FLightNN's storage depends on its trained weights: see `storage_bits`.
+
+    Example:
+      >>> from flightnn_jax.networks import network
+      >>> weight_storage_bits(network("net1")) / 8e6  # megabytes; the paper prints 0.31
+      0.310464
+    """
+    return bits * weight_count(network)

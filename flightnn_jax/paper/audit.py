@@ -1,0 +1,341 @@
+"""Every cell of the paper's tables beside the model's, with a verdict and its reason.
+
+reproduced: what is counted rounds to the printed number; what is measured is predicted within 2x
+by constants that were fitted without that network.
+contradicted: it is not, or the paper contradicts itself there; the reason says which.
+not verifiable: no cost model can know it.
+"""
+
+import collections
+from typing import NamedTuple
+
+from flightnn_jax import networks
+from flightnn_jax.hardware import device
+from flightnn_jax.hardware.styles import array
+from flightnn_jax.hardware.workload import FORMATS, SCHEMES, from_network
+from flightnn_jax.paper import fit
+from flightnn_jax.paper import tables as published
+
+REPRODUCED, CONTRADICTED, NOT_VERIFIABLE = "reproduced", "contradicted", "not verifiable"
+
+WITHIN = 2.0
+"""How far a predicted throughput may be off and count as reproduced: the error that is claimed for
+nine of ten quantized rows (processing.py)."""
+
+
+class Cell(NamedTuple):
+    """A printed cell.
+
+    Attributes:
+      table: "1" to "6", or "text" for a claim in section 5.2.
+      row: network and model.
+      column: its heading.
+      printed: as it is.
+      model: what the model says; empty if nothing.
+      error: the model's value over the printed one, less 1; None where that makes no sense.
+      verdict: one of the three.
+      reason: why; empty if the numbers say it.
+    """
+
+    table: str
+    row: str
+    column: str
+    printed: str
+    model: str
+    error: float | None
+    verdict: str
+    reason: str = ""
+
+
+def cells() -> list[Cell]:
+    """All cells, in the order of the tables.
+
+    Example:
+      >>> sorted(set(cell.verdict for cell in cells()))
+      ['contradicted', 'not verifiable', 'reproduced']
+    """
+    return [*_settings(), *_results(), *_utilization(), *_text()]
+
+
+def summary(found: list[Cell]) -> dict[str, dict[str, int]]:
+    """How many cells of each table got which verdict.
+
+    Example:
+      >>> summary(cells())["1"]
+      {'reproduced': 32}
+    """
+    counts: dict[str, dict[str, int]] = {}
+    for table in dict.fromkeys(cell.table for cell in found):
+        verdicts = collections.Counter(cell.verdict for cell in found if cell.table == table)
+        counts[table] = dict(verdicts)
+    return counts
+
+
+def _counted(table: str, row: str, column: str, printed: str, value: float, why: str = "") -> Cell:
+    """A number that needs no measurement: it must round to the printed one."""
+    low, high = published.interval(printed)
+    right = low <= value <= high
+    error = value / ((low + high) / 2) - 1
+    shown = f"{value:,.4g}" if value < 1e4 else f"{value:,.0f}"
+    reason = "" if right else why or "does not round to the printed number"
+    return Cell(
+        table, row, column, printed, shown, error, REPRODUCED if right else CONTRADICTED, reason
+    )
+
+
+def _settings() -> list[Cell]:
+    """Table 1, from the networks' records."""
+    found = []
+    for row in published.settings():
+        net = networks.network(row.network)
+        steps = list(networks.walk_weights(net))
+        residual = any(isinstance(x, networks.Residual) for x in net.layers)
+        name, structure = f"net {row.network}", "ResNet" if residual else "VGG"
+        # Shortcuts are not on the path; the dense layer of a ResNet is counted.
+        depth = sum(not step.name.endswith("shortcut") for step in steps)
+        width = max(s.layer.filters for s in steps if isinstance(s.layer, networks.Conv))
+        parameters = networks.weight_count(net)
+        found += [
+            _counted("1", name, "Parameters", row.parameters, parameters),
+            Cell(
+                "1",
+                name,
+                "Structure",
+                row.structure,
+                structure,
+                None,
+                REPRODUCED if structure == row.structure else CONTRADICTED,
+            ),
+            _counted("1", name, "Depth", row.depth, depth),
+            _counted("1", name, "Width", row.width, width),
+        ]
+    return found
+
+
+def _results() -> list[Cell]:
+    """Tables 2 to 5, four cells a row."""
+    absolute = {p.row: p.images_per_s for p in fit.left_out()}
+    anchored = {p.row: p.images_per_s for p in fit.anchored()}
+    found = []
+    for row in published.results():
+        table, name = str(row.table), f"net {row.network} {row.model}"
+        base = next(r for r in published.results() if r.network == row.network and r.speedup == "1")
+        speedup = absolute[row] / absolute[base]
+        found += [
+            Cell(
+                table,
+                name,
+                "Accuracy",
+                row.accuracy,
+                "",
+                None,
+                NOT_VERIFIABLE,
+                "needs training, not a cost model",
+            ),
+            _storage(row, table, name),
+            _throughput(row, table, name, absolute[row], anchored.get(row)),
+            _speedup(row, table, name, speedup),
+        ]
+    return found
+
+
+def _storage(row: published.Row, table: str, name: str) -> Cell:
+    if row.scheme == "flightnn":
+        low, high = published.storage_k(row)
+        model = f"mean k {low:.2f} to {high:.2f}"
+        return Cell(
+            table, name, "Storage", row.storage, model, None, NOT_VERIFIABLE, "k was learned"
+        )
+    kind, k = SCHEMES[row.scheme]
+    bits = networks.weight_storage_bits(networks.network(row.network), FORMATS[kind])
+    megabytes = bits * (k or 1.0) / 8e6
+    up = megabytes < published.interval(row.storage)[0]
+    why = (
+        "rounded up where the other cells are rounded to the nearest"
+        if up
+        else "computed from the rounded number of parameters, 2.8M x 4 bytes"
+    )
+    return _counted(table, name, "Storage", row.storage, megabytes, why)
+
+
+_FULL_FAULTS = {
+    2: "network 6 is the same layer, printed 1.78x as fast",
+    6: "network 2 is the same layer, printed 1.78x slower",
+    3: "75 Mb of weights do not fit into the board's 20 Mb of memory, and loading them takes time",
+    4: "the printed speed takes 460 unpipelined float elements, 2,300 DSP of 900: another design",
+    5: "the printed speed takes 910 unpipelined float elements, 4,500 DSP of 900: another design",
+}
+
+
+def _throughput(
+    row: published.Row, table: str, name: str, absolute: float, anchored: float | None
+) -> Cell:
+    ratio = absolute / published.throughput(row)
+    right = 1 / WITHIN <= ratio <= WITHIN
+    given = ""
+    if anchored is not None:
+        given = f"given L-1: {anchored:,.4g} ({anchored / published.throughput(row) - 1:+.0%})"
+    reason = ""
+    if row.scheme == "full" and row.network in _FULL_FAULTS:
+        right, reason = False, _FULL_FAULTS[row.network]
+    elif not right and row.network == 3:
+        reason = "8-bit weights fill the array's 1,024 blocks to the last bit; no room for maps"
+    elif not right:
+        reason = "the row is consistent; the model is off where its network was left out"
+    return Cell(
+        table,
+        name,
+        "Throughput",
+        row.throughput,
+        f"{absolute:,.4g}",
+        ratio - 1,
+        REPRODUCED if right else CONTRADICTED,
+        "; ".join(filter(None, (reason, given))),
+    )
+
+
+def _speedup(row: published.Row, table: str, name: str, speedup: float) -> Cell:
+    if row.speedup == "1":
+        return Cell(table, name, "Speedup", "1", "1", 0.0, REPRODUCED, "by definition")
+    low, high = published.interval(row.speedup)
+    ratio = speedup / ((low + high) / 2)
+    right, reason = 1 / WITHIN <= ratio <= WITHIN, ""
+    base = published.consistency(row.network)
+    if row.model in base.contradicted:
+        slow, fast = (
+            end / b
+            for end, b in zip(published.interval(row.throughput), base.base[::-1], strict=True)
+        )
+        right = False
+        reason = f"the printed throughputs give {slow:.2f} to {fast:.2f}"
+    elif not right:
+        fault = _FULL_FAULTS.get(row.network, "the model is off where its network was left out")
+        reason = f"against the network's Full row: {fault}"
+    verdict = REPRODUCED if right else CONTRADICTED
+    return Cell(table, name, "Speedup", row.speedup, f"{speedup:.3g}", ratio - 1, verdict, reason)
+
+
+_SECOND_DESIGN = "network 8 is another design than network 7"
+
+
+def _utilization() -> list[Cell]:
+    """Table 6: the array of `styles.array` against six and four rows."""
+    board = device.find("XC7Z045")
+    printed_speedups = {r.model: r.speedup for r in published.results()}
+    found = []
+    for row in published.utilization():
+        name, kind = f"net {row.network} {row.model}", SCHEMES[row.scheme][0]
+        parallelism = array.largest_parallelism(kind, board)
+        needed = array.resources(kind, parallelism, board)
+        found.append(_label(row, name))
+        for column in ("BRAM", "DSP"):
+            value = needed[column].value
+            found.append(_counted("6", name, column, getattr(row, column), value, _SECOND_DESIGN))
+        found += [_logic(row, name, column, needed[column].value) for column in ("FF", "LUT")]
+        elsewhere = (
+            printed_speedups.get(row.model) if row.scheme == "flightnn" else _speedup_of(row)
+        )
+        same = elsewhere == row.speedup
+        found.append(
+            Cell(
+                "6",
+                name,
+                "Speedup",
+                row.speedup,
+                elsewhere or "",
+                None,
+                REPRODUCED if same else CONTRADICTED,
+                "" if same else f"FL7a and FL7b are swapped: table 4 says {elsewhere}",
+            )
+        )
+    available = board.available()
+    found += [
+        _counted("6", "Available", column, text, available[column])
+        for column, text in published.available().items()
+    ]
+    return found
+
+
+def _speedup_of(row: published.Utilization) -> str | None:
+    """What tables 4 and 5 print for the same network and scheme."""
+    rows = [r for r in published.results() if (r.network, r.scheme) == (row.network, row.scheme)]
+    return rows[0].speedup if rows else None
+
+
+def _label(row: published.Utilization, name: str) -> Cell:
+    models = [r.model for r in published.results() if r.network == row.network]
+    right = row.model in models
+    return Cell(
+        "6",
+        name,
+        "Model",
+        row.model,
+        row.model if right else "L-1 4W8A",
+        None,
+        REPRODUCED if right else CONTRADICTED,
+        "" if right else "L-1 has 4-bit weights; table 5 says 4W8A",
+    )
+
+
+def _logic(row: published.Utilization, name: str, column: str, value: float) -> Cell:
+    printed = getattr(row, column)
+    low, high = published.interval(printed)
+    verdict, reason = NOT_VERIFIABLE, f"calibrated on this table; {_SECOND_DESIGN}"
+    if row.scheme == "fp4":
+        verdict = CONTRADICTED
+        reason = (
+            "L-1's number, though FP multiplies in DSPs and not in tables"
+            if column == "LUT"
+            else "9 times less than L-1 for the same array: a digit may be missing"
+        )
+    error = value / ((low + high) / 2) - 1
+    return Cell("6", name, column, printed, f"{value:,.0f}", error, verdict, reason)
+
+
+def _text() -> list[Cell]:
+    """Claims of section 5.2 that follow from the tables or from the structure."""
+    board = device.find("XC7Z045")
+    found = []
+    for network, printed in ((7, "42"), (8, "17")):
+        tables = max(
+            sum(published.interval(row.LUT)) / 2
+            for row in published.utilization()
+            if row.network == network and row.scheme == "lightnn2"
+        )
+        share = 100 * tables / board.lut
+        found.append(_counted("text", f"net {network} L-2", "LUT in use, %", printed, share))
+    for data, of, printed in (
+        ("CIFAR-10", (1, 2, 3), "2.0"),
+        ("SVHN", (4, 5), "1.8"),
+        ("CIFAR-100", (6, 7), "1.8"),
+    ):
+        best = 0.0
+        for network in of:
+            rows = [row for row in published.results() if row.network == network]
+            fp4 = next(published.throughput(row) for row in rows if row.scheme == "fp4")
+            best = max(
+                best, *(published.throughput(row) / fp4 for row in rows if row.scheme == "flightnn")
+            )
+        found.append(_counted("text", data, "FL over FP, at most", printed, best))
+    for scheme, printed in (
+        ("lightnn1", "BRAM"),
+        ("lightnn2", "BRAM"),
+        ("fp4", "BRAM and DSP"),
+        ("full", "BRAM and DSP"),
+    ):
+        (layer,) = from_network(7, scheme).largest().layers
+        parallelism = array.largest_parallelism(layer.format, board)
+        limits = array.exceeded(layer.format, 2 * parallelism, board)
+        right = set(printed.split(" and ")) <= set(limits)
+        found.append(
+            Cell(
+                "text",
+                f"net 7 {scheme}",
+                "Bounded by",
+                printed,
+                " and ".join(limits),
+                None,
+                REPRODUCED if right else CONTRADICTED,
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Training a network: from a config to checkpoints, records and integers."""

@@ -1,0 +1,257 @@
+"""Saving and restoring the state of a run with Orbax: atomic, asynchronous, checked when read.
+
+Beside each checkpoint stand the decisive fields of the config, what the loop has counted so far,
+and a checksum of every number, so that a damaged checkpoint is known from a good one.
+"""
+
+import hashlib
+import json
+import shutil
+import types
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp  # type: ignore[import-untyped]  # it has no stubs
+from absl import logging
+from orbax.checkpoint import checkpoint_managers as policies
+
+from flightnn_jax.training.config import Config
+
+PyTree = Any
+Progress = dict[str, Any]
+
+
+class CheckpointError(ValueError):
+    """Checkpoints that cannot be used."""
+
+
+class Checkpoints:
+    """The checkpoints of one run; a context manager that ends with everything written.
+
+    Example:
+      >>> import tempfile
+      >>> with Checkpoints(tempfile.mkdtemp(), Config()) as checkpoints:
+      ...     checkpoints.save(5, {"w": np.ones(2)}, {"epoch": 1}, score=0.5)
+      ...     checkpoints.wait()
+      ...     state, progress = checkpoints.restore({"w": np.zeros(2)})
+      >>> state["w"].tolist(), progress
+      ([1.0, 1.0], {'epoch': 1})
+    """
+
+    def __init__(self, directory: str | Path, config: Config) -> None:
+        """Opens a directory, which is made if need be.
+
+        Args:
+          directory: of this run alone; shared by all processes of it.
+          config: of this run.
+        """
+        self.directory = Path(directory).resolve()
+        self._identity = config.decisive()
+        if jax.process_index() == 0:
+            _forget_damaged_scores(self.directory)
+        keep = policies.AnyPreservationPolicy(
+            [
+                policies.LatestN(config.keep),
+                policies.BestN(
+                    get_metric_fn=_score,
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_score,  # without it scores are not written
+                preservation_policy=keep,
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self._manager.close()
+
+    def save(
+        self, step: int, state: PyTree, progress: Progress, score: float | None = None
+    ) -> None:
+        """Starts to save; the numbers are copied before this returns, so they may be donated.
+
+        Args:
+          step: number of steps taken; nothing happens if it is there already.
+          state: a tree of arrays, each whole on every process.
+          progress: what the loop has counted; JSON.
+          score: larger is better; the best checkpoint is kept. None if it was not measured.
+        """
+        if step in self._manager.all_steps():
+            return
+        arrays = _arrays(state)
+        about = {"config": self._identity, "progress": progress, "checksum": _checksum(arrays)}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeSave(arrays), about=ocp.args.JsonSave(about)
+            ),
+            metrics=None if score is None else {"score": score},
+            force=True,
+        )
+
+    def wait(self) -> None:
+        """Returns when everything is written."""
+        self._manager.wait_until_finished()
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that were saved, in order."""
+        return sorted(self._manager.all_steps())
+
+    def find(self, which: str) -> int:
+        """The step that "last", "best" (the largest score) or its own number names."""
+        known = {str(step): step for step in self.steps}
+        if known:
+            known["last"] = max(known.values())
+            best = self._manager.best_step()
+            known["best"] = known["last"] if best is None else best
+        if which not in known:
+            raise CheckpointError(
+                f"no checkpoint {which!r} in {self.directory}: there are "
+                f"{', '.join(known) or 'none'}"
+            )
+        return known[which]
+
+    def restore(self, like: PyTree) -> tuple[PyTree, Progress] | None:
+        """The latest checkpoint that is whole.
+
+        Damaged ones after it are removed, and a warning says so.
+
+        Args:
+          like: a state of this run: its structure, shapes and types are expected, and its arrays
+            say where the restored ones are to be.
+
+        Returns:
+          The state and the progress; None if nothing was ever saved.
+
+        Raises:
+          CheckpointError: if the checkpoint is of another config, or none of them is whole.
+        """
+        damaged = []
+        for step in reversed(self.steps):
+            try:
+                state, progress = self.restore_step(step, like)
+            except _DamagedError as error:
+                damaged.append((step, str(error)))
+                continue
+            for bad, reason in damaged:
+                logging.warning(
+                    "checkpoint %d in %s is damaged (%s): going on from step %d",
+                    bad,
+                    self.directory,
+                    reason,
+                    step,
+                )
+                self._manager.delete(bad)
+            return state, progress
+        if damaged:
+            step, reason = damaged[0]
+            raise CheckpointError(
+                f"no checkpoint in {self.directory} is whole (step {step}: {reason}): remove the "
+                "directory to start anew, or choose another workdir"
+            )
+        return None
+
+    def restore_step(self, step: int, like: PyTree) -> tuple[PyTree, Progress]:
+        """The checkpoint of one step; otherwise as `restore`."""
+        about = self._read(step, about=ocp.args.JsonRestore())["about"]
+        self._compare(step, about["config"])
+        arrays = self._read(step, state=ocp.args.PyTreeRestore())["state"]
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        if _checksum(arrays) != about["checksum"]:
+            raise _DamagedError("its checksum is wrong")
+        return _like(like, arrays), about["progress"]
+
+    def _read(self, step: int, **items: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # whatever the layers below raise for missing or cut files
+            lines = str(error).splitlines()
+            raise _DamagedError(lines[0][:200] if lines else repr(error)) from error
+
+    def _compare(self, step: int, found: dict[str, Any]) -> None:
+        names = sorted(found.keys() | self._identity.keys())
+        other = [
+            f"{name} {found.get(name)!r} there and {self._identity.get(name)!r} here"
+            for name in names
+            if found.get(name) != self._identity.get(name)
+        ]
+        if other:
+            raise CheckpointError(
+                f"checkpoint {step} in {self.directory} is of another config: {'; '.join(other)}. "
+                "Go on with the config of that run, or choose another workdir"
+            )
+
+
+class _DamagedError(CheckpointError):
+    """A checkpoint that cannot be read, or not as it was written."""
+
+
+def _forget_damaged_scores(directory: Path) -> None:
+    """Removes scores that cannot be read: Orbax reads them all at once and would stop there."""
+    for path in directory.glob("[0-9]*/metrics/metrics"):
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            logging.warning("the score in %s is damaged: its checkpoint goes without", path)
+            shutil.rmtree(path.parent)
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics["score"]
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _arrays(state: PyTree) -> dict[str, np.ndarray]:
+    """Copies of all arrays by their names."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {_name(path): np.array(leaf) for path, leaf in leaves}
+
+
+def _like(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
+    """A tree like another one of these arrays, placed as its arrays are."""
+
+    def place(path: tuple[Any, ...], leaf: Any) -> Any:
+        array = arrays[_name(path)]
+        return jax.device_put(array, leaf.sharding) if isinstance(leaf, jax.Array) else array
+
+    expected = {
+        _name(p): (np.shape(x), np.dtype(x.dtype))
+        for p, x in jax.tree_util.tree_leaves_with_path(like)
+    }
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if expected != found:
+        names = sorted(n for n in expected.keys() | found if expected.get(n) != found.get(n))
+        raise CheckpointError(
+            f"the checkpoint was written by another version of this program: {names[:5]} differ. "
+            "Use that version, or choose another workdir"
+        )
+    return jax.tree_util.tree_map_with_path(place, like)
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,184 @@
+"""From a training run's directory to an integer network with labels, provenance, golden images."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from flightnn_jax import data, networks, quantize
+from flightnn_jax.integer import invariants, lower
+from flightnn_jax.integer.inference import float32
+from flightnn_jax.integer.network import Golden, IntegerNetwork
+from flightnn_jax.training import runlog, runs
+from flightnn_jax.training.config import Config
+
+_GOLDEN_IMAGES = 2
+_DIGITS = tuple("0123456789")
+_CLASSES = {
+    "cifar10": (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
+    "svhn_cropped": _DIGITS,
+    "digits": _DIGITS,
+}
+
+
+class Deployed(NamedTuple):
+    """A network as integers, and what it was as trained.
+
+    Attributes:
+      network: with golden images.
+      accuracy: top 1 on the test split as trained, with batch norm in float32.
+      float_bytes: of the trained float32 parameters and statistics that it replaces.
+      kernels: the trained weights, quantized but float32, by the layers' names.
+    """
+
+    network: IntegerNetwork
+    accuracy: float
+    float_bytes: int
+    kernels: dict[str, Any]
+
+
+def deploy(
+    workdir: str | Path,
+    *,
+    which: str = "last",
+    affine_terms: int | None = None,
+    data_dir: str | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+) -> Deployed:
+    """The integer network of a checkpoint, with what every layer gives for two test images.
+
+    Args:
+      workdir: of the run.
+      which: "last", "best" by validation, or the number of a step.
+      affine_terms: see `lower.lower`.
+      data_dir: where TFDS has prepared data sets.
+      mesh: the devices that evaluate the trained network; all by default.
+
+    Raises:
+      LoweringError: if the network has no form in integers.
+      CheckpointError: if there is no such checkpoint.
+      DataError: if the data set is missing.
+    """
+    config = Config.from_dict(runlog.read_json(Path(workdir) / "config.json"))
+    prepared = runs.prepare(config, workdir, data_dir, mesh)
+    model = runs.build_model(config)
+    with prepared.checkpoints() as checkpoints:
+        step = checkpoints.find(which)
+        state, _ = checkpoints.restore_step(step, prepared.initial_state())
+    test = data.load(config.dataset, "test", data_dir=data_dir, image_size=config.image_size)
+    state = jax.device_get(state)
+    network = lower.lower(
+        model.network,
+        state.params,
+        state.spec,
+        state.batch_stats,
+        state.ranges,
+        affine_terms=affine_terms,
+        labels=_CLASSES.get(config.dataset),
+        activation_bits=model.activation_bits,
+        epsilon=model.epsilon,
+    )
+    accuracy = float(prepared.evaluate(state, test).top1)
+    about = {
+        "config": config.to_dict(),
+        "step": step,
+        "accuracy_as_trained": accuracy,
+        **runs.surroundings(),
+    }
+    network = dataclasses.replace(network, provenance=notes(about))
+    trained = quantize.quantize_params(state.params, state.spec)
+    kernels = {s.name: trained[s.name]["kernel"] for s in networks.walk_weights(model.network)}
+    images, _ = test.read(np.arange(min(_GOLDEN_IMAGES, len(test))))
+    network = with_golden(network, images, kernels)
+    float_bytes = _bytes(state.params) + _bytes(state.batch_stats)
+    return Deployed(network, accuracy, float_bytes, kernels)
+
+
+def notes(about: dict[str, Any]) -> dict[str, str | int | float]:
+    """Nested records as texts and numbers by name; what is None is left out.
+
+    Example:
+      >>> notes({"config": {"width": None, "track": 0.5, "clamp": True, "decay_at": [0.5]}})
+      {'config.track': 0.5, 'config.clamp': 'True', 'config.decay_at': '[0.5]'}
+    """
+    flat: dict[str, str | int | float] = {}
+    for name, value in about.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": note for inner, note in notes(value).items()}
+        elif value is not None:
+            flat[name] = value if type(value) in (str, int, float) else str(value)
+    return flat
+
+
+def with_golden(
+    network: IntegerNetwork, images: np.ndarray, kernels: dict[str, Any] | None = None
+) -> IntegerNetwork:
+    """The network with these golden images, and every layer's output for them.
+
+    Args:
+      network: that `check` accepts.
+      images: [n, *input_shape] uint8.
+      kernels: see `float32.function_of`.
+    """
+    outputs = float32.function_of(network, kernels)(images)
+    arrays = {name: np.asarray(output) for name, output in outputs.items()}
+    network = dataclasses.replace(network, golden=Golden(images, arrays))
+    invariants.check(network)
+    return network
+
+
+def accuracy(network: IntegerNetwork, split: data.Split, batch_size: int = 100) -> float:
+    """Top 1 of an integer network on a split, by its float32 form.
+
+    Args:
+      network: that `check` accepts.
+      split: of `data.load`.
+      batch_size: images at once.
+    """
+    run = float32.function_of(network)
+    last = network.layers[-1].name
+    hits = 0
+    for batch in data.evaluation_batches(split, batch_size):
+        found = np.argmax(run(batch.images)[last], axis=1)  # the first of equal ones
+        hits += int(np.sum((found == np.asarray(batch.labels)) & np.asarray(batch.mask)))
+    return hits / len(split)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(np.shape(x)) * 4 for x in jax.tree.leaves(tree))
+
+
+def summary(deployed: Deployed, size: int) -> str:
+    """A few lines for people.
+
+    Args:
+      deployed: what `deploy` gave.
+      size: of the file in bytes.
+    """
+    network, golden = deployed.network, deployed.network.golden
+    arrays = [] if golden is None else [golden.images, *golden.outputs.values()]
+    examples = sum(array.nbytes for array in arrays)
+    affine = "multiplier and shift"
+    if network.affine_terms is not None:
+        affine = f"shifts and additions, {network.affine_terms} powers of two a multiplier"
+    return (
+        f"{network.name}: {len(network.layers)} layers, affine maps of {affine}\n"
+        f"accuracy as trained {100 * deployed.accuracy:.2f} % on the test split\n"
+        f"file {size / 1e3:.1f} kB, of which {examples / 1e3:.1f} kB are golden images\n"
+        f"trained float32 numbers {deployed.float_bytes / 1e3:.1f} kB, "
+        f"{deployed.float_bytes / (size - examples):.1f} times the file without golden images"
+    )

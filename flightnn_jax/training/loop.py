@@ -1,0 +1,274 @@
+"""The training loop: steps, validations, checkpoints, and an end at any moment."""
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import math
+import signal
+import time
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax  # type: ignore[import-untyped]  # it has no stubs
+from jax.experimental import multihost_utils
+
+from flightnn_jax import data
+from flightnn_jax.training import checkpoint, runlog, summary
+from flightnn_jax.training import step as ts
+from flightnn_jax.training.config import Config
+
+_STEPS_IN_FLIGHT = 2  # metrics are read so late, for the devices must not wait for the host
+
+
+class DivergedError(FloatingPointError):
+    """A loss that is not a number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a training run is made of.
+
+    Attributes:
+      config: what decides it.
+      model: a Flax module such as `models.Model`, made for the config.
+      train_split: what it learns from.
+      validation_split: what every `config.evaluate_every` epochs are judged by.
+      mesh: the devices.
+      workdir: where metrics and checkpoints go; shared by all processes.
+      origin: the run whose last weights this one begins with; None for random ones.
+    """
+
+    config: Config
+    model: ts.Model
+    train_split: data.Split
+    validation_split: data.Split
+    mesh: jax.sharding.Mesh
+    workdir: Path
+    origin: "Run | None" = None
+
+    @property
+    def order(self) -> data.TrainOrder:
+        """Which examples a step takes."""
+        return data.TrainOrder(len(self.train_split), self.config.batch_size, self.config.seed)
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of the whole training."""
+        return self.order.steps_per_epoch * self.config.epochs
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimizer of the whole training."""
+        return ts.make_optimizer(self.config, self.steps)
+
+    def initial_state(self) -> ts.TrainState:
+        """The state before the first step."""
+        return ts.init_state(self.config, self.model, self.optimizer, self.mesh)
+
+    def checkpoints(self) -> checkpoint.Checkpoints:
+        """The checkpoints in its workdir."""
+        return checkpoint.Checkpoints(self.workdir / "checkpoints", self.config)
+
+    def last_state(self) -> ts.TrainState:
+        """The state of the latest checkpoint."""
+        with self.checkpoints() as checkpoints:
+            return checkpoints.restore_step(checkpoints.find("last"), self.initial_state())[0]
+
+    def evaluate(self, state: ts.TrainState, split: data.Split) -> ts.Evaluation:
+        """Loss, top-1 and top-5 on a whole split."""
+        sharding = ts.by_batch(self.mesh)
+        batches = data.evaluation_batches(split, self.config.batch_size, sharding=sharding)
+        return ts.evaluate(self._evaluation_step, state, batches)
+
+    @functools.cached_property
+    def _evaluation_step(self) -> ts.EvaluationStep:
+        return ts.make_evaluation_step(self.model, self.mesh)
+
+
+@dataclasses.dataclass
+class _Epoch:
+    """Sums over the steps of an epoch that were read so far; goes into checkpoints as it is."""
+
+    steps: int = 0
+    loss: float = 0.0
+    penalty: float = 0.0
+    accuracy: float = 0.0
+
+    def add(self, metrics: ts.StepMetrics) -> None:
+        self.steps += 1
+        for name, value in metrics._asdict().items():
+            setattr(self, name, getattr(self, name) + float(value))
+
+    def means(self) -> dict[str, float]:
+        return {name: getattr(self, name) / self.steps for name in ts.StepMetrics._fields}
+
+
+def fit(run: Run) -> ts.TrainState | None:
+    """Trains to the end, from the latest checkpoint if there is one.
+
+    The state at the end is the same, bit for bit, however often the run was broken off.
+
+    Args:
+      run: what to train.
+
+    Returns:
+      The state after the last step; None if SIGTERM came before, and the state was saved.
+
+    Raises:
+      DivergedError: if a loss is not finite. It says at which step and what helps.
+      CheckpointError: if the workdir has checkpoints of another config.
+    """
+    with contextlib.ExitStack() as stack:
+        told = stack.enter_context(_termination())
+        checkpoints = stack.enter_context(run.checkpoints())
+        state, progress = run.initial_state(), {"epoch": {}, "seconds": 0.0}
+        if (found := checkpoints.restore(state)) is not None:
+            state, progress = found
+        elif run.origin is not None:
+            state = ts.carry_over(run.origin.last_state(), state)
+        log = None
+        if jax.process_index() == 0:
+            runlog.write_json(run.workdir / "config.json", run.config.to_dict())
+            log = stack.enter_context(runlog.RunLog(run.workdir, int(state.step)))
+        return _Loop(run, checkpoints, log, state, progress).go(told)
+
+
+class _Loop:
+    """The loop's variables, so that its parts can be read one by one."""
+
+    def __init__(
+        self,
+        run: Run,
+        checkpoints: checkpoint.Checkpoints,
+        log: runlog.RunLog | None,
+        state: ts.TrainState,
+        progress: dict[str, Any],
+    ) -> None:
+        self.run, self.checkpoints, self.log, self.state = run, checkpoints, log, state
+        self.epoch = _Epoch(**progress["epoch"])
+        self.began = time.monotonic() - progress["seconds"]
+        self.start = self.step = int(state.step)
+        self.per_epoch = run.order.steps_per_epoch
+        self.waiting: collections.deque[tuple[int, ts.StepMetrics]] = collections.deque()
+        self.display = runlog.Progress(self.start, run.steps, run.config.batch_size)
+
+    def go(self, told: "_Told") -> ts.TrainState | None:
+        run, config = self.run, self.run.config
+        step = ts.make_train_step(
+            config, run.model, run.optimizer, run.train_split.dataset, run.steps, run.mesh
+        )
+        if self.start:
+            self.say(f"going on from step {self.start} of {run.steps}")
+        batches = data.train_batches(
+            run.train_split,
+            run.order,
+            start=self.start,
+            stop=run.steps,
+            sharding=ts.by_batch(run.mesh),
+        )
+        tracked = math.ceil(config.track * run.steps)  # steps that measure ranges, then the others
+        programs: dict[bool, Any] = {}
+        for batch in batches:
+            if not programs:  # both before the first step, so that none waits for a compiler
+                kinds = {self.step < tracked, run.steps - 1 < tracked}
+                programs = {kind: step.lower(self.state, batch, kind).compile() for kind in kinds}
+            self.state, metrics = programs[self.step < tracked](self.state, batch)
+            self.step += 1
+            self.waiting.append((self.step, metrics))
+            self.read(all_but=_STEPS_IN_FLIGHT)
+            every = config.checkpoint_every
+            if self.step % self.per_epoch == 0:
+                self.end_epoch()
+            elif every is not None and self.step % every == 0:
+                self.save()
+            if told.to_stop(self.step) and self.step < run.steps:
+                self.save()
+                self.checkpoints.wait()
+                self.say(f"saved at step {self.step}; the same command goes on from there")
+                return None
+        self.checkpoints.wait()
+        return self.state
+
+    def read(self, all_but: int = 0) -> None:
+        """Reads metrics of steps that are done; every loss must be a number."""
+        while len(self.waiting) > all_but:
+            step, metrics = self.waiting.popleft()
+            metrics = jax.device_get(metrics)
+            if not math.isfinite(metrics.loss):
+                raise DivergedError(
+                    f"the loss of step {step} is {metrics.loss}: lower learning_rate (now "
+                    f"{self.run.config.learning_rate}) or lambda1 ({self.run.config.lambda1}), "
+                    "and start in a new workdir"
+                )
+            self.epoch.add(metrics)
+            if self.log is not None:
+                self.display.step(step, metrics.loss)
+
+    def end_epoch(self) -> None:
+        """Writes what the epoch measured; validates and saves if it is time."""
+        self.read()
+        config, number = self.run.config, self.step // self.per_epoch
+        row: dict[str, Any] = {"step": self.step, "epoch": number, "train": self.epoch.means()}
+        self.epoch = _Epoch()
+        if number % config.evaluate_every and number < config.epochs:
+            return self.write(row)
+        validation = self.run.evaluate(self.state, self.run.validation_split)
+        counted = summary.census(self.state.params, self.state.spec)
+        self.write({**row, "validation": validation._asdict(), **counted})
+        mean_k = "" if counted["mean_k"] is None else f"  mean k {counted['mean_k']:.3f}"
+        self.say(
+            f"epoch {number}/{config.epochs}  loss {row['train']['loss']:.3f}  validation "
+            f"{100 * validation.top1:.2f} %{mean_k}"
+        )
+        return self.save(validation.top1)
+
+    def save(self, score: float | None = None) -> None:
+        """Starts to write a checkpoint."""
+        self.read()
+        progress = {
+            "epoch": dataclasses.asdict(self.epoch),
+            "seconds": time.monotonic() - self.began,
+        }
+        self.checkpoints.save(self.step, self.state, progress, score)
+
+    def write(self, row: dict[str, Any]) -> None:
+        if self.log is not None:
+            self.log.write(row)
+
+    def say(self, text: str) -> None:
+        if self.log is not None:
+            self.display.line(text)
+
+
+class _Told:
+    """Whether SIGTERM came, to this process or, of several, to any."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def remember(self, number: int, frame: types.FrameType | None) -> None:
+        del number, frame
+        self.came = True
+
+    def to_stop(self, step: int) -> bool:
+        if jax.process_count() > 1:  # jax.distributed listens, and finds a step for all
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self.came
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[_Told]:
+    """Turns SIGTERM into a note, so that the step at hand is finished."""
+    told = _Told()
+    if jax.process_count() > 1:
+        yield told
+        return
+    before = signal.signal(signal.SIGTERM, told.remember)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)

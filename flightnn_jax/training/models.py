@@ -1,0 +1,203 @@
+"""One Flax module that interprets a network, with quantized activations.
+
+Weights are quantized outside of it: `quantize_params` on the parameter tree, in the loss.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from flightnn_jax import networks
+from flightnn_jax.training import layers
+
+
+class Model(nn.Module):
+    """A network of `networks` as a function from images to logits.
+
+    Every convolution is followed by batch norm, a leaky ReLU and the activation quantizer; the
+    image itself and what enters the dense layer are quantized too. A max-pool stands before the
+    quantizer: they commute exactly, and there are fewer values to round and fewer ties.
+
+    Collections, each {layer's name: ...}:
+      params: convolutions have `kernel` [size, size, inputs, filters] and batch norm's `scale` and
+        `bias` [filters]; the dense layer `kernel` [inputs, units] and `bias` [units].
+      batch_stats: `mean` and `variance` [filters] of batch norm, running.
+      ranges: [] float32, the running largest magnitude of what is quantized, before a max-pool;
+        0 until the first batch that is tracked. The quantizer's step is 2**e with
+        e = activation_exponent(range, activation_bits). Empty for full precision.
+
+    Statistics and ranges are plain reductions over the batch: under jit with a batch that is
+    sharded over devices they are those of the global batch.
+
+    Attributes:
+      network: the table to interpret.
+      activation_bits: of every activation; None leaves them float, the full-precision scheme.
+      momentum: of the running statistics and ranges; new = momentum * old + (1 - momentum) * now.
+      epsilon: of batch norm.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> model = Model(networks.network("net4", width=8))
+      >>> images = jnp.zeros((2, 32, 32, 3), jnp.uint8)
+      >>> variables = model.init(jax.random.key(0), images)
+      >>> logits, updates = model.apply(
+      ...     variables, images, train=True, mutable=["batch_stats", "ranges"]
+      ... )
+      >>> logits.shape, sorted(updates), sorted(updates["ranges"])
+      ((2, 10), ['batch_stats', 'ranges'], ['conv1', 'conv2', 'conv3', 'conv4'])
+    """
+
+    network: networks.Network
+    activation_bits: int | None = 8
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False, track: bool = True) -> jax.Array:
+        """The logits.
+
+        Args:
+          images: [batch, height, width, channels] uint8, which stand for (images - 128) / 128; or
+            floats on that scale.
+          train: whether batch norm uses the batch's statistics, and moves the running ones;
+            `batch_stats` must be mutable. Static.
+          track: in training, whether ranges are measured and moved, `ranges` being mutable; False
+            freezes them, which takes a pass over the activations out of the step. Static, so
+            freezing compiles a second step.
+
+        Returns:
+          [batch, classes] float32.
+        """
+        expected = self.network.input_shape
+        if images.ndim != 4 or images.shape[1:] != expected:
+            raise ValueError(
+                f"images of shape {images.shape} for {self.network.name}: it takes "
+                f"(batch, {', '.join(map(str, expected))}); resize them, or make the network with "
+                "network(..., input_shape=...)"
+            )
+        track = train and track
+        before, waits = "", False  # the layer before, and whether its output is to be quantized
+        steps = list(networks.walk(self.network))
+        x = self._image(images)
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            pools = following is not None and isinstance(following.layer, networks.MaxPool)
+            if isinstance(step.layer, networks.Conv):
+                x = self._convolution(step, x, train, self._rule(quantize=not pools, track=track))
+                waits = pools
+            elif isinstance(step.layer, networks.MaxPool):
+                x = layers.max_pool(x)
+                if waits:
+                    x = layers.activate(self._rule(leaky=False), x, self._range(before))
+            elif isinstance(step.layer, networks.Residual):
+                x = self._residual(step, x, train, track)
+                waits = False
+            elif isinstance(step.layer, networks.GlobalAverage):
+                x = layers.global_average(x)
+                if following is not None:
+                    x = self._quantized(step, x, self._rule(leaky=False, track=track))
+            else:
+                weights = self._weights(step)
+                x = x @ weights["kernel"] + weights["bias"][None]
+            before = step.name
+        return x
+
+    def _rule(
+        self, leaky: bool = True, quantize: bool = True, track: bool = False
+    ) -> layers.Activation:
+        return layers.Activation(
+            slope_exponent=self.network.slope_exponent if leaky else None,
+            bits=self.activation_bits if quantize else None,
+            track=track and self.activation_bits is not None,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+        )
+
+    def _image(self, images: jax.Array) -> jax.Array:
+        """On the grid of signed integers of `activation_bits` that reaches from -1 to 1."""
+        if images.dtype == jnp.uint8:
+            images = (images.astype(jnp.float32) - 128) / 128
+            if self.activation_bits == 8:
+                return images
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise TypeError(
+                f"images of type {images.dtype}: pass uint8, or floats that are (uint8 - 128) / 128"
+            )
+        largest = 1 - 2.0 ** (1 - (self.activation_bits or 8))
+        return layers.activate(self._rule(leaky=False), images, jnp.float32(largest))
+
+    def _convolution(
+        self, step: networks.Step, x: jax.Array, train: bool, rule: layers.Activation
+    ) -> jax.Array:
+        """Convolution, batch norm, and what `rule` lets follow."""
+        assert isinstance(step.layer, networks.Conv)
+        weights = self._weights(step)
+        padding = step.layer.size // 2
+        x = jax.lax.conv_general_dilated(
+            x,
+            weights["kernel"],
+            (step.layer.stride, step.layer.stride),
+            ((padding, padding), (padding, padding)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        channels = x.shape[-1]
+        stats = self.variable(
+            "batch_stats",
+            step.name,
+            lambda: {"mean": jnp.zeros(channels), "variance": jnp.ones(channels)},
+        )
+        largest = jnp.zeros(()) if rule.slope_exponent is None else self._range(step.name)
+        scale, bias = weights["scale"], weights["bias"]
+        if not train:
+            mean, variance = stats.value["mean"], stats.value["variance"]
+            a, b = layers.affine(rule, mean, variance, scale, bias)
+            return layers.activate(rule, layers.scaled(x, a, b), largest)
+        done = layers.normalize(rule, x, scale, bias, largest)
+        stats.value = {
+            "mean": self._blend(stats.value["mean"], done.mean),
+            "variance": self._blend(stats.value["variance"], done.variance),
+        }
+        if rule.track:
+            self.put_variable("ranges", step.name, done.largest)
+        return done.output
+
+    def _blend(self, old: jax.Array, now: jax.Array) -> jax.Array:
+        return self.momentum * old + (1 - self.momentum) * now
+
+    def _residual(self, step: networks.Step, x: jax.Array, train: bool, track: bool) -> jax.Array:
+        """The sum is taken before the leaky ReLU and the quantizer: see `networks.Residual`."""
+        first, second, *shortcut = step.inside
+        plain = self._rule(leaky=False, quantize=False)
+        y = self._convolution(first, x, train, self._rule(track=track))
+        y = self._convolution(second, y, train, plain)
+        around = self._convolution(shortcut[0], x, train, plain) if shortcut else x
+        return self._quantized(step, y + around, self._rule(track=track))
+
+    def _quantized(self, step: networks.Step, y: jax.Array, rule: layers.Activation) -> jax.Array:
+        """What `rule` says, with a range of its own."""
+        largest = self._range(step.name)
+        if rule.track:
+            largest = layers.moved(rule, largest, layers.leaky(rule, y))
+            self.put_variable("ranges", step.name, largest)
+        return layers.activate(rule, y, largest)
+
+    def _range(self, name: str) -> jax.Array:
+        """The running range of a layer's output; for full precision a zero that is not stored."""
+        if self.activation_bits is None:
+            return jnp.zeros(())
+        if not self.has_variable("ranges", name):
+            self.put_variable("ranges", name, jnp.zeros(()))
+        return self.get_variable("ranges", name)
+
+    def _weights(self, step: networks.Step) -> dict[str, jax.Array]:
+        """The layer's parameters."""
+        shape = step.kernel_shape
+        assert shape is not None
+
+        def initial(key: jax.Array) -> dict[str, jax.Array]:
+            kernel = jax.nn.initializers.he_normal()(key, shape, jnp.float32)
+            vectors = {"bias": jnp.zeros(shape[-1])}
+            if isinstance(step.layer, networks.Conv):
+                vectors["scale"] = jnp.ones(shape[-1])
+            return {"kernel": kernel, **vectors}
+
+        return self.param(step.name, initial)

@@ -1,0 +1,263 @@
+"""Units and engines against the synthesis results of the design's tables, typed in once more."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flightnn_jax.hardware import device, synthesized
+from flightnn_jax.hardware.styles import engine, hardwired
+from flightnn_jax.hardware.workload import Layer, from_network
+
+check = settings(deadline=None, derandomize=True, database=None)
+
+BOARD = device.find("XC7Z045")
+
+# unit, accumulator, LUT with Yosys 0.23 and 0.70, FF, DSP.
+SYNTHESIZED = [
+    ("shift", 20, 52, 54, 33, 0),
+    ("shift", 24, 56, 58, 37, 0),
+    ("shift", 32, 64, 66, 45, 0),
+    ("two shifts", 24, 103, 88, 41, 0),
+    ("two shifts", 32, 111, 96, 49, 0),
+    ("4x8 in LUTs", 24, 141, 97, 37, 0),
+    ("4x8 in LUTs", 32, 173, 114, 45, 0),
+    ("8x8 in LUTs", 24, 265, 240, 41, 0),
+    ("8x8 in LUTs", 32, 329, 293, 49, 0),
+    ("4x8 in a DSP", 24, 0, 0, 1, 1),
+    ("8x8 in a DSP", 32, 0, 0, 1, 1),
+    ("float32", 32, 697, 540, 113, 2),
+    ("float32 in LUTs", 32, 1823, 1811, 130, 0),
+]
+
+
+@pytest.mark.parametrize(("name", "bits", "old", "new", "ff", "dsp"), SYNTHESIZED)
+def test_units(name, bits, old, new, ff, dsp):
+    for version, lut in (("0.23", old), ("0.70", new)):
+        found = synthesized.unit(name, bits, version)
+        assert found.lut == pytest.approx(lut, rel=0.1)
+        assert found.ff == pytest.approx(ff, abs=0.5)
+        assert found.dsp == dsp
+
+
+@check
+@given(
+    st.sampled_from(synthesized.UNITS), st.integers(1, 64), st.sampled_from(synthesized.VERSIONS)
+)
+def test_units_grow_with_their_accumulator(name, bits, version):
+    narrow, wide = (synthesized.unit(name, b, version) for b in (bits, bits + 1))
+    assert 0 <= narrow.lut <= wide.lut
+    assert 0 <= narrow.ff <= wide.ff
+    assert narrow.dsp == wide.dsp
+
+
+def test_a_new_measurement_moves_the_line(monkeypatch):
+    before = synthesized.unit("shift", 40).lut
+    point = synthesized.Point("shift", 40, (90, 90), 60, 0)
+    monkeypatch.setattr(synthesized, "POINTS", (*synthesized.POINTS, point))
+    synthesized._lines.cache_clear()
+    assert before < synthesized.unit("shift", 40).lut < 90
+    monkeypatch.undo()
+    synthesized._lines.cache_clear()
+    assert synthesized.unit("shift", 40).lut == before
+
+
+def test_bad_units():
+    with pytest.raises(ValueError, match="unit 'divider' was not measured: choose one of shift"):
+        synthesized.unit("divider", 24)
+    with pytest.raises(ValueError, match=r"Yosys '0.5' was not measured"):
+        synthesized.unit("shift", 24, "0.5")
+    with pytest.raises(ValueError, match="accumulator_bits=0"):
+        synthesized.unit("shift", 0)
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [
+    ("L-1", 923, 875), ("L-2", 1866, 1770), ("FP 4-bit", 1171, 1055), ("FP 8-bit", 2838, 2393),
+])  # fmt: skip
+def test_dot_products(name, old, new):
+    assert synthesized.dot_product(name, 16).lut == old
+    assert synthesized.dot_product(name, 16, "0.70").lut == new
+    assert synthesized.dot_product(name, 32).lut == pytest.approx(2.02 * old)
+    assert synthesized.dot_product(name, 16).dsp == 0
+
+
+def test_dot_products_that_are_special():
+    assert synthesized.dot_product("FP 4-bit in DSPs", 16)[::2] == (0, 16)
+    assert synthesized.dot_product("L-1, one flat sum", 16).lut == 1456
+    with pytest.raises(ValueError, match=r"not measured with Yosys 0.70"):
+        synthesized.dot_product("L-1, one flat sum", 16, "0.70")
+    with pytest.raises(ValueError, match="choose of L-1"):
+        synthesized.dot_product("L-9", 16)
+    with pytest.raises(ValueError, match="taps=0"):
+        synthesized.dot_product("L-1", 0)
+
+
+def layer(inputs, filters, side, kind="shift", k=1):
+    shapes = (side, side, inputs), (side, side, filters)
+    return Layer("x", (3, 3, inputs, filters), 1, *shapes, kind, (k,) * filters, 24, 4)
+
+
+# layer, lanes, how it was synthesized, LUT, FF, BRAM18, DSP.
+ENGINES = [
+    (layer(16, 64, 8), 4, {}, 417, 252, 4, 0),
+    (layer(16, 64, 8), 16, {}, 954, 818, 5, 0),
+    (layer(16, 64, 8), 64, {}, 3634, 3113, 9, 0),
+    (layer(16, 64, 8, k=2), 16, {}, 1487, 823, 7, 0),
+    (layer(16, 64, 8, "fp4"), 16, {}, 57, 434, 5, 16),
+    (layer(16, 64, 8, "fp4"), 16, {"multiplier": "lut"}, 2337, 818, 5, 0),
+    (layer(64, 64, 8), 64, {}, 3641, 3117, 19, 0),
+    (layer(128, 128, 4), 128, {"hierarchical": True}, 7363, 6189, 46, 0),
+    (layer(256, 256, 4), 256, {}, 18787, 12337, 148, 0),
+    (layer(256, 256, 4), 256, {"hierarchical": True}, 16467, 12337, 148, 0),
+]
+
+
+@pytest.mark.parametrize(("work", "lanes", "how", "lut", "ff", "bram", "dsp"), ENGINES)
+def test_engines(work, lanes, how, lut, ff, bram, dsp):
+    folding = work.filters // lanes
+    assert engine.lanes(work, folding) == lanes
+    found = engine.parts(work, folding, BOARD, **how).of(1)
+    assert found.lut == pytest.approx(lut, rel=engine.LUT_ERROR - 1)
+    assert found.ff == pytest.approx(ff, rel=engine.FF_ERROR - 1)
+    assert found.bram == pytest.approx(bram, rel=engine.BRAM_ERROR - 1)
+    assert found.dsp == dsp
+
+
+def test_the_engine_that_was_run():
+    assert engine.cycles(layer(256, 256, 4), 1) == pytest.approx(46_087, rel=0.03)
+
+
+def brute_force_passes(k, lanes):
+    """Rounds of `lanes` filters, by falling k; each lasts as long as its longest filter."""
+    waiting, passes = sorted((x for x in k if x), reverse=True), 0
+    while waiting:
+        now, waiting = waiting[:lanes], waiting[lanes:]
+        passes += max(now)
+    return passes
+
+
+K = st.lists(st.integers(0, 3), min_size=1, max_size=12)
+
+
+def with_k(k):
+    shapes = (6, 6, 4), (6, 6, len(k))
+    return Layer("x", (3, 3, 4, len(k)), 1, *shapes, "shift", tuple(k), 24, 4)
+
+
+@check
+@given(K, st.data())
+def test_passes(k, data):
+    work = with_k(k)
+    folding = data.draw(st.integers(1, len(k)))
+    lanes = engine.lanes(work, folding)
+    assert lanes <= engine.active_filters(work)
+    assert engine.passes(work, folding) == brute_force_passes(k, lanes)
+    assert engine.cycles(work, folding) == 36 * 36 * engine.passes(work, folding) + 36 * (
+        4 + len(k)
+    )
+
+
+@check
+@given(K, st.data())
+def test_every_folding_is_like_one_that_is_listed(k, data):
+    work = with_k(k)
+    folding = data.draw(st.integers(1, len(k)))
+
+    def what(rounds):
+        return engine.cycles(work, rounds), engine.parts(work, rounds, BOARD)
+
+    assert what(folding) in [what(rounds) for rounds in engine.foldings(work)]
+
+
+@check
+@given(K, st.data(), st.integers(1, 5))
+def test_engines_grow_with_k_width_and_batch(k, data, batch):
+    folding = data.draw(st.integers(1, len(k)))
+    i = data.draw(st.integers(0, len(k) - 1))
+    more = [x + (j == i and x < 3) for j, x in enumerate(k)]
+    less, greater = with_k(k), with_k(more)
+    wider = dataclasses.replace(less, accumulator_bits=25)
+    assert engine.cycles(less, folding) <= engine.cycles(greater, folding)
+    small = engine.parts(less, folding, BOARD).of(batch)
+    for other in (
+        engine.parts(greater, folding, BOARD).of(batch),
+        engine.parts(wider, folding, BOARD).of(batch),
+        engine.parts(less, folding, BOARD).of(batch + 1),
+    ):
+        assert all(a <= b for a, b in zip(small, other, strict=True))
+    assert hardwired.luts(less) <= hardwired.luts(greater)
+
+
+def test_a_pruned_layer_takes_its_maps_alone():
+    work = with_k([0, 0, 0])
+    assert engine.foldings(work) == [1]
+    assert engine.passes(work, 1) == 0
+    assert engine.parts(work, 1, BOARD).each[1:] == (0, 0, 0)
+    assert hardwired.luts(work) == 0
+
+
+def test_bad_engines():
+    for folding in (0, 3):
+        with pytest.raises(ValueError, match=f"folding={folding} is outside 1"):
+            engine.lanes(with_k([1, 2]), folding)
+    with pytest.raises(ValueError, match="multiplier='abacus': choose one of dsp, lut"):
+        engine.parts(layer(4, 4, 4, "fp4"), 1, BOARD, multiplier="abacus")
+
+
+def test_floats_take_two_dsps_or_none():
+    work = from_network("net4", "full").layers[0]
+    assert engine.parts(work, 1, BOARD).of(1).dsp == 2 * 16
+    assert engine.parts(work, 1, BOARD, multiplier="lut").of(1).dsp == 0
+
+
+# k of the layer, tables a weight: fully pipelined hard-wired layers.
+@pytest.mark.parametrize(
+    ("k", "per_weight"), [((1,) * 8, 8.8), ((1, 2) * 4, 12.8), ((2,) * 8, 16.2)]
+)
+def test_hardwired_layers(k, per_weight):
+    work = dataclasses.replace(with_k(k), kernel_shape=(3, 3, 8, 8), input_shape=(6, 6, 8))
+    weights = 9 * 8 * 8
+    assert hardwired.luts(work) / weights == pytest.approx(per_weight, rel=0.03)
+    assert hardwired.resources(work, BOARD).dsp == 0
+
+
+def test_hardwired_shifts_have_no_advantage():
+    fixed = layer(8, 8, 6, "fp4")
+    assert hardwired.luts(fixed) == pytest.approx(11.6 * 576)
+    # As one adder graph of 72x16 constants.
+    assert synthesized.wired_matrix(1.0) == 6293 + 2096
+    assert synthesized.wired_matrix(1.5) == 6293 * 1.5 + 2096
+    assert synthesized.wired_matrix(1.0) / synthesized.wired_matrix(None) == pytest.approx(0.97)
+    assert synthesized.wired_matrix(2.0) / synthesized.wired_matrix(None) == pytest.approx(
+        1.7, rel=0.01
+    )
+    assert synthesized.wired_matrix(0.0) == 0
+    with pytest.raises(ValueError, match="mean_k=4 is outside 0 to 3"):
+        synthesized.wired_matrix(4)
+    with pytest.raises(ValueError, match="floats were not measured hard-wired"):
+        hardwired.luts(from_network("net4", "full").layers[0])
+
+
+def test_hardwired_flip_flops_and_lines():
+    work = layer(16, 64, 8)
+    found = hardwired.resources(work, BOARD)
+    assert 10.1 <= found.ff / (144 * 64) <= 10.9
+    # Two lines of 8 pixels of 16 channels of 8 bits: 256 bits wide.
+    assert found.bram == 8
+    assert hardwired.cycles(work) == 64
+    dense = from_network("net7", "lightnn1").layers[-1]
+    assert hardwired.resources(dense, BOARD).bram == 0
+    assert hardwired.cycles(dense) == 1
+
+
+def test_small_tables_count_double():
+    four = device.from_json(
+        json.dumps({"name": "x", "bram": 99, "dsp": 9, "ff": 9, "lut": 9, "clock_mhz": 1})
+    )
+    half = dataclasses.replace(four, lut_inputs=4)
+    work = layer(16, 64, 8)
+    assert hardwired.resources(work, half).lut == 2 * hardwired.resources(work, four).lut
+    one, two = (engine.parts(work, 1, d).of(1).lut for d in (four, half))
+    assert two == pytest.approx(2 * one, abs=2)

@@ -1,0 +1,210 @@
+"""The float32 form of integer networks against sums in NumPy's int64, layer by layer."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from flightnn_jax.integer import certificate
+from flightnn_jax.integer.inference import float32
+from flightnn_jax.integer.network import (
+    IMAGE,
+    Add,
+    Affine,
+    ArtefactError,
+    Average,
+    Convolution,
+    Dense,
+    IntegerNetwork,
+    IntegerWeights,
+    MaxPool,
+    ShiftWeights,
+)
+from tests.support.networks_at_random import (
+    random_images,
+    random_network,
+    random_networks,
+    with_layer,
+)
+
+NETWORKS = dict(random_networks())
+
+
+def even(v, n):
+    """The document's formula, on int64."""
+    n = np.broadcast_to(n, v.shape)
+    right = np.maximum(n, 1)
+    rounded = (v + (1 << (right - 1)) - 1 + (v >> right & 1)) >> right
+    return np.where(n >= 1, rounded, v << np.maximum(-n, 0))
+
+
+def activate(v, shift, slope):
+    shift = shift.astype(np.int64)
+    return np.clip(np.where(v >= 0, even(v, shift), even(v, shift + slope)), -128, 127)
+
+
+def by_the_document(network, images):
+    """Every layer's output, in int64, from docs/integers.md."""
+    found = {IMAGE: images.astype(np.int64) - 128}
+    for layer in network.layers:
+        if isinstance(layer, Add):
+            v = sum(
+                found[name] << (0 if lift is None else lift.astype(np.int64))
+                for name, lift in zip(layer.inputs, layer.lift, strict=True)
+            )
+            found[layer.name] = activate(v, layer.shift, network.slope)
+            continue
+        x = found[layer.input]
+        if isinstance(layer, MaxPool):
+            n, h, w, c = x.shape
+            found[layer.name] = x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
+        elif isinstance(layer, Average):
+            sums = x.sum((1, 2))
+            if layer.shift is not None:
+                sums = np.clip(even(sums, layer.shift), -128, 127)
+            found[layer.name] = sums
+        elif isinstance(layer, Dense):
+            found[layer.name] = x @ layer.weights.integers().astype(np.int64) + layer.bias
+        else:
+            w, a = layer.weights.integers().astype(np.int64), layer.affine
+            p = w.shape[0] // 2
+            x = np.pad(x, [(0, 0), (p, p), (p, p), (0, 0)])
+            windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[:2], (1, 2))
+            windows = windows[:, :: layer.stride, :: layer.stride]
+            acc = np.einsum("nyxiab,abio->nyxo", windows, w)
+            v = np.clip(acc, a.low, a.high) * a.multiplier.astype(np.int64) + a.bias
+            found[layer.name] = (
+                v if layer.shift is None else activate(v, layer.shift, network.slope)
+            )
+    return found
+
+
+def compare(network, images):
+    found = float32.function_of(network)(images)
+    wanted = by_the_document(network, images)
+    assert set(found) == {layer.name for layer in network.layers}
+    for name, output in found.items():
+        assert_array_equal(output, wanted[name], err_msg=name)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_equals_the_document(name):
+    network = NETWORKS[name]
+    found = compare(network, random_images(network, 5))
+    assert found["conv1"].dtype == np.int8
+    assert found[network.layers[-1].name].dtype == np.int32
+
+
+def test_activations_of_tests_at_random_are_spread():
+    for kind in ("vgg", "resnet"):
+        network = random_network(1, kind, "shift2", size=16, width=8)
+        outputs = by_the_document(network, random_images(network, 8))
+        values = np.unique(outputs["conv2" if kind == "vgg" else "block1"])
+        assert values.size > 40
+
+
+@pytest.mark.parametrize("shift", [-3, 0, 1, 2, 9])
+def test_averages_round_half_to_even(shift):
+    layers = (
+        Average("average", IMAGE, shift, 0),
+        Dense(
+            "dense",
+            "average",
+            IntegerWeights(np.eye(1, dtype=np.int8)),
+            0,
+            np.zeros(1, np.int32),
+            np.zeros((1, 10), np.int32),
+        ),
+    )
+    network = IntegerNetwork("mean", (2, 2, 1), layers, 3, None, 0, ("a",), {}, None)
+    network = certificate.certified(network)
+    images = np.full((41, 2, 2, 1), 128, np.uint8)
+    images[:, 0, 0, 0] = np.arange(108, 149)
+    compare(network, images)
+
+
+def wide(weights, classes=1):
+    dense = Dense(
+        "dense",
+        "average",
+        weights,
+        -8,
+        np.arange(classes, dtype=np.int32),
+        np.zeros((classes, 10), np.int32),
+    )
+    layers = (Average("average", IMAGE, 0, -7), dense)
+    labels = tuple(f"{i}" for i in range(classes))
+    inputs = weights.shape[0]
+    return IntegerNetwork("wide", (1, 1, inputs), layers, 3, None, -15, labels, {}, None)
+
+
+def test_sums_that_float32_cannot_hold_are_split():
+    rng = np.random.default_rng(0)
+    inputs = 2500
+    sign = rng.choice(np.array([-1, 1], np.int8), (2, inputs, 3))
+    weights = ShiftWeights(
+        sign, rng.integers(6, 8, sign.shape).astype(np.uint8), np.full(3, 2, np.uint8)
+    )
+    weights.shift[0, :, 0] = 7
+    weights.sign[0, :, 0] = 1  # one side, so that the sum itself is large
+    network = certificate.certified(wide(weights, 3))
+    assert network.layers[1].certificate[:, 7].tolist() == [0, 0, 0]
+    parts = float32.exact_slices("dense", weights)
+    assert len(parts) > 1
+    joined = [i for part in parts for i in range(inputs)[part]]
+    assert joined == list(range(inputs))
+    for part in parts:
+        one = ShiftWeights(weights.sign[:, part], weights.shift[:, part], weights.k)
+        assert certificate.partial_sums(one).max() < 1 << 24
+    images = rng.integers(0, 256, (4, 1, 1, inputs), np.uint8)
+    images[0] = 255
+    outputs = compare(network, images)
+    assert np.abs(outputs["dense"]).max() > 1 << 24
+
+
+def test_one_channel_that_float32_cannot_hold_is_refused():
+    weights = IntegerWeights(np.full((129, 129, 1, 1), -8, np.int8))
+    with pytest.raises(ArtefactError, match="conv1: the sums over input channel 0 alone reach 17"):
+        float32.exact_slices("conv1", weights)
+
+
+def test_exponents_that_float32_cannot_hold_are_refused():
+    network = random_network()
+    with pytest.raises(ArtefactError, match=r"conv2: steps of 2\*\*-100 and weights of"):
+        float32.function_of(with_layer(network, "conv1", exponent=-100))
+
+
+def test_the_trained_weights_are_what_is_run():
+    """A network that was lowered wrongly differs from its float form."""
+    network = random_network()
+    kernels = {
+        layer.name: np.ldexp(layer.weights.integers().astype(np.float32), layer.weight_exponent)
+        for layer in network.layers
+        if isinstance(layer, Convolution)
+    }
+    images = random_images(network, 2)
+    same, own = (float32.function_of(network, k)(images) for k in (kernels, None))
+    for name, output in own.items():
+        assert_array_equal(same[name], output)
+    kernels["conv2"] = kernels["conv2"] * 2
+    other = float32.function_of(network, kernels)(images)
+    assert_array_equal(other["pool1"], own["pool1"])
+    assert (np.asarray(other["conv2"]) != np.asarray(own["conv2"])).any()
+
+
+def test_a_clip_is_part_of_the_layer():
+    network = random_network()
+    layer = network.layers[0]
+    narrow = Affine(
+        layer.affine.multiplier,
+        layer.affine.bias,
+        np.full_like(layer.affine.low, -3),
+        np.full_like(layer.affine.high, 5),
+    )
+    changed = dataclasses.replace(
+        network, layers=(dataclasses.replace(layer, affine=narrow), *network.layers[1:])
+    )
+    compare(certificate.certified(changed), random_images(network, 3))

@@ -1,0 +1,116 @@
+"""The reference against brute force: every layer, every integer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from flightnn_jax.integer import inference
+from flightnn_jax.integer.inference import shifts
+from tests.support import brute_force
+from tests.support.networks_at_random import output_of, random_images, random_network
+
+CHOSEN = [
+    {"kind": "vgg", "weights": "shift2", "seed": 1},
+    {"kind": "resnet", "weights": "integer", "seed": 2},
+]
+EXTREME = [
+    {"kind": "vgg", "weights": "shift3", "extreme": True, "affine_terms": 2},
+    {"kind": "resnet", "weights": "shift1", "extreme": True, "slope": 1},
+]
+
+
+def extreme_images(network):
+    """All -128, all 127, a checkerboard of both, one bright value, noise."""
+    shape = network.input_shape
+    images = np.zeros((6, *shape), np.uint8)
+    images[1] = 255
+    images[2, ::2, ::2] = images[2, 1::2, 1::2] = 255
+    images[3] = 128
+    images[3, 2, 3, 1] = 255
+    images[4:] = random_images(network, 2, seed=7)[:1]
+    images[5] = ~images[4]
+    return images
+
+
+def check_every_layer(network, outputs, images):
+    want = brute_force.layer_outputs(network, images)
+    found = outputs(images)
+    assert list(want) == [layer.name for layer in network.layers]
+    assert set(found) == set(want)
+    for name, values in want.items():
+        assert_array_equal(found[name], values, err_msg=name)
+        assert (found[name].shape[1:], found[name].dtype) == output_of(network, name)
+
+
+@pytest.mark.parametrize("arguments", CHOSEN, ids=str)
+def test_equals_brute_force(arguments):
+    network = random_network(**arguments)
+    outputs = inference.make_layer_outputs(network, "shifts")
+    check_every_layer(network, outputs, extreme_images(network))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", EXTREME, ids=str)
+def test_extreme_networks_equal_brute_force(arguments):
+    network = random_network(**arguments)
+    outputs = inference.make_layer_outputs(network, "shifts")
+    check_every_layer(network, outputs, extreme_images(network))
+
+
+@pytest.mark.slow
+def test_every_size_of_batch():
+    network = random_network(weights="shift1")
+    images = random_images(network, 7)
+    infer = inference.make_inference(network, "shifts")
+    want = brute_force.layer_outputs(network, images)[network.layers[-1].name]
+    for count in (1, 3, 7):
+        assert_array_equal(infer(images[:count]), want[:count])
+
+
+def test_weights_are_shifts_and_nothing_multiplies_arrays():
+    network = random_network(weights="shift2")
+    images = jax.ShapeDtypeStruct((2, *network.input_shape), jnp.uint8)
+    operations = str(jax.make_jaxpr(lambda x: shifts.layer_outputs(network, x))(images))
+    assert "shift_left" in operations
+    assert "dot_general" not in operations
+    assert "conv_general" not in operations
+    assert "f32" not in operations
+    layers = [layer for layer in network.layers if hasattr(layer, "weights")]
+    assert operations.count(" mul ") == len(layers)  # the affine maps
+
+
+def test_rounds_half_to_even():
+    rng = np.random.default_rng(0)
+    v = np.concatenate([rng.integers(-(1 << 30), 1 << 30, 500), np.arange(-40, 40)])
+    v = np.concatenate([v, [-(1 << 30), (1 << 30) - 1]]).astype(np.int32)
+    n = np.arange(31, dtype=np.int32)[:, None]
+    found = jax.jit(shifts.even)(v[None], n)
+    assert_array_equal(found, brute_force.even(v[None], n))
+    want = [[round(int(x) / 4) for x in range(-40, 40)]]  # Python rounds half to even, too
+    assert_array_equal(shifts.even(jnp.arange(-40, 40)[None], jnp.array([[2]])), want)
+
+
+@pytest.mark.parametrize("shift", [-3, 0, 1, 7, None])
+def test_average(shift):
+    x = np.random.default_rng(0).integers(-128, 128, (3, 4, 4, 2))
+    total = x.sum(axis=(1, 2))
+    want = total if shift is None else np.clip(brute_force.even(total, shift), -128, 127)
+    assert_array_equal(shifts.average(jnp.asarray(x, jnp.int8), shift), want)
+
+
+def test_image_activations():
+    image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    assert_array_equal(shifts.image_activations(image), image.astype(int) - 128)
+
+
+def test_wrong_input_is_told():
+    network = random_network()
+    with pytest.raises(ValueError, match=r"path='best' is unknown: choose of fast, native, shifts"):
+        inference.make_inference(network, "best")
+    infer = inference.make_inference(network)
+    with pytest.raises(ValueError, match=r"images of float32 .* takes uint8 of shape"):
+        infer(np.zeros((1, 8, 8, 3), np.float32))
+    with pytest.raises(ValueError, match=r"\(1, 8, 9, 3\)"):
+        infer(np.zeros((1, 8, 9, 3), np.uint8))

@@ -1,0 +1,97 @@
+"""Integers of affine maps: limits, rounding, clips, saturation, against exact arithmetic."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from flightnn_jax.integer import affine
+from flightnn_jax.integer.certificate import Range
+
+
+def test_signed_powers_are_nearest():
+    x = np.random.default_rng(0).normal(size=500) * 1000
+    powers = np.array([s * 2.0**e for e in range(16) for s in (-1, 1)] + [0.0])
+    nearest = np.abs(x[:, None] - powers).min(axis=1)
+    found = affine.signed_powers(x, 1)
+    assert np.isin(found, powers).all()
+    assert_array_equal(np.abs(found - x), nearest)
+    both = affine.signed_powers(x, 2)
+    assert np.isin(both - found, powers).all()
+    assert np.all(np.abs(both - x) <= nearest)
+
+
+def line(factor, offset, middle=0.0):
+    return affine.Line(*(np.array([x], np.float64) for x in (factor, offset, middle)))
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-9, 3e-4, -0.3, 0.77, 900.0, -32768.0])
+@pytest.mark.parametrize("offset", [0.0, 0.5, -1234.5, 3e6])
+def test_shifts_are_as_large_as_their_limits_allow(factor, offset):
+    found = affine.largest(affine.fits(line(factor, offset), 19, None, 1 << 29))
+    expected = max(
+        s
+        for s in range(20)
+        if abs(round(factor * 2**s)) <= 2**15 and abs(round(offset * 2**s)) <= 2**29
+    )
+    assert found.tolist() == [expected]
+
+
+def test_rounding_a_multiplier_leaves_the_mean_where_it_is():
+    """acc = 1000 on average: 3/4 acc - 700 becomes a power of two that is equal there."""
+    multiplier, bias = affine.integers_at(line(0.7, -650.0, 1000.0), np.array([4]), terms=1)
+    assert multiplier.tolist() == [8.0]  # 0.7 * 16 = 11.2
+    assert (multiplier * 1000 + bias).tolist() == [800.0]  # (700 - 650) * 16
+    assert affine.integers_at(line(0.7, -650.0), np.array([4]), None)[1].tolist() == [-10400.0]
+
+
+@pytest.mark.parametrize("multiplier", [0, 1, -1, 7, -7, 300, -300])
+@pytest.mark.parametrize("bias", [0, 99, -99])
+@pytest.mark.parametrize("ends", [(-5000, 5000), (100, 200), (-3, -2)])
+def test_a_clip_leaves_what_is_within_the_limit(multiplier, bias, ends):
+    limit = 1000
+    acc = Range(*(np.array([end]) for end in ends))
+    found = affine.clipped(np.array([multiplier]), np.array([bias]), acc, limit)
+    for value in range(ends[0], ends[1] + 1):
+        v = value * multiplier + bias
+        clip = min(max(value, int(found.low[0])), int(found.high[0]))
+        if abs(v) <= limit:
+            assert clip == value
+        else:  # saturated, on the same side
+            w = clip * multiplier + bias
+            assert abs(w) <= limit
+            assert limit - abs(multiplier) < abs(w)
+            assert (w > 0) == (v > 0)
+
+
+def activated(v, shift, slope=3):
+    n = shift if v >= 0 else shift + slope
+    return int(np.clip(np.rint(v / 2**n), -128, 127))
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset"),
+    [
+        (1e5, 0.0),
+        (1e5, 30.0),
+        (-7e6, 3.5e7),
+        (1e9, -2e12),
+        (40000.0, 2e9),
+        (1e5, 1e12),
+        (0.5, 1e12),
+        (3.0, -1e10),
+    ],
+)
+def test_what_saturates_everywhere_but_at_one_sum_is_exact(factor, offset):
+    acc = Range(np.array([-5000]), np.array([5000]))
+    multiplier, bias, good = affine.saturating(line(factor, offset), acc, 3)
+    assert good.tolist() == [True]
+    for value in range(-5000, 5001):
+        exact = factor * value + offset
+        wanted = np.clip(np.rint(exact if exact >= 0 else exact / 8), -128, 127)
+        assert activated(int(multiplier[0] * value + bias[0]), 0) == wanted
+
+
+def test_what_is_out_of_reach_is_refused():
+    acc = Range(np.array([-(10**6)]), np.array([10**6]))
+    assert not affine.saturating(line(1000.0, -6e8), acc, 3)[2].any()
+    assert not affine.saturating(line(1e5, -9e10), acc, 3)[2].any()

@@ -1,0 +1,166 @@
+"""Proven bounds against brute force and numbers by hand."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from flightnn_jax.integer import certificate
+from flightnn_jax.integer.network import (
+    Add,
+    Affine,
+    ArtefactError,
+    Convolution,
+    Dense,
+    IntegerWeights,
+    ShiftWeights,
+)
+from tests.support.networks_at_random import random_network, random_networks, with_layer
+
+NETWORKS = dict(random_networks())
+COLUMN = {name: i for i, name in enumerate(certificate.COLUMNS)}
+
+
+def widest(low, high):
+    """The least n with low and high in -2**(n-1) .. 2**(n-1) - 1, by trying."""
+    return next(n for n in range(1, 99) if -(2 ** (n - 1)) <= low and high <= 2 ** (n - 1) - 1)
+
+
+def by_hand(layer):
+    """The rows of a layer with weights, filter by filter, in Python's own integers."""
+    weights = layer.weights
+    for o in range(weights.shape[-1]):
+        if isinstance(weights, ShiftWeights):
+            terms = [
+                [
+                    int(s) << int(e)
+                    for s, e in zip(weights.sign[j, ..., o].flat, shifts.flat, strict=True)
+                ]
+                for j, shifts in enumerate(weights.shift[..., o])
+            ]
+            used = [
+                int(weights.shift[at])
+                for at in zip(*np.nonzero(weights.sign), strict=True)
+                if at[-1] == o
+            ]
+        else:
+            terms, used = [[int(w) for w in weights.value[..., o].flat]], []
+        sums = [sum(column) for column in zip(*terms, strict=True)]
+        acc = [sum(pick(-128 * w, 127 * w) for w in sums) for pick in (min, max)]
+        partial = 128 * sum(abs(term) for row in terms for term in row)
+        if isinstance(layer, Convolution):
+            low, high, m, b = (
+                int(x[o])
+                for x in (
+                    layer.affine.low,
+                    layer.affine.high,
+                    layer.affine.multiplier,
+                    layer.affine.bias,
+                )
+            )
+            v = [min(max(end, low), high) * m + b for end in acc]
+        else:
+            v = [end + int(layer.bias[o]) for end in acc]
+        v = [min(v), max(v)]
+        yield [
+            *acc,
+            partial,
+            widest(-partial, partial),
+            *v,
+            widest(*v),
+            int(partial < 2**24),
+            min(used, default=0),
+            max(used, default=0),
+        ]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_column_by_hand(name):
+    network = NETWORKS[name]
+    tables = certificate.tables(network)
+    kinds = set()
+    for layer in network.layers:
+        if isinstance(layer, Convolution | Dense):
+            assert_array_equal(tables[layer.name], list(by_hand(layer)))
+            assert_array_equal(layer.certificate, tables[layer.name])
+            kinds.add(type(layer))
+    assert kinds == ({Convolution, Dense} if "resnet" in name else {Convolution})
+
+
+def test_the_bounds_are_reached_and_never_passed():
+    """All inputs of -128, 0 and 127 of a small filter, all orders of its terms."""
+    weights = ShiftWeights(
+        np.array([[[1], [-1], [1]], [[-1], [-1], [1]]], np.int8),
+        np.array([[[7], [2], [0]], [[1], [3], [0]]], np.uint8),
+        np.array([2], np.uint8),
+    )
+    bias = np.array([-5], np.int32)
+    (row,) = certificate.of_dense(weights, bias)
+    w = [2**7 - 2**1, -(2**2) - 2**3, 1 + 1]
+    assert weights.integers().ravel().tolist() == w
+    sums = [np.dot(w, x) for x in itertools.product((-128, 0, 127), repeat=3)]
+    assert (row[COLUMN["acc_min"]], row[COLUMN["acc_max"]]) == (min(sums), max(sums))
+    assert (row[COLUMN["v_min"]], row[COLUMN["v_max"]]) == (min(sums) - 5, max(sums) - 5)
+    terms = [2**7, -(2**1), -(2**2), -(2**3), 1, 1]
+    partials = {
+        abs(sum(t * x for t, x in zip(order, (-128,) * 6, strict=True)))
+        for n in range(7)
+        for order in itertools.combinations([abs(t) for t in terms], n)
+        for order in [list(order) + [0] * (6 - n)]
+    }
+    assert row[COLUMN["partial"]] == max(partials)
+    assert (row[COLUMN["shift_min"]], row[COLUMN["shift_max"]]) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, 0), (-1, 0), (0, 1), (-2, 1), (-128, 127), (-129, 0), (0, 128), (-(2**31), 2**31 - 1)],
+)
+def test_widths(low, high):
+    found = certificate.width(certificate.Range(np.array([low]), np.array([high])))
+    assert found.tolist() == [widest(low, high)]
+
+
+def test_float_exactness_ends_at_two_to_the_24():
+    exact, not_exact = (IntegerWeights(np.array([[-8]] * 16383 + [[w]], np.int8)) for w in (-7, -8))
+    column = COLUMN["float_exact"]
+    assert certificate.of_dense(exact, np.zeros(1, np.int32))[0, column] == 1
+    assert certificate.partial_sums(not_exact).tolist() == [2**24]
+    assert certificate.of_dense(not_exact, np.zeros(1, np.int32))[0, column] == 0
+
+
+def test_a_clip_narrows_v():
+    weights = IntegerWeights(np.full((1, 1, 1, 2), 7, np.int8))
+    fields = [[10, -10], [3, 3], [-100, -100], [50, 50]]
+    affine = Affine(*(np.array(field, np.int32) for field in fields))
+    table = certificate.of_convolution(weights, affine)
+    v = [COLUMN["v_min"], COLUMN["v_max"]]
+    assert table[:, v].tolist() == [[-997, 503], [-497, 1003]]
+    assert table[:, :2].tolist() == [[-896, 889]] * 2
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "resnet" in name])
+def test_adds_by_hand(name):
+    network = NETWORKS[name]
+    layers = {layer.name: layer for layer in network.layers}
+    for layer in layers.values():
+        if not isinstance(layer, Add):
+            continue
+        for o, row in enumerate(layer.certificate.tolist()):
+            low = high = 0
+            for source, lift in zip(layer.inputs, layer.lift, strict=True):
+                ends = (-128, 127)
+                if lift is None:
+                    ends = [int(x) for x in layers[source].certificate[o, 4:6]]
+                shift = 0 if lift is None else int(lift[o])
+                low, high = low + (ends[0] << shift), high + (ends[1] << shift)
+            assert row == [low, high, widest(low, high)]
+
+
+def test_what_does_not_fit_cannot_be_certified():
+    network = random_network()
+    affine = network.layers[0].affine
+    huge = Affine(np.full_like(affine.bias, 1 << 30), affine.bias, affine.low, affine.high)
+    with pytest.raises(ArtefactError, match=r"conv1: its certificate goes from .* 32 bits hold"):
+        certificate.certified(with_layer(network, "conv1", affine=huge))

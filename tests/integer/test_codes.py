@@ -1,0 +1,25 @@
+"""Codes of four bits, by hand; tests/integer/test_files.py has those of whole files."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from flightnn_jax.integer import codes
+from flightnn_jax.integer.network import ArtefactError, IntegerWeights, ShiftWeights
+
+
+def test_integers_of_four_bits_stand_filter_by_filter():
+    weights = IntegerWeights(np.array([[[[1, -8]]], [[[7, -1]]], [[[-2, 0]]]], np.int8))
+    data = codes.pack_integers(weights)
+    assert data.tolist() == [0x71, 0x8E, 0x0F]  # 1 7 -2 | -8 -1 0
+    assert_array_equal(codes.unpack_integers(data, weights.shape).value, weights.value)
+
+
+def test_a_last_half_byte_is_zero():
+    weights = ShiftWeights(
+        np.ones((1, 3, 1), np.int8), np.zeros((1, 3, 1), np.uint8), np.ones(1, np.uint8)
+    )
+    data = codes.pack_shifts(weights)
+    assert data.tolist() == [0, 0]
+    with pytest.raises(ArtefactError, match="last half byte is 1"):
+        codes.unpack_shifts(np.array([0, 16], np.uint8), weights.k, weights.shape)

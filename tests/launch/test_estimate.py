@@ -1,0 +1,118 @@
+"""launch.estimate from an artefact: the same tables, less to import, and errors in one line."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from flightnn_jax.integer import files, inference
+from flightnn_jax.integer.network import Golden
+from tests.support import prepared
+from tests.support.networks_at_random import random_images, random_network
+
+# Starts the command where importing what only training needs fails.
+WITHOUT = """
+import runpy, sys
+for name in ("flax", "optax", "tensorflow_datasets", "orbax"):
+    sys.modules[name] = None
+sys.argv = ["estimate", *sys.argv[1:]]
+runpy.run_module("launch.estimate", run_name="__main__")
+"""
+
+
+def estimate(*arguments, code=WITHOUT):
+    found = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=prepared.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.returncode, found.stdout, found.stderr
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory):
+    network = random_network(0, "vgg", "shift2")
+    images = random_images(network, 2)
+    outputs = {
+        name: output.__array__()
+        for name, output in inference.make_layer_outputs(network)(images).items()
+    }
+    path = tmp_path_factory.mktemp("artefact") / "net.safetensors"
+    files.save(dataclasses.replace(network, golden=Golden(images, outputs)), path)
+    return path
+
+
+def test_a_table_from_an_artefact(artefact):
+    code, out, errors = estimate(f"--artefact={artefact}", "--style=engine", "--device=XC7Z020")
+    assert (code, errors) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("random_vgg in flightnn on XC7Z020 at 100 MHz, style engine")
+    network = files.load(artefact)
+    assert [line.split()[0] for line in lines[4:7]] == [
+        layer.name for layer in network.layers if hasattr(layer, "weights")
+    ]
+    assert "bits that change" not in out
+
+
+def test_json_with_activity(artefact):
+    code, out, _ = estimate(f"--artefact={artefact}", "--activity", "--json", "--largest")
+    assert code == 0
+    record = json.loads(out)
+    assert record["network"] == "random_vgg, conv2"  # 5 x 5 weights a pair of channels
+    (layer,) = record["activity"]
+    assert layer["name"] == "conv2"
+    assert set(layer["distances"]) == {"activation", "weight", "product", "accumulator"}
+    for part in ("operation_pj", "asic_nj", "constant_nj"):
+        assert layer[part]["value"] > 0
+        assert layer[part]["error"] == "±40 %"
+
+
+@pytest.mark.parametrize(("flags", "told"), [
+    (["--config=configs/digits.py"], "--artefact and --config: the artefact has a network"),
+    (["--config.network=net4"], "--artefact and --config.network: the artefact has a network"),
+    (["--mean_k=1.5"], "--artefact and --mean_k: the artefact has a network and its k already"),
+    (["--device=XC1"], "XC1"),
+])  # fmt: skip
+def test_flags_that_quarrel(artefact, flags, told):
+    code, out, errors = estimate(f"--artefact={artefact}", *flags)
+    assert (code, out) == (2, "")
+    assert errors.startswith("error: ")
+    assert told in errors
+    assert errors.count("\n") == 1
+
+
+def test_damaged_files(artefact, tmp_path):
+    data = bytearray(artefact.read_bytes())
+    data[-1] ^= 1
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(data)
+    for path, told in (
+        (damaged, "sha256: the file's digest is not that of what it holds"),
+        (tmp_path / "none.safetensors", "No such file"),
+    ):
+        code, out, errors = estimate(f"--artefact={path}")
+        assert (code, out) == (2, "")
+        assert told in errors
+        assert errors.count("\n") == 1
+
+
+def test_nothing_to_count(tmp_path):
+    path = tmp_path / "bare.safetensors"
+    files.save(random_network(), path)
+    code, _, errors = estimate(f"--artefact={path}", "--activity")
+    assert code == 2
+    assert "random_vgg has no golden images, whose activity is counted" in errors
+    code, _, errors = estimate("--activity", "--config=configs/digits.py:lightnn1")
+    assert code == 2
+    assert "--activity counts what an integer network computes: give --artefact" in errors
+
+
+def test_a_config_still_works():
+    command = [sys.executable, "-m", "launch.estimate", "--config=configs/digits.py:lightnn1"]
+    found = subprocess.run(command, cwd=prepared.ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("net4 in lightnn1 on XC7Z045")

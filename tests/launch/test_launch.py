@@ -1,0 +1,217 @@
+"""The commands as a user types them: in processes of their own, killed and started again."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+from launch import compare, options
+from tests.support import prepared
+
+SMOKE = "--config=configs/digits.py:smoke"
+COMPILED = tempfile.TemporaryDirectory()
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "HOME": os.environ.get("HOME", "/"),
+    "JAX_PLATFORMS": "cpu",
+    "PYTHONPATH": str(prepared.ROOT),
+    # What one command compiled, the next one need not.
+    "JAX_COMPILATION_CACHE_DIR": COMPILED.name,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
+
+
+def start(module, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", f"launch.{module}", *arguments],
+        cwd=prepared.ROOT,
+        env=ENVIRONMENT | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def launch(module, *arguments, **environment):
+    process = start(module, *arguments, **environment)
+    out, errors = process.communicate(timeout=300)
+    return process.returncode, out, errors
+
+
+def record(workdir):
+    """A result without what may differ between runs that are equal."""
+    found = json.loads((workdir / "result.json").read_text())
+    return {k: v for k, v in found.items() if k not in ("git", "devices", "processes", "seconds")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished")
+    code, out, errors = launch("train", SMOKE, f"--workdir={workdir}")
+    assert code == 0, errors
+    assert "FL: test accuracy" in out
+    assert "epoch 2/2  loss" in errors
+    return workdir
+
+
+def test_evaluates_what_was_trained(finished):
+    code, out, errors = launch("evaluate", f"--workdir={finished}")
+    assert code == 0, errors
+    found = json.loads(out)
+    assert {k: found[k] for k in ("loss", "top1", "top5")} == record(finished)["test"]
+    assert found["step"] == record(finished)["steps"]
+
+
+def test_another_config_is_refused(finished):
+    code, _, errors = launch("train", SMOKE, f"--workdir={finished}", "--config.lambda1=1")
+    assert code == 2
+    assert "is of another config: lambda1 3e-05 there and 1.0 here" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/none.py"], "choose one of configs/digits.py, configs/paper.py"),
+        (["--config=configs/paper.py:net9,full"], "'net9' is unknown: choose one of net1, net2"),
+        (["--config=configs/paper.py:net1,half"], "'half' is unknown: choose one of full, fp4"),
+        (["--config=configs/digits.py:half"], "'half' is unknown: choose one of full, fp4"),
+        (["--config.lambda1=-1"], "lambda1=-1.0: choose a finite number that is not negative"),
+        (["--config.width=wide"], "width='wide': the field takes a whole number"),
+        (["--config.batch_size=129"], "batch_size=129 does not divide by the 2 devices"),
+        (["--config=configs/paper.py:net1,full", "--data_dir=/none"], "tfds build cifar10"),
+        (["--workdir=/proc/none"], "/proc/none"),
+        (["--coordinator=localhost:1"], "--processes and --process go together"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(tmp_path, arguments, message):
+    two = "--xla_force_host_platform_device_count=2"
+    code, _, errors = launch("train", f"--workdir={tmp_path}", *arguments, XLA_FLAGS=two)
+    assert code == 2
+    [line] = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert "Traceback" not in errors
+
+
+def test_help_tells_a_newcomer_what_to_do():
+    _, out, _ = launch("train", "--help")
+    for words in ("python -m launch.train --config=configs/digits.py", "--config.lambda1", "exit"):
+        assert words in out
+
+
+def test_an_unknown_flag_finds_the_one_that_was_meant(tmp_path):
+    code, _, errors = launch("train", f"--workdir={tmp_path}", "--config.lamda1=1")
+    assert code
+    assert "config.lambda1" in errors
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, finished):
+    process = start("train", SMOKE, f"--workdir={tmp_path}")
+    wait_for(tmp_path / "metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=300)
+    if process.returncode == 0:
+        pytest.skip("it was done before the signal came")
+    assert process.returncode == 143
+    assert "the same command goes on from there" in errors
+    code, _, errors = launch("train", SMOKE, f"--workdir={tmp_path}")
+    assert code == 0, errors
+    assert "going on from step" in errors
+    assert record(tmp_path) == record(finished)
+
+
+def wait_for(path, process):
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
+    """Twenty times SIGKILL, some of them during a save: a checkpoint is begun in every step."""
+    config = [SMOKE, "--config.checkpoint_every=1"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert launch("train", *config, f"--workdir={whole}")[0] == 0
+    moments, ends = random.Random(0), 0
+    for _ in range(20):
+        (broken / "config.json").unlink(missing_ok=True)
+        process = start("train", *config, f"--workdir={broken}")
+        wait_for(broken / "config.json", process)  # written when checkpoints are restored
+        time.sleep(moments.uniform(0, 6))
+        process.kill()
+        process.communicate()
+        if (broken / "result.json").exists():
+            assert checksum(broken) == checksum(whole)
+            shutil.rmtree(broken)
+            ends += 1
+    code, _, errors = launch("train", *config, f"--workdir={broken}")
+    assert code == 0, errors
+    assert checksum(broken) == checksum(whole)
+    assert ends < 20
+
+
+def checksum(workdir):
+    steps = sorted((workdir / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+    return json.loads((steps[-1] / "about" / "metadata").read_text())["checksum"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path, finished):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        coordinator = f"--coordinator=localhost:{free.getsockname()[1]}"
+    processes = [
+        start(
+            "train",
+            SMOKE,
+            f"--workdir={tmp_path}",
+            coordinator,
+            "--processes=2",
+            f"--process={number}",
+        )
+        for number in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    found, alone = record(tmp_path), record(finished)
+    assert json.loads((tmp_path / "result.json").read_text())["processes"] == 2
+    assert found["train"]["loss"] == pytest.approx(alone["train"]["loss"], rel=0.02)
+    assert launch("evaluate", f"--workdir={tmp_path}")[0] == 0
+
+
+@pytest.mark.parametrize("network", range(1, 9))
+@pytest.mark.parametrize("scheme", ["full", "flightnn"])
+def test_the_papers_configs(network, scheme):
+    config = options.load_config(f"configs/paper.py:net{network},{scheme}")
+    assert (config.network, config.scheme) == (f"net{network}", scheme)
+    smoke = options.load_config(f"configs/paper.py:net{network},{scheme},smoke")
+    assert (smoke.dataset, smoke.epochs) == ("digits", 1)
+
+
+def test_a_table_of_runs():
+    records = [
+        {"scheme": "Full", "test": {"top1": 0.9}, "mean_k": None, "storage_bits": 80_000},
+        {"scheme": "FL", "test": {"top1": 0.8765}, "mean_k": 1.5, "storage_bits": 8_000},
+    ]
+    assert compare.table(records).splitlines()[1:] == [
+        "Full                 90.00                   10.0",
+        "FL                   87.65     1.50           1.0",
+    ]
+
+
+def test_a_full_disk_says_what_to_do(capsys):
+    with pytest.raises(SystemExit, match="2"), options.plain_errors():
+        raise OSError(errno.ENOSPC, "No space left on device", "/runs/1/metrics.jsonl")
+    assert "metrics.jsonl'; make room and give the same command" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"), options.plain_errors():
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/none")
+    assert "make room" not in capsys.readouterr().err

@@ -1,0 +1,209 @@
+"""Valid integer networks of random integers, with right certificates, of every kind of layer.
+
+Not trained: what they compute means nothing, but their activations are spread over the whole
+range, some filters are empty, and `extreme` ones have the affine maps that are allowed only just.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from flightnn_jax.integer import certificate, invariants, shapes
+from flightnn_jax.integer.network import (
+    IMAGE,
+    Add,
+    Affine,
+    Average,
+    Convolution,
+    Dense,
+    IntegerNetwork,
+    IntegerWeights,
+    MaxPool,
+    ShiftWeights,
+)
+
+KINDS = ("vgg", "resnet")
+WEIGHTS = ("shift1", "shift2", "shift3", "integer")
+
+
+def random_network(
+    seed=0, kind="vgg", weights="shift2", affine_terms=None, extreme=False, size=8, width=4, slope=3
+):
+    """A network that `check` accepts.
+
+    Args:
+      seed: of everything.
+      kind: "vgg" (convolutions, pools, average as logits) or "resnet" (large stem, both kinds of
+        skips, an add of two activations, average, dense).
+      weights: of KINDS: "shift" and the most terms, or "integer".
+      affine_terms: as in `IntegerNetwork`.
+      extreme: multipliers of 0 and of both signs up to 2**15, biases up to 2**29, clips that
+        always or never take hold, shifts from 0 to the largest.
+      size: height and width of the image, a multiple of 4 (resnet: of 8).
+      width: filters of the first layer, 2 or more.
+      slope: of the leaky ReLU.
+    """
+    draw = _Draw(np.random.default_rng(seed), weights, affine_terms, extreme, slope)
+    layers = {"vgg": _vgg, "resnet": _resnet}[kind](draw, size, width)
+    classes = 5
+    network = IntegerNetwork(
+        name=f"random_{kind}",
+        input_shape=(size, size, 3),
+        layers=tuple(layers),
+        slope=slope,
+        affine_terms=affine_terms,
+        output_exponent=-9,
+        labels=tuple(f"class {i}" for i in range(classes)),
+        provenance={"seed": seed, "kind": kind},
+        golden=None,
+    )
+    network = certificate.certified(network)
+    invariants.check(network)
+    return network
+
+
+def random_networks():
+    """One of each kind, as (name, network) pairs, small enough for slow interpreters."""
+    for kind in KINDS:
+        for i, weights in enumerate(WEIGHTS):
+            for extreme in (False, True):
+                terms = (None, 1, 2, 3)[i]
+                for affine_terms in dict.fromkeys((None, terms)):
+                    name = f"{kind}-{weights}-{affine_terms}{'-extreme' * extreme}"
+                    yield name, random_network(i, kind, weights, affine_terms, extreme)
+
+
+def with_layer(network, name, /, **changes):
+    """The network with some fields of one layer replaced; certificates are left alone."""
+    layers = [
+        dataclasses.replace(layer, **changes) if layer.name == name else layer
+        for layer in network.layers
+    ]
+    return dataclasses.replace(network, layers=tuple(layers))
+
+
+def random_images(network, count=3, seed=0):
+    """[count, *input_shape] uint8: noise, and images of extremes."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, *network.input_shape), np.uint8)
+    for image, value in zip(images[1:], (0, 255), strict=False):
+        image[:] = value
+    return images
+
+
+def output_of(network, name):
+    """The shape of a layer's output and its type."""
+    output = shapes.outputs(network)[name]
+    return output.shape, np.int32 if output.sums else np.int8
+
+
+@dataclasses.dataclass
+class _Draw:
+    """Draws layers."""
+
+    rng: np.random.Generator
+    weights: str
+    affine_terms: int | None
+    extreme: bool
+    slope: int
+
+    def weights_of(self, shape):
+        filters = shape[-1]
+        if self.weights == "integer":
+            return IntegerWeights(self.rng.integers(-8, 8, shape).astype(np.int8))
+        most = int(self.weights[-1])
+        k = self.rng.integers(0, most + 1, filters).astype(np.uint8)
+        k[0] = most
+        there = np.stack([np.broadcast_to(k > j, shape) for j in range(most)])
+        sign = self.rng.choice(np.array([-1, 1], np.int8), there.shape) * there.astype(np.int8)
+        shift = self.rng.integers(0, 8, there.shape).astype(np.uint8) * there.astype(np.uint8)
+        return ShiftWeights(sign, shift, k)
+
+    def affine(self, weights, most_v):
+        """The map and the shift of the activation behind it."""
+        filters = weights.shape[-1]
+        acc = certificate.accumulators(weights)
+        reach = np.maximum(acc.high, 1)
+        if self.extreme:
+            multiplier = self.rng.choice([0, 1, -1, 1 << 15, -(1 << 15), 12288, -77], filters)
+            bias = self.rng.choice([0, 1 << 29, -(1 << 29), 12345, -1], filters)
+            bias = np.clip(bias, -(most_v // 2), most_v // 2)
+            shift = self.rng.integers(0, 31 - self.slope, filters)
+        else:
+            shift = self.rng.integers(8, 15, filters)
+            multiplier = ((300 << shift) / reach).astype(np.int64) + 1
+            multiplier *= self.rng.choice([-1, 1, 1], filters)
+            bias = self.rng.integers(-(40 << 8), 40 << 8, filters)
+        multiplier = _of_powers(np.clip(multiplier, -(1 << 15), 1 << 15), self.affine_terms)
+        steps = np.maximum(np.abs(multiplier), 1)
+        largest = np.minimum((most_v - np.abs(bias)) // steps, (1 << 31) - 1)
+        low, high = np.clip(acc.low, -largest, largest), np.clip(acc.high, -largest, largest)
+        if self.extreme:
+            narrow = self.rng.random(filters) < 0.3
+            low, high = np.where(narrow, high // 3, low), np.where(narrow, high // 2, high)
+            unused = multiplier == 0
+            low = np.where(unused, -(1 << 31), low)
+            high = np.where(unused, (1 << 31) - 1, high)
+        parts = (np.asarray(part, np.int32) for part in (multiplier, bias, low, high))
+        return Affine(*parts), shift.astype(np.uint8)
+
+    def convolution(self, name, source, size, inputs, filters, stride=1, sums=False):
+        weights = self.weights_of((size, size, inputs, filters))
+        affine, shift = self.affine(weights, (1 << 29) - 1 if sums else (1 << 30) - 1)
+        none = np.zeros((filters, 10), np.int32)
+        shift = None if sums else shift
+        return Convolution(name, source, stride, weights, -9, affine, shift, -5, none)
+
+    def add(self, name, inputs, channels, lifted):
+        shift = self.rng.integers(8, 17, channels).astype(np.uint8)
+        lift = self.rng.integers(3, 22 if self.extreme else 12, (2, channels)).astype(np.uint8)
+        lifts = tuple(row if has else None for row, has in zip(lift, lifted, strict=True))
+        return Add(name, inputs, lifts, shift, -4, np.zeros((channels, 3), np.int32))
+
+
+def _of_powers(values, terms):
+    """Values rounded greedily to so many signed powers of two."""
+    if terms is None:
+        return values
+    total = np.zeros(values.shape, np.int64)
+    for _ in range(terms):
+        rest = (values - total).astype(np.float64)
+        power = np.exp2(np.floor(np.log2(np.maximum(np.abs(rest), 1)) + 0.5))
+        total = total + (np.sign(rest) * power).astype(np.int64)
+    return np.clip(total, -(1 << 15), 1 << 15)
+
+
+def _vgg(draw, size, width):
+    del size
+    return [
+        draw.convolution("conv1", IMAGE, 3, 3, width),
+        MaxPool("pool1", "conv1"),
+        draw.convolution("conv2", "pool1", 5, width, 2 * width, stride=2),
+        draw.convolution("conv3", "conv2", 1, 2 * width, 5),
+        Average("average", "conv3", None, -9),
+    ]
+
+
+def _resnet(draw, size, width):
+    positions = (size // 8) ** 2
+    return [
+        draw.convolution("conv1", IMAGE, 7, 3, width, stride=2),
+        MaxPool("pool1", "conv1"),
+        draw.convolution("block1_first", "pool1", 3, width, width),
+        draw.convolution("block1_second", "block1_first", 3, width, width, sums=True),
+        draw.add("block1", ("block1_second", "pool1"), width, (False, True)),
+        draw.convolution("block2_first", "block1", 3, width, 2 * width, stride=2),
+        draw.convolution("block2_second", "block2_first", 3, 2 * width, 2 * width, sums=True),
+        draw.convolution("block2_shortcut", "block1", 1, width, 2 * width, 2, sums=True),
+        draw.add("block2", ("block2_second", "block2_shortcut"), 2 * width, (False, False)),
+        draw.add("both", ("block2", "block2_first"), 2 * width, (True, True)),
+        Average("average", "both", positions.bit_length() - 2, -4),
+        Dense(
+            "dense",
+            "average",
+            weights := draw.weights_of((2 * width, 5)),
+            -8,
+            draw.rng.integers(-1000, 1000, weights.shape[-1]).astype(np.int32),
+            np.zeros((5, 10), np.int32),
+        ),
+    ]

@@ -1,0 +1,112 @@
+"""From a training run's directory to a file, by function and by command."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from flightnn_jax import data, quantize_params
+from flightnn_jax.integer import files
+from flightnn_jax.integer.inference import float32
+from flightnn_jax.integer.lower import LoweringError
+from flightnn_jax.training import export, runs
+from tests.support import training
+from tests.support.prepared import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The directory of a run that is done, and its record."""
+    workdir = tmp_path_factory.mktemp("run")
+    prepared = training.prepare(workdir, epochs=8, scheme="lightnn2")
+    return workdir, runs.run(prepared)
+
+
+@pytest.fixture(scope="module")
+def deployed(run):
+    return export.deploy(run[0], mesh=training.one_device())
+
+
+def test_a_run_becomes_a_network(run, deployed):
+    network, record = deployed.network, run[1]
+    assert deployed.accuracy == record["test"]["top1"]
+    assert network.provenance["config.scheme"] == "lightnn2"
+    assert network.provenance["config.learning_rate"] == record["config"]["learning_rate"]
+    assert network.provenance["step"] == record["steps"]
+    assert network.provenance["accuracy_as_trained"] == deployed.accuracy
+    assert {"git", "versions.jax", "devices"} <= network.provenance.keys()
+    assert network.labels == tuple("0123456789")
+    # kernels, and scale, bias, mean and variance of 2 + 4 + 8 + 10 filters
+    kernels = 9 * (3 * 2 + 2 * 4 + 4 * 8 + 8 * 10)
+    assert deployed.float_bytes == 4 * (kernels + 4 * (2 + 4 + 8 + 10))
+
+
+def test_the_integers_are_as_accurate(deployed):
+    test = data.load("digits", "test", image_size=8)
+    accuracy = export.accuracy(deployed.network, test, 100)
+    assert accuracy == export.accuracy(deployed.network, test, 77)
+    assert accuracy > 0.3  # eight epochs of a small network
+    assert abs(accuracy - deployed.accuracy) <= 5 / 360
+
+
+def test_golden_outputs_are_those_of_the_trained_weights(run, deployed):
+    network = deployed.network
+    images, _ = data.load("digits", "test", image_size=8).read(np.arange(2))
+    assert_array_equal(network.golden.images, images)
+    prepared = training.prepare(run[0], epochs=8, scheme="lightnn2")
+    with prepared.checkpoints() as checkpoints:
+        state, _ = checkpoints.restore_step(run[1]["steps"], prepared.initial_state())
+    trained = quantize_params(state.params, state.spec)
+    kernels = {name: np.asarray(arrays["kernel"]) for name, arrays in trained.items()}
+    for outputs in (
+        float32.function_of(network)(images),
+        float32.function_of(network, kernels)(images),
+    ):
+        for name, output in outputs.items():
+            assert_array_equal(network.golden.outputs[name], output)
+
+
+def test_a_summary_says_sizes_and_accuracy(deployed):
+    text = export.summary(deployed, 10_000)
+    assert f"{100 * deployed.accuracy:.2f} %" in text
+    assert "10.0 kB" in text
+    assert "affine maps of multiplier and shift" in text
+
+
+def test_full_precision_has_no_integers(tmp_path):
+    prepared = training.prepare(tmp_path, epochs=1, scheme="full")
+    runs.run(prepared)
+    with pytest.raises(LoweringError, match="activations of float bits"):
+        export.deploy(tmp_path, mesh=training.one_device())
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "launch.lower", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def test_the_command_writes_a_file(run, tmp_path):
+    out = tmp_path / "digits.safetensors"
+    done = command(f"--workdir={run[0]}", f"--out={out}", "--affine_terms=3")
+    assert done.returncode == 0, done.stderr
+    network = files.load(out)
+    assert network.affine_terms == 3
+    assert "shifts and additions, 3 powers of two" in done.stdout
+    assert f"file {out.stat().st_size / 1e3:.1f} kB" in done.stdout
+    assert json.dumps(network.provenance)
+
+
+def test_the_command_says_what_is_wrong(tmp_path):
+    done = command(f"--workdir={tmp_path}")
+    assert done.returncode == 2
+    assert "config.json" in done.stderr
+    assert "Traceback" not in done.stderr

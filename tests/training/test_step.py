@@ -1,0 +1,238 @@
+"""One step, one evaluation, and what the loop makes of them."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from flightnn_jax import data, quantize_params
+from flightnn_jax.training import loop, runs, summary
+from flightnn_jax.training import step as ts
+from tests.support import training
+
+pytestmark = pytest.mark.slow
+
+
+def first_steps(run, count, track=True, pad=2):
+    """The state after some steps, and their metrics."""
+    dataset = dataclasses.replace(run.train_split.dataset, pad=pad)
+    step = ts.make_train_step(run.config, run.model, run.optimizer, dataset, run.steps, run.mesh)
+    sharding = ts.by_batch(run.mesh)
+    state, all_metrics = run.initial_state(), []
+    for batch in data.train_batches(run.train_split, run.order, stop=count, sharding=sharding):
+        state, metrics = step(state, batch, track)
+        all_metrics.append(jax.device_get(metrics))
+    assert step._cache_size() <= 1
+    return state, all_metrics
+
+
+def numbers(state):
+    return [np.array(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def test_a_step_is_algorithm_1(tmp_path):
+    """Against the same step written out: one function, no partition of the optimizer, no mesh."""
+    run = training.prepare(tmp_path, lambda1=0.1, threshold_rate=0.01, clamp=False)
+    config, model, state = run.config, run.model, run.initial_state()
+    batch = next(data.train_batches(run.train_split, run.order))
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), 1), 0)
+    images = data.augment(key, batch.images, pad=2, flip=False)
+    variables = {"batch_stats": state.batch_stats, "ranges": state.ranges}
+
+    def loss(params, spec):
+        kernels = [(layer["kernel"], spec[name]["kernel"]) for name, layer in params.items()]
+        quantized = quantize_params(params, spec)
+        logits, _ = model.apply(
+            {"params": quantized, **variables}, images, train=True, mutable=list(variables)
+        )
+        entropy = -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(len(logits)), batch.labels])
+        norms = [fmt.residual_norms(w).sum(axis=1) for w, fmt in kernels]
+        return entropy + sum(0.1 / 3 * n[0] + 0.1 * n[1] for n in norms)
+
+    value, gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(state.params, state.spec)
+    expected = []
+    for trained, g, rate in zip((state.params, state.spec), gradient, (3e-3, 0.01), strict=True):
+        adam = optax.adam(rate)
+        expected.append(optax.apply_updates(trained, adam.update(g, adam.init(trained))[0]))
+    stepped, [metrics] = first_steps(run, 1)
+    assert_allclose(metrics.loss, value, rtol=1e-5)
+    # Adam's first step is the gradient's sign times the rate, so signs must be the same.
+    for got, want in zip((stepped.params, stepped.spec), expected, strict=True):
+        assert jax.tree.structure(got) == jax.tree.structure(want)
+        differences = jax.tree.map(lambda a, b: jnp.mean(jnp.abs(a - b) > 1e-4), got, want)
+        assert max(map(float, jax.tree.leaves(differences))) < 0.02
+    assert int(stepped.step) == 1
+
+
+@pytest.mark.parametrize("scheme", ["full", "fp4", "lightnn2", "lightnn1", "flightnn"])
+def test_every_scheme_learns(tmp_path, scheme):
+    run = training.prepare(tmp_path, scheme=scheme, epochs=4, learning_rate=0.03)
+    state, metrics = first_steps(run, 20, pad=0)
+    assert np.mean([m.loss for m in metrics[-3:]]) < 0.7 * metrics[0].loss
+    assert (state.ranges == {}) == (scheme == "full")
+    assert all((m.penalty > 0) == (scheme == "flightnn") for m in metrics)
+
+
+def test_schemes_start_from_the_same_weights(tmp_path):
+    one, two = (
+        training.prepare(tmp_path, scheme=scheme).initial_state() for scheme in ("full", "flightnn")
+    )
+    jax.tree.map(assert_array_equal, one.params, two.params)
+
+
+def test_eight_devices_do_what_one_does(tmp_path):
+    results = [
+        first_steps(training.prepare(tmp_path, mesh), 3)
+        for mesh in (training.one_device(), ts.data_mesh())
+    ]
+    (one, one_metrics), (eight, eight_metrics) = results
+    assert len(eight.step.sharding.device_set) == 8
+    # Orders of summation differ, and Adam makes a whole step of a gradient's sign.
+    for a, b in zip(one_metrics, eight_metrics, strict=True):
+        assert_allclose(a[:2], b[:2], rtol=2e-3)
+        assert abs(a.accuracy - b.accuracy) <= 1.01 / 240  # quantized logits may tie: one image
+    for a, b in zip(jax.tree.leaves(one.batch_stats), jax.tree.leaves(eight.batch_stats), strict=1):
+        assert_allclose(a, b, rtol=0.02, atol=2e-3)
+
+
+def test_ranges_move_only_while_they_are_tracked(tmp_path):
+    run = training.prepare(tmp_path)
+    before = numbers(run.initial_state().ranges)
+    tracked, _ = first_steps(run, 2)
+    frozen, _ = first_steps(run, 2, track=False)
+    assert all(a > b for a, b in zip(numbers(tracked.ranges), before, strict=True))
+    assert_array_equal(numbers(frozen.ranges), before)
+
+
+def test_weights_are_clamped(tmp_path):
+    state, _ = first_steps(training.prepare(tmp_path, learning_rate=0.7), 2)
+    largest = [float(jnp.max(jnp.abs(layer["kernel"]))) for layer in state.params.values()]
+    assert max(largest) == 1
+    state, _ = first_steps(training.prepare(tmp_path, learning_rate=0.7, clamp=False), 2)
+    assert max(float(jnp.max(jnp.abs(layer["kernel"]))) for layer in state.params.values()) > 1
+
+
+def test_frozen_thresholds_keep_k_at_two_in_paper_mode(tmp_path):
+    run = training.prepare(tmp_path, threshold_rate=0.0, lambda1=0.01, epochs=4)
+    state, _ = first_steps(run, 20)
+    counted = summary.census(state.params, state.spec)
+    assert counted["mean_k"] == 2
+    assert all(layer["thresholds"] == [0, 0] for layer in counted["layers"].values())
+
+
+def test_k_falls_as_thresholds_rise_in_paper_mode(tmp_path):
+    run = training.prepare(tmp_path, threshold_rate=0.1, epochs=4)
+    state, _ = first_steps(run, 20)
+    counted = summary.census(state.params, state.spec)
+    assert counted["mean_k"] < 2
+    rising = [layer for layer in counted["layers"].values() if layer["thresholds"][1] > 0]
+    assert rising
+    assert all(layer["mean_k"] == 2 for layer in counted["layers"].values() if layer not in rising)
+
+
+@pytest.mark.parametrize(
+    ("cost", "field"), [("filter", "mean_k"), ("storage", "mean_k_of_weights")]
+)
+def test_a_budget_is_met(tmp_path, cost, field):
+    run = training.prepare(tmp_path, mode="budget", budget=1.5, budget_cost=cost, epochs=2)
+    state, metrics = first_steps(run, run.steps)
+    counted = summary.census(state.params, state.spec)
+    assert abs(counted[field] - 1.5) <= 0.02
+    assert all(np.isfinite(m.loss) for m in metrics)
+
+
+def test_schedules():
+    config = training.TINY
+    step = ts.learning_rate(dataclasses.replace(config, schedule="step"), 1.0, 200)
+    assert_allclose([step(s) for s in (0, 99, 100, 149, 150)], [1, 1, 0.1, 0.1, 0.01], rtol=1e-6)
+    cosine = ts.learning_rate(config, 1.0, 200)
+    assert_allclose([cosine(s) for s in (0, 100, 200)], [1, 0.5, 0], atol=1e-7)
+    constant = ts.learning_rate(dataclasses.replace(config, schedule="constant"), 1.0, 200)
+    assert constant(0) == constant(199) == 1
+
+
+def test_an_evaluation_counts_every_image_once(tmp_path):
+    run = training.prepare(tmp_path, ts.data_mesh())
+    state, _ = first_steps(run, 3)
+    got = run.evaluate(state, run.validation_split)  # 180 images in batches of 240
+    logits = run.model.apply(
+        {
+            "params": quantize_params(state.params, state.spec),
+            "batch_stats": state.batch_stats,
+            "ranges": state.ranges,
+        },
+        jnp.asarray(run.validation_split.images),
+    )
+    labels = run.validation_split.labels
+    order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
+    assert_allclose(got.top1, np.mean(order[:, 0] == labels), atol=0.02)
+    assert_allclose(got.top5, np.mean((order[:, :5] == labels[:, None]).any(axis=1)), atol=0.02)
+    entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    assert_allclose(got.loss, entropy, rtol=1e-2)
+
+
+def test_the_loop_writes_what_happened(tmp_path):
+    run = training.prepare(tmp_path)
+    record = runs.run(run)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["epoch"]) for row in rows] == [(5, 1), (10, 2)]
+    assert set(rows[-1]["train"]) == {"loss", "penalty", "accuracy"}
+    assert json.loads((tmp_path / "result.json").read_text()) == record
+    assert record["config"] == run.config.to_dict()
+    assert record["validation"] == rows[-1]["validation"]
+    for name in ("mean_k", "storage_bits", "layers"):
+        assert record[name] == rows[-1][name]
+    assert record["versions"]["jax"] == jax.__version__
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert runs.evaluate(tmp_path, mesh=run.mesh)["top1"] == record["test"]["top1"]
+    for line in ("test accuracy", "conv4/kernel"):
+        assert line in runs.summary(record)
+
+
+def test_a_loss_that_is_no_number_stops(tmp_path):
+    run = training.prepare(tmp_path, learning_rate=1e38, clamp=False, scheme="full")
+    with pytest.raises(loop.DivergedError, match=r"the loss of step \d+ is (nan|inf): lower learn"):
+        loop.fit(run)
+
+
+def test_begins_with_the_weights_of_another_run(tmp_path):
+    origin = loop.fit(training.prepare(tmp_path / "origin", scheme="lightnn2", epochs=1))
+    fields = {"start_from": str(tmp_path / "origin"), "epochs": 1}
+    still = training.prepare(tmp_path / "still", scheme="lightnn1", learning_rate=0.0, **fields)
+    state = loop.fit(still)
+    jax.tree.map(assert_array_equal, state.params, origin.params)
+    assert int(state.step) == still.steps
+    other = training.prepare(tmp_path / "other", width=16, **fields)
+    with pytest.raises(ValueError, match="start from a run of the same network"):
+        loop.fit(other)
+    with pytest.raises(data.DataError, match="no_run"):
+        training.prepare(tmp_path / "none", start_from=str(tmp_path / "no_run"))
+
+
+def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
+    run = training.prepare(tmp_path, epochs=1, checkpoint_every=None, track=0.5)
+    compiled, counts = [], []
+    original = loop._Loop.read
+
+    def listen(event, *_, **_kwargs):
+        compiled.extend([event] if "backend_compile" in event else [])
+
+    def read(self, all_but=0):
+        if all_but:  # behind every step
+            counts.append(len(compiled))
+        original(self, all_but)
+
+    monkeypatch.setattr(loop._Loop, "read", read)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        loop.fit(run)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(counts) == run.steps == 5
+    assert counts[0] >= 2
+    assert len(set(counts)) == 1
