@@ -1,25 +1,113 @@
 """Neural networks without multipliers: weights as sums of powers of two, in JAX.
 
-The public names are those of `flightnn_jax.api`. They are fetched when they are first used, so
-that what needs no JAX (the networks' tables, integer networks' files, hardware costs) starts
-without it.
+A name is imported when it is first used, so that what needs no JAX (the networks' tables, integer
+networks' files, hardware costs) starts without it.
 """
 
 import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from flightnn_jax.api import *  # noqa: F403 - the names are listed there, once
-else:
+if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py compares the two
+    from flightnn_jax import activations as activations
+    from flightnn_jax import budget as budget
+    from flightnn_jax import checker as checker
+    from flightnn_jax import data as data
+    from flightnn_jax import encoding as encoding
+    from flightnn_jax import filters as filters
+    from flightnn_jax import formats as formats
+    from flightnn_jax import hardware as hardware
+    from flightnn_jax import integer as integer
+    from flightnn_jax import networks as networks
+    from flightnn_jax import numerics as numerics
+    from flightnn_jax import paper as paper
+    from flightnn_jax import penalty as penalty
+    from flightnn_jax import quantize as quantize
+    from flightnn_jax import schemes as schemes
+    from flightnn_jax import spec as spec
+    from flightnn_jax import thresholds as thresholds
+    from flightnn_jax import training as training
+    from flightnn_jax.activations import activation_exponent as activation_exponent
+    from flightnn_jax.activations import quantize_activations as quantize_activations
+    from flightnn_jax.encoding import decode_params as decode_params
+    from flightnn_jax.encoding import encode_params as encode_params
+    from flightnn_jax.encoding import split_filters as split_filters
+    from flightnn_jax.formats.base import Codes as Codes
+    from flightnn_jax.formats.base import Format as Format
+    from flightnn_jax.formats.base import ShiftCounts as ShiftCounts
+    from flightnn_jax.formats.fixed_point import FixedPoint as FixedPoint
+    from flightnn_jax.formats.fixed_point import FixedPointCodes as FixedPointCodes
+    from flightnn_jax.formats.shift import Shift as Shift
+    from flightnn_jax.formats.shift_codes import ShiftCodes as ShiftCodes
+    from flightnn_jax.formats.window import Window as Window
+    from flightnn_jax.numerics import exponent_of as exponent_of
+    from flightnn_jax.numerics import power_of_two as power_of_two
+    from flightnn_jax.numerics import round_to_power_of_two as round_to_power_of_two
+    from flightnn_jax.penalty import residual_group_lasso as residual_group_lasso
+    from flightnn_jax.quantize import Storage as Storage
+    from flightnn_jax.quantize import count_shifts as count_shifts
+    from flightnn_jax.quantize import quantize_params as quantize_params
+    from flightnn_jax.quantize import storage_bits as storage_bits
+    from flightnn_jax.spec import make_spec as make_spec
+    from flightnn_jax.thresholds import SharedThresholds as SharedThresholds
+    from flightnn_jax.thresholds import init_thresholds as init_thresholds
+
+__version__ = "0.1.0"
+
+# {name: the module that has it}. A module's own name stands for the module.
+_TABLE = {
+    "Codes": "formats.base",
+    "FixedPoint": "formats.fixed_point",
+    "FixedPointCodes": "formats.fixed_point",
+    "Format": "formats.base",
+    "SharedThresholds": "thresholds",
+    "Shift": "formats.shift",
+    "ShiftCodes": "formats.shift_codes",
+    "ShiftCounts": "formats.base",
+    "Storage": "quantize",
+    "Window": "formats.window",
+    "activation_exponent": "activations",
+    "activations": "activations",
+    "budget": "budget",
+    "checker": "checker",
+    "count_shifts": "quantize",
+    "data": "data",
+    "decode_params": "encoding",
+    "encode_params": "encoding",
+    "encoding": "encoding",
+    "exponent_of": "numerics",
+    "filters": "filters",
+    "formats": "formats",
+    "hardware": "hardware",
+    "init_thresholds": "thresholds",
+    "integer": "integer",
+    "make_spec": "spec",
+    "networks": "networks",
+    "numerics": "numerics",
+    "paper": "paper",
+    "penalty": "penalty",
+    "power_of_two": "numerics",
+    "quantize": "quantize",
+    "quantize_activations": "activations",
+    "quantize_params": "quantize",
+    "residual_group_lasso": "penalty",
+    "round_to_power_of_two": "numerics",
+    "schemes": "schemes",
+    "spec": "spec",
+    "split_filters": "encoding",
+    "storage_bits": "quantize",
+    "thresholds": "thresholds",
+    "training": "training",
+}
+# What `from flightnn_jax import *` brings: no modules.
+__all__ = [name for name, module in _TABLE.items() if name != module]
+
+if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        public = name == "__all__" or not name.startswith("_")
-        if public and importlib.util.find_spec(f"{__name__}.{name}") is None:
-            api = importlib.import_module(f"{__name__}.api")
-            if hasattr(api, name):
-                return getattr(api, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in _TABLE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{__name__}.{_TABLE[name]}")
+        return module if name == _TABLE[name] else getattr(module, name)
 
     def __dir__() -> list[str]:
-        return [*globals(), *__getattr__("__all__")]
+        return sorted({*globals(), *_TABLE})

@@ -8,6 +8,7 @@ import dataclasses
 import doctest
 import functools
 import graphlib
+import importlib
 import inspect
 import struct
 import subprocess
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-import flightnn_jax.api
+import flightnn_jax
 from flightnn_jax import (
     Codes,
     Format,
@@ -37,6 +38,8 @@ from flightnn_jax import (
 from flightnn_jax.formats import base, packing
 
 PACKAGE = Path(flightnn_jax.__file__).parent
+TABLE = flightnn_jax._TABLE
+CHECKING = "TYPE_CHECKING"
 SOURCES = {
     ".".join(p for p in path.relative_to(PACKAGE).with_suffix("").parts if p != "__init__"): path
     for path in PACKAGE.rglob("*.py")
@@ -144,8 +147,8 @@ def reached_from(name):
 
 
 def test_the_core_needs_nothing_of_training():
-    reached = reached_from("api")
-    assert "formats.shift" in reached
+    reached = set().union(*(reached_from(TABLE[name]) for name in flightnn_jax.__all__))
+    assert {"formats.shift", "numerics"} <= reached
     assert not [m for m in reached if within(m, ("training", "data", "networks", "integer"))]
     assert not reached & set(EXTRAS)
 
@@ -177,8 +180,7 @@ def test_integer_networks_and_their_costs_need_numpy_alone(name):
 NUMPY_HALF = ["integer.network", "integer.shapes", "integer.certificate", "integer.invariants"]
 LIBRARY = ["formats", "numerics", "filters", "spec", "thresholds", "quantize", "penalty"]
 ARROWS = {
-    "": ["api"],
-    "api": [*LIBRARY, "activations", "encoding"],
+    "": [name for name in SOURCES if name],  # where names are, for type checkers
     "numerics": [],
     "filters": [],
     "activations": ["numerics"],
@@ -279,9 +281,7 @@ def test_arrows(name):
 
 def test_no_cycles():
     order = list(graphlib.TopologicalSorter(OURS).static_order())
-    # Nothing inside imports the package itself, but for the package, which passes names on.
-    assert not [m for m in OURS if "" in OURS[m] and m != ""]
-    assert not [m for m in OURS if "api" in OURS[m] and m != ""]
+    assert not [m for m in OURS if "" in OURS[m]], "nothing inside imports the package itself"
     assert order.index("numerics") < order.index("formats.shift") < order.index("quantize")
 
 
@@ -305,19 +305,40 @@ def test_public_names_are_explained(name):
         assert any(example.want for example in examples)
 
 
-def test_all_names_everything_that_is_imported():
-    everything = vars(flightnn_jax.api).items()
-    imported = {n for n, x in everything if not inspect.ismodule(x) and n[0] != "_"}
-    assert imported == set(flightnn_jax.__all__) <= set(dir(flightnn_jax))
+def test_type_checkers_see_what_the_table_says():
+    tree = ast.parse(SOURCES[""].read_text())
+    (block,) = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == CHECKING)
+    seen = {
+        alias.asname: f"{node.module}.{alias.name}".removeprefix("flightnn_jax.")
+        for node in block.body
+        for alias in node.names
+    }
+    assert seen == {n: m if n == m else f"{m}.{n}" for n, m in TABLE.items()}
+
+
+def test_the_table_has_every_module_of_the_root():
+    assert {n for n, m in TABLE.items() if n == m} == {n for n in SOURCES if n and "." not in n}
+    assert set(flightnn_jax.__all__) | set(TABLE) <= set(dir(flightnn_jax))
+    assert not set(flightnn_jax.__all__) & set(SOURCES)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_name_of_the_table_answers(name):
+    thing = getattr(flightnn_jax, name)
+    if name == TABLE[name]:
+        assert thing is importlib.import_module(f"flightnn_jax.{name}")
+    else:
+        assert thing.__module__ == f"flightnn_jax.{TABLE[name]}"
 
 
 def test_the_package_starts_without_jax():
     code = """
-import sys, flightnn_jax
-from flightnn_jax import networks
+import sys, flightnn_jax as fl
+assert fl.networks.NAMES and fl.hardware and fl.integer and fl.checker and fl.__version__
 assert "jax" not in sys.modules
-assert not hasattr(flightnn_jax, "no_such_name")
-assert flightnn_jax.Shift(k=1).k == 1 and "jax" in sys.modules
+assert not hasattr(fl, "no_such_name")
+assert fl.quantize.quantize_params is fl.quantize_params
+assert fl.Shift(k=1).k == 1 and "jax" in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
