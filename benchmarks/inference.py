@@ -7,7 +7,7 @@ Against onnxruntime's own int8 network of the same shapes, which computes other 
 onnxruntime with our exact export, a float32 network in XLA, and our three paths, the native one
 where it can be compiled. One thread, since CPU time of several counts their waiting. --start
 measures a new process instead, from its start to the first image's class. Weights are random: see
-benchmarks/artefacts.py.
+benchmarks/integer_networks.py.
 """
 
 import os
@@ -28,7 +28,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import onnxruntime_int8
-from benchmarks.integer_networks import random_artefact
+from benchmarks.integer_networks import random_network
 from flightnn_jax import networks
 from flightnn_jax.integer import files, inference
 from flightnn_jax.integer.export import onnx as onnx_export
@@ -100,7 +100,7 @@ def float_network(network: IntegerNetwork) -> Callable[[jax.Array], jax.Array]:
 
 def programs(table: networks.Network, batch: int) -> dict[str, Run]:
     """All programs to compare, by name."""
-    network = random_artefact(table)
+    network = random_network(table)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, *table.input_shape), np.uint8)
     there = jnp.asarray(images)
@@ -153,7 +153,7 @@ def start_of_process(name: str) -> None:
     )
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "network.safetensors"
-        files.save(random_artefact(networks.network(name)), file)
+        files.save(random_network(networks.network(name)), file)
         found = []
         for _ in range(3):
             wall, cpu = time.perf_counter(), os.times()

@@ -26,11 +26,11 @@ _SHIFT = 12  # of every activation
 _SPREAD = 40.0  # standard deviation of activations
 
 
-def random_artefact(network: networks.Network, seed: int = 0) -> IntegerNetwork:
+def random_network(network: networks.Network, seed: int = 0) -> IntegerNetwork:
     """An integer network with the layers of `network`.
 
     Example:
-      >>> found = random_artefact(networks.network("net4", width=8))
+      >>> found = random_network(networks.network("net4", width=8))
       >>> [layer.name for layer in found.layers][-2:]
       ['conv4', 'average']
     """

@@ -77,7 +77,7 @@ def plain_errors() -> Iterator[None]:
     except OSError as error:
         room = "; make room and give the same command: it goes on from the latest checkpoint"
         sys.exit(_told(f"{error}{room if error.errno in _FULL else ''}", 2))
-    except ValueError as error:  # the errors of checkpoints and artefacts are some, too
+    except ValueError as error:  # those of checkpoints and integer networks, too
         sys.exit(_told(error, 2))
     except FloatingPointError as error:  # loop.DivergedError
         sys.exit(_told(error, 1))

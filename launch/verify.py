@@ -1,8 +1,8 @@
 """Runs an integer network by every interpreter over a whole data set, and compares every layer.
 
     python -m launch.verify --run=/tmp/digits
-    python -m launch.verify --artefact=net1.safetensors --dataset=cifar10 --data_dir=/data
-    python -m launch.verify --artefact=net1.safetensors --paths=fast,onnx
+    python -m launch.verify --integers=net1.safetensors --dataset=cifar10 --data_dir=/data
+    python -m launch.verify --integers=net1.safetensors --paths=fast,onnx
 
 A run is lowered first. The reference are shifts and additions in JAX; --paths names what is
 compared with it, by default all that can run here: a line says what cannot. The exit code is 0
@@ -19,7 +19,7 @@ from flightnn_jax.training import sources
 from launch import devices, options
 
 _RUN = flags.DEFINE_string("run", None, "Directory of a training run.")
-_ARTEFACT = flags.DEFINE_string("artefact", None, "File of an integer network.")
+_INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network.")
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "last", "Of the run: last, best (by validation), or the number of a step."
 )
@@ -30,12 +30,12 @@ _BATCH = flags.DEFINE_integer("batch", 40, "Images at once.", lower_bound=1)
 
 def main(argv: Sequence[str]) -> None:
     """Verifies what the flags describe."""
-    if len(argv) > 1 or (_RUN.value is None) == (_ARTEFACT.value is None):
-        raise app.UsageError("give --run=WORKDIR or --artefact=FILE, and nothing besides flags")
+    if len(argv) > 1 or (_RUN.value is None) == (_INTEGERS.value is None):
+        raise app.UsageError("give --run=WORKDIR or --integers=FILE, and nothing besides flags")
     devices.quiet()  # not `initialize`: its flag makes int8 convolutions slow
     with options.plain_errors():
-        if _ARTEFACT.value is not None:
-            source = sources.from_file(_ARTEFACT.value)
+        if _INTEGERS.value is not None:
+            source = sources.from_file(_INTEGERS.value)
         else:
             source = sources.from_run(_RUN.value or "", _CHECKPOINT.value, options.DATA_DIR.value)
         network, data_dir = source.network, options.DATA_DIR.value

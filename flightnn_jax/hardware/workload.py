@@ -305,7 +305,7 @@ def from_artefact(network: IntegerNetwork) -> Workload:
       network: what `invariants.check` accepts; records made by hand are checked here as well.
 
     Raises:
-      ArtefactError: if a certificate is not what the weights prove, or another rule is broken.
+      IntegerNetworkError: if a certificate is not what the weights prove, or a rule is broken.
       ValueError: if there are no weights, or some are shifts and some are integers.
 
     Example:

@@ -11,10 +11,10 @@ import numpy as np
 from flightnn_jax.integer.network import (
     Add,
     Affine,
-    ArtefactError,
     Convolution,
     Dense,
     IntegerNetwork,
+    IntegerNetworkError,
     ShiftWeights,
     Weights,
 )
@@ -171,12 +171,12 @@ def certified(network: IntegerNetwork) -> IntegerNetwork:
     """The network with the certificates that it should have.
 
     Raises:
-      ArtefactError: if a bound is beyond 32 bits: no certificate can be written then.
+      IntegerNetworkError: if a bound is beyond 32 bits: no certificate can be written then.
     """
     found = tables(network)
     for name, table in found.items():
         if table.min(initial=0) < -(1 << 31) or table.max(initial=0) >= 1 << 31:
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f"{name}: its certificate goes from {table.min()} to {table.max()}: 32 bits hold "
                 "every bound; use fewer inputs, or smaller multipliers and biases"
             )

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from flightnn_jax.integer.network import ArtefactError, IntegerWeights, Shape, ShiftWeights
+from flightnn_jax.integer.network import IntegerNetworkError, IntegerWeights, Shape, ShiftWeights
 
 SIGN = 1  # the bit of a term's code that says minus; the shift stands above it
 
@@ -43,7 +43,7 @@ def unpack_shifts(data: np.ndarray, k: np.ndarray, shape: Shape) -> ShiftWeights
       shape: of the weights.
 
     Raises:
-      ArtefactError: if the last half byte is not 0.
+      IntegerNetworkError: if the last half byte is not 0.
     """
     filters, size = shape[-1], math.prod(shape[:-1])
     first = _first_terms(k)
@@ -91,7 +91,7 @@ def _unpack(data: np.ndarray, count: int) -> np.ndarray:
     codes = np.empty(2 * data.size, np.uint8)
     codes[::2], codes[1::2] = data & 15, data >> 4
     if codes[count:].any():
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"codes: the last half byte is {codes[-1]}: nothing is there, so it is 0"
         )
     return codes[:count]

@@ -1,7 +1,7 @@
 """Integer networks as safetensors files, by docs/integers.md: written atomically, read with care.
 
 NumPy alone is needed. Whatever a file holds, reading it gives a network that `check` accepts or
-an ArtefactError, and takes memory in proportion to the file.
+an IntegerNetworkError, and takes memory in proportion to the file.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from flightnn_jax.integer import invariants, manifest
-from flightnn_jax.integer.network import ArtefactError, IntegerNetwork
+from flightnn_jax.integer.network import IntegerNetwork, IntegerNetworkError
 
 LONGEST_HEADER = 1 << 22
 LARGEST_FILE = 1 << 30
@@ -39,7 +39,7 @@ def save(network: IntegerNetwork, path: str | Path) -> None:
       path: of the file; one that is there is replaced.
 
     Raises:
-      ArtefactError: if the network breaks an invariant.
+      IntegerNetworkError: if the network breaks an invariant.
       OSError: if the file cannot be written.
 
     Example:
@@ -79,7 +79,7 @@ def load(path: str | Path) -> IntegerNetwork:
       path: of the file.
 
     Raises:
-      ArtefactError: if the file is damaged, of a newer version, or breaks a rule.
+      IntegerNetworkError: if the file is damaged, of a newer version, or breaks a rule.
       OSError: if it cannot be opened or read.
 
     Example:
@@ -90,8 +90,8 @@ def load(path: str | Path) -> IntegerNetwork:
     with Path(path).open("rb") as file:
         try:
             return _read(file, os.fstat(file.fileno()).st_size)
-        except ArtefactError as error:
-            raise ArtefactError(f"{path}: {error}") from error
+        except IntegerNetworkError as error:
+            raise IntegerNetworkError(f"{path}: {error}") from error
 
 
 def from_bytes(data: bytes) -> IntegerNetwork:
@@ -103,7 +103,7 @@ def to_bytes(network: IntegerNetwork) -> bytes:
     """The bytes of the file; the same for the same network.
 
     Raises:
-      ArtefactError: if the network breaks an invariant.
+      IntegerNetworkError: if the network breaks an invariant.
     """
     invariants.check(network)
     fields, tensors = manifest.describe(network)
@@ -119,7 +119,7 @@ def to_bytes(network: IntegerNetwork) -> bytes:
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     if len(head) > LONGEST_HEADER or len(head) + end + _LENGTH > LARGEST_FILE:
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"network: a header of {len(head)} and tensors of {end} bytes: a file holds "
             f"{LONGEST_HEADER} and {LARGEST_FILE}: shorten provenance and labels, or keep fewer "
             "golden images"
@@ -152,36 +152,40 @@ def _data(array: np.ndarray) -> bytes:
 def _read(file: BinaryIO, size: int) -> IntegerNetwork:
     length = int.from_bytes(file.read(_LENGTH), "little")
     if not _LENGTH <= size <= LARGEST_FILE or length > min(LONGEST_HEADER, size - _LENGTH):
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"a file of {size} bytes whose header would have {length}: it is truncated, no "
             "safetensors file, or of the wrong byte order"
         )
     header = _json("header", file.read(length))
     if not isinstance(header, dict):
-        raise ArtefactError("header: it is no JSON object")
+        raise IntegerNetworkError("header: it is no JSON object")
     text, expected = _metadata(header.pop("__metadata__", None))
     fields = _json("manifest", text.encode())
     manifest.check_version(fields)  # before the digest, which a newer version may take otherwise
     places = _places(header, size - _LENGTH - length)
     data = file.read()
     if len(data) != size - _LENGTH - length:
-        raise ArtefactError("the file changed its size while it was read: load it again")
+        raise IntegerNetworkError("the file changed its size while it was read: load it again")
     tensors = {name: place.read(data) for name, place in places.items()}
     if digest(text, tensors) != expected:
-        raise ArtefactError("sha256: the file's digest is not that of what it holds: it is damaged")
+        raise IntegerNetworkError(
+            "sha256: the file's digest is not that of what it holds: it is damaged"
+        )
     return manifest.build(fields, tensors, size)
 
 
 def _metadata(found: Any) -> tuple[str, str]:
     names = ("manifest", "sha256")
     if not isinstance(found, dict) or set(found) != set(names):
-        raise ArtefactError(f"header: __metadata__ must hold {' and '.join(names)}, and no more")
+        raise IntegerNetworkError(
+            f"header: __metadata__ must hold {' and '.join(names)}, and no more"
+        )
     if not all(type(found[name]) is str for name in names):
-        raise ArtefactError("header: manifest and sha256 must be texts")
+        raise IntegerNetworkError("header: manifest and sha256 must be texts")
     try:
         found["manifest"].encode()
     except UnicodeEncodeError:
-        raise ArtefactError("header: the manifest is no text of Unicode characters") from None
+        raise IntegerNetworkError("header: the manifest is no text of Unicode characters") from None
     return found["manifest"], found["sha256"]
 
 
@@ -193,7 +197,7 @@ def _json(where: str, data: bytes) -> Any:
         )
     except (ValueError, RecursionError) as error:
         told = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ArtefactError(f"{where}: {told:.200}: it is no JSON that can be read") from None
+        raise IntegerNetworkError(f"{where}: {told:.200}: it is no JSON that can be read") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -225,18 +229,24 @@ def _places(header: dict[str, Any], size: int) -> dict[str, _Place]:
     places: dict[str, _Place] = {}
     for name, entry in header.items():
         if not _TENSOR.fullmatch(name):
-            raise ArtefactError(f"{name!r:.80}: no name of a tensor, which is LAYER.PART")
+            raise IntegerNetworkError(f"{name!r:.80}: no name of a tensor, which is LAYER.PART")
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-            raise ArtefactError(f"{name!r:.80}: dtype, shape and data_offsets, no more and no less")
+            raise IntegerNetworkError(
+                f"{name!r:.80}: dtype, shape and data_offsets, no more and no less"
+            )
         kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(kind, str) or kind not in _TYPES:
-            raise ArtefactError(f"{name!r:.80}: type {kind!r:.50}: choose of {', '.join(_TYPES)}")
+            raise IntegerNetworkError(
+                f"{name!r:.80}: type {kind!r:.50}: choose of {', '.join(_TYPES)}"
+            )
         for values, most in ((shape, 5), (offsets, 2)):
             good = isinstance(values, list) and len(values) <= most
             if not good or not all(invariants.whole(value, 0, LARGEST_FILE) for value in values):
-                raise ArtefactError(f"{name!r:.80}: {values!r:.80} is no shape, or are no offsets")
+                raise IntegerNetworkError(
+                    f"{name!r:.80}: {values!r:.80} is no shape, or are no offsets"
+                )
         if len(offsets) != 2 or math.prod(shape) * _TYPES[kind].itemsize != offsets[1] - offsets[0]:
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f"{name!r:.80}: shape {shape} and offsets {offsets} do not fit: as many bytes as "
                 "the shape asks for"
             )
@@ -244,7 +254,7 @@ def _places(header: dict[str, Any], size: int) -> dict[str, _Place]:
     ends = sorted((place.start, place.end) for place in places.values())
     starts = [start for start, _ in ends] + [size]
     if starts != [0, *(end for _, end in ends)]:
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"tensors: they do not fill the {size} bytes of data, without gaps and overlaps, from "
             "the first byte to the last: the file may be truncated"
         )

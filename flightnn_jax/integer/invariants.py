@@ -15,11 +15,11 @@ from flightnn_jax.integer import certificate, shapes
 from flightnn_jax.integer.network import (
     IMAGE,
     Add,
-    ArtefactError,
     Average,
     Convolution,
     Dense,
     IntegerNetwork,
+    IntegerNetworkError,
     IntegerWeights,
     Layer,
     MaxPool,
@@ -48,13 +48,14 @@ def check(network: IntegerNetwork) -> None:
     """Checks every invariant of a network and its certificates.
 
     Raises:
-      ArtefactError: naming the first invariant that does not hold.
+      IntegerNetworkError: naming the first invariant that does not hold.
 
     Example:
       >>> from flightnn_jax.integer.network import MaxPool
       >>> check(IntegerNetwork("net1", (4, 4, 3), (), 9, None, 0, (), {}, None))
       Traceback (most recent call last):
-      flightnn_jax.integer.network.ArtefactError: network: slope=9: the leaky ReLU's shift is 1 to 7
+      flightnn_jax.integer.network.IntegerNetworkError: network: slope=9: the leaky
+        ReLU's shift is 1 to 7
     """
     _check_network(network)
     for layer in network.layers:
@@ -67,7 +68,7 @@ def check(network: IntegerNetwork) -> None:
 
 def _require(holds: Any, where: str, what: str, rule: str) -> None:
     if not holds:
-        raise ArtefactError(f"{where:.80}: {what:.200}: {rule}")
+        raise IntegerNetworkError(f"{where:.80}: {what:.200}: {rule}")
 
 
 def whole(value: Any, low: int, high: int) -> bool:
@@ -361,7 +362,7 @@ def _check_bounds(network: IntegerNetwork, outputs: dict[str, shapes.Output]) ->
             row, column = (int(i) for i in differ[0])
             of = certificate.ADD_COLUMNS if isinstance(layer, Add) else certificate.COLUMNS
             stored = layer.certificate[row, column]  # type: ignore[union-attr]
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f"{name}: the certificate says {of[column]}={stored} of filter {row}, where "
                 f"{table[row, column]} follows from the weights: make it anew with `certified`"
             )
@@ -370,7 +371,7 @@ def _check_bounds(network: IntegerNetwork, outputs: dict[str, shapes.Output]) ->
 def _check_widths(where: str, name: str, widths: np.ndarray, most: int) -> None:
     if widths.size and widths.max() > most:
         filter_ = int(np.argmax(widths))
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"{where}: {name}={widths[filter_]} in filter {filter_}: {most} bits are the most, or "
             "integers would overflow: use smaller multipliers and shifts, or fewer inputs"
         )

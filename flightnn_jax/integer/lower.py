@@ -65,7 +65,7 @@ def lower(
 
     Raises:
       LoweringError: if something has no form in integers; it names the layer and the reason.
-      ArtefactError: if the network is too large for 32-bit accumulators.
+      IntegerNetworkError: if the network is too large for 32-bit accumulators.
     """
     if activation_bits != 8:
         raise LoweringError(

@@ -12,12 +12,12 @@ from flightnn_jax.integer.network import (
     IMAGE,
     Add,
     Affine,
-    ArtefactError,
     Average,
     Convolution,
     Dense,
     Golden,
     IntegerNetwork,
+    IntegerNetworkError,
     Layer,
     MaxPool,
     Shape,
@@ -151,13 +151,13 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
       A network that `check` accepts.
 
     Raises:
-      ArtefactError: if the manifest and the tensors do not fit the format or each other, or the
-        network breaks an invariant.
+      IntegerNetworkError: if the manifest and the tensors do not fit the format or each other,
+        or the network breaks an invariant.
     """
     check_version(fields)
     fields = _checked("manifest", fields, _NETWORK)
     if fields["affine"] != ("multiplier" if fields["affine_terms"] is None else "shifts"):
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"manifest: affine={fields['affine']!r:.50} with affine_terms="
             f"{fields['affine_terms']!s:.50}: "
             '"multiplier" goes with null and "shifts" with a number'
@@ -182,12 +182,14 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
 
 
 def check_version(fields: Any) -> None:
-    """Raises ArtefactError for a manifest of another format or version, whatever else it says."""
+    """Raises IntegerNetworkError for a manifest of another format or version."""
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        raise ArtefactError(f'manifest: its format is not "{FORMAT}": the file is of another kind')
+        raise IntegerNetworkError(
+            f'manifest: its format is not "{FORMAT}": the file is of another kind'
+        )
     version = fields.get("version")
     if not invariants.whole(version, VERSION, VERSION):
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"manifest: version {version!r:.50}: this program reads version {VERSION}; a newer one "
             "may read the file"
         )
@@ -196,26 +198,28 @@ def check_version(fields: Any) -> None:
 def _checked(where: str, fields: Any, kinds: dict[str, Any]) -> dict[str, Any]:
     """Fields that have these names, no others, and these types."""
     if not isinstance(fields, dict):
-        raise ArtefactError(f"{where}: {fields!r:.50} is no JSON object")
+        raise IntegerNetworkError(f"{where}: {fields!r:.50} is no JSON object")
     if fields.keys() != kinds.keys():
         names = sorted(fields.keys() ^ kinds.keys())[:5]
-        raise ArtefactError(f"{where}: the fields {names!s:.200} are missing, or there and unknown")
+        raise IntegerNetworkError(
+            f"{where}: the fields {names!s:.200} are missing, or there and unknown"
+        )
     for name, kind in kinds.items():
         if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
-            raise ArtefactError(f"{where}: {name}={fields[name]!r:.50} is of the wrong type")
+            raise IntegerNetworkError(f"{where}: {name}={fields[name]!r:.50} is of the wrong type")
     return fields
 
 
 def _check_list(where: str, name: str, values: list[Any], kind: type) -> None:
     if any(type(value) is not kind for value in values):
-        raise ArtefactError(f"{where}: {name} holds what is no {kind.__name__}")
+        raise IntegerNetworkError(f"{where}: {name} holds what is no {kind.__name__}")
 
 
 def _shape(where: str, name: str, values: list[Any], rank: int) -> Shape:
     if len(values) != rank or not all(
         invariants.whole(axis, 1, invariants.LONGEST_AXIS) for axis in values
     ):
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"{where}: {name}={values!r:.50} must have {rank} axes of 1 to "
             f"{invariants.LONGEST_AXIS:,}"
         )
@@ -225,23 +229,27 @@ def _shape(where: str, name: str, values: list[Any], rank: int) -> Shape:
 def _check_sizes(layers: list[Any], size: int) -> None:
     """Types of all layers and the number of weights, before anything of that size is made."""
     if len(layers) > invariants.MOST_LAYERS:
-        raise ArtefactError(f"manifest: {len(layers)} layers: {invariants.MOST_LAYERS:,} at most")
+        raise IntegerNetworkError(
+            f"manifest: {len(layers)} layers: {invariants.MOST_LAYERS:,} at most"
+        )
     weights = 0
     for i, layer in enumerate(layers):
         where = f"layer {i}"
         kind = layer.get("kind") if isinstance(layer, dict) else None
         if not isinstance(kind, str) or kind not in _LAYERS:
-            raise ArtefactError(f"{where}: kind {kind!r:.50}: choose one of {', '.join(_LAYERS)}")
+            raise IntegerNetworkError(
+                f"{where}: kind {kind!r:.50}: choose one of {', '.join(_LAYERS)}"
+            )
         _checked(where, layer, {"kind": str, "name": str, **_LAYERS[kind]})
         if not invariants.NAME.fullmatch(layer["name"]):
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f"{where}: name {layer['name']!r:.50}: a letter, then letters, digits, underscores"
             )
         if "shape" in layer:
             rank = 4 if kind == "conv" else 2
             weights += math.prod(_shape(layer["name"], "shape", layer["shape"], rank))
     if weights > min(invariants.MOST_WEIGHTS, WEIGHTS_PER_BYTE * size):
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"manifest: {weights} weights in a file of {size} bytes: there are at most "
             f"{WEIGHTS_PER_BYTE} for a byte, and {invariants.MOST_WEIGHTS:,} in all"
         )
@@ -256,9 +264,9 @@ class _Reader:
     def take(self, name: str, dtype: Any, shape: Shape) -> np.ndarray:
         array = self._tensors.pop(name, None)
         if array is None:
-            raise ArtefactError(f"{name}: the tensor is missing")
+            raise IntegerNetworkError(f"{name}: the tensor is missing")
         if array.dtype != dtype or array.shape != shape:
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f"{name}: {array.dtype} of shape {array.shape}, where {np.dtype(dtype).name} of "
                 f"shape {shape} is needed"
             )
@@ -280,7 +288,7 @@ class _Reader:
             bias = self.take(f"{name}.bias", np.int32, units)
             return Dense(name, fields["input"], weights, exponent, bias, table)
         if fields["output"] not in ("activation", "sum"):
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f'{name}: output={fields["output"]!r:.50}: choose "activation" or "sum"'
             )
         parts = ("multiplier", "bias", "low", "high")
@@ -299,12 +307,14 @@ class _Reader:
             data = self.take(f"{name}.codes", np.uint8, (codes.packed_bytes(size * filters),))
             return codes.unpack_integers(data, shape)
         if fields["weights"] != "shift":
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f'{name}: weights={fields["weights"]!r:.50}: choose "shift" or "integer"'
             )
         k = self.take(f"{name}.k", np.uint8, (filters,))
         if k.max(initial=0) > invariants.MOST_TERMS:
-            raise ArtefactError(f"{name}: k={k.max()}: {invariants.MOST_TERMS} terms are the most")
+            raise IntegerNetworkError(
+                f"{name}: k={k.max()}: {invariants.MOST_TERMS} terms are the most"
+            )
         count = size * int(k.sum(dtype=np.int64))
         data = self.take(f"{name}.codes", np.uint8, (codes.packed_bytes(count),))
         return codes.unpack_shifts(data, k, shape)
@@ -312,7 +322,7 @@ class _Reader:
     def _add(self, name: str, fields: dict[str, Any]) -> Add:
         _check_list(name, "inputs", fields["inputs"], str)
         if len(fields["inputs"]) != 2:
-            raise ArtefactError(f"{name}: {len(fields['inputs'])} inputs: an add has two")
+            raise IntegerNetworkError(f"{name}: {len(fields['inputs'])} inputs: an add has two")
         shift = self._tensors.get(f"{name}.shift", np.zeros(0, np.uint8))
         channels = shift.shape[:1]
         shift = self.take(f"{name}.shift", np.uint8, channels)
@@ -333,6 +343,8 @@ class _Reader:
             for name, output in shapes.outputs(network).items()
         }
         if self._tensors:
-            raise ArtefactError(f"tensors {sorted(self._tensors)[:5]!s:.200} belong to nothing")
+            raise IntegerNetworkError(
+                f"tensors {sorted(self._tensors)[:5]!s:.200} belong to nothing"
+            )
         golden = Golden(arrays.pop(IMAGE), arrays)
         return dataclasses.replace(network, golden=golden if count else None)

@@ -12,7 +12,7 @@ Shape = tuple[int, ...]
 IMAGE = "image"  # the name by which layers read the image's activations
 
 
-class ArtefactError(ValueError):
+class IntegerNetworkError(ValueError):
     """An integer network, or a file of one, that breaks a rule of docs/integers.md."""
 
 

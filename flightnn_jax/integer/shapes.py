@@ -5,11 +5,11 @@ from typing import NamedTuple
 from flightnn_jax.integer.network import (
     IMAGE,
     Add,
-    ArtefactError,
     Average,
     Convolution,
     Dense,
     IntegerNetwork,
+    IntegerNetworkError,
     Layer,
     MaxPool,
     Shape,
@@ -37,7 +37,7 @@ def outputs(network: IntegerNetwork) -> dict[str, Output]:
     """What the image and every layer are, by name, in the order of computation.
 
     Raises:
-      ArtefactError: if a layer reads what is not there, or what it cannot read.
+      IntegerNetworkError: if a layer reads what is not there, or what it cannot read.
 
     Example:
       >>> pools = (MaxPool("pool1", "image"), Average("average", "pool1", None, -7))
@@ -51,13 +51,15 @@ def outputs(network: IntegerNetwork) -> dict[str, Output]:
         read = []
         for name in inputs_of(layer):
             if name not in known:
-                raise ArtefactError(
+                raise IntegerNetworkError(
                     f"{layer.name}: it reads {name!r:.80}, which is no layer before it: a "
                     f"layer reads {IMAGE!r} or earlier layers"
                 )
             read.append(known[name])
         if layer.name in known:
-            raise ArtefactError(f"{layer.name}: the name is there twice: give each layer its own")
+            raise IntegerNetworkError(
+                f"{layer.name}: the name is there twice: give each layer its own"
+            )
         known[layer.name] = _output(layer, *read)
     return known
 
@@ -65,25 +67,25 @@ def outputs(network: IntegerNetwork) -> dict[str, Output]:
 def _output(layer: Layer, first: Output, second: Output | None = None) -> Output:
     if second is not None:
         if first.shape != second.shape:
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f"{layer.name}: its inputs have the shapes {first.shape} and {second.shape}: what "
                 "is added has one shape"
             )
         return Output(first.shape, False)
     if first.sums:
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"{layer.name}: it reads sums: only an add does, so let {inputs_of(layer)[0]} give "
             "activations"
         )
     rank = 1 if isinstance(layer, Dense) else 3
     if len(first.shape) != rank:
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"{layer.name}: its input has the shape {first.shape}, and must have {rank} axes"
         )
     channels = first.shape[-1]
     if isinstance(layer, Convolution | Dense):
         if layer.weights.shape[-2] != channels:
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f"{layer.name}: weights of shape {layer.weights.shape} on {channels} channels: "
                 "the last axis but one counts the input's channels"
             )
@@ -96,7 +98,7 @@ def _output(layer: Layer, first: Output, second: Output | None = None) -> Output
     assert isinstance(layer, MaxPool)
     height, width = first.shape[:2]
     if height % 2 or width % 2:
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"{layer.name}: a 2x2 pool on {height}x{width}: height and width must be even"
         )
     return Output((height // 2, width // 2, channels), False)

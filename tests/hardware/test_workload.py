@@ -14,7 +14,7 @@ from flightnn_jax.hardware import estimate, workload
 from flightnn_jax.hardware.device import find
 from flightnn_jax.hardware.workload import Layer, Workload, from_artefact, from_network, spread
 from flightnn_jax.integer import certificate
-from flightnn_jax.integer.network import ArtefactError, Average, Dense, MaxPool
+from flightnn_jax.integer.network import Average, Dense, IntegerNetworkError, MaxPool
 from tests.support.networks_at_random import WEIGHTS, random_network, with_layer
 
 check = settings(deadline=None, derandomize=True, database=None)
@@ -227,11 +227,11 @@ def test_certificates_that_do_not_check():
     wrong = network.layers[0].certificate.copy()
     wrong[2, 3] -= 1
     message = r"conv1: the certificate says acc_width=\d+ of filter 2, .*: make it anew with"
-    with pytest.raises(ArtefactError, match=message):
+    with pytest.raises(IntegerNetworkError, match=message):
         from_artefact(with_layer(network, "conv1", certificate=wrong))
     heavier = network.layers[0].weights
     heavier = dataclasses.replace(heavier, shift=np.where(heavier.sign != 0, 7, 0).astype(np.uint8))
-    with pytest.raises(ArtefactError, match="the certificate says"):
+    with pytest.raises(IntegerNetworkError, match="the certificate says"):
         from_artefact(with_layer(network, "conv1", weights=heavier))
 
 

@@ -10,9 +10,9 @@ from flightnn_jax.integer import certificate
 from flightnn_jax.integer.network import (
     Add,
     Affine,
-    ArtefactError,
     Convolution,
     Dense,
+    IntegerNetworkError,
     IntegerWeights,
     ShiftWeights,
 )
@@ -162,5 +162,7 @@ def test_what_does_not_fit_cannot_be_certified():
     network = random_network()
     affine = network.layers[0].affine
     huge = Affine(np.full_like(affine.bias, 1 << 30), affine.bias, affine.low, affine.high)
-    with pytest.raises(ArtefactError, match=r"conv1: its certificate goes from .* 32 bits hold"):
+    with pytest.raises(
+        IntegerNetworkError, match=r"conv1: its certificate goes from .* 32 bits hold"
+    ):
         certificate.certified(with_layer(network, "conv1", affine=huge))

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from flightnn_jax.checker import checker, container, interpreter, reader
 from flightnn_jax.integer import files
 from flightnn_jax.integer.inference import float32
-from flightnn_jax.integer.network import ArtefactError
+from flightnn_jax.integer.network import IntegerNetworkError
 from flightnn_jax.training import export
 from tests.support import integer_files
 from tests.support.networks_at_random import random_images, random_network, random_networks
@@ -53,7 +53,7 @@ def test_both_refuse_the_same_files():
         try:
             files.from_bytes(mutated)
             ours = True
-        except ArtefactError:
+        except IntegerNetworkError:
             ours = False
         try:
             theirs = not checker.check(reader.read(mutated))

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax.integer import codes
-from flightnn_jax.integer.network import ArtefactError, IntegerWeights, ShiftWeights
+from flightnn_jax.integer.network import IntegerNetworkError, IntegerWeights, ShiftWeights
 
 
 def test_integers_of_four_bits_stand_filter_by_filter():
@@ -21,5 +21,5 @@ def test_a_last_half_byte_is_zero():
     )
     data = codes.pack_shifts(weights)
     assert data.tolist() == [0, 0]
-    with pytest.raises(ArtefactError, match="last half byte is 1"):
+    with pytest.raises(IntegerNetworkError, match="last half byte is 1"):
         codes.unpack_shifts(np.array([0, 16], np.uint8), weights.k, weights.shape)

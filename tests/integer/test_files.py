@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax.integer import certificate, files
-from flightnn_jax.integer.network import ArtefactError, Golden, ShiftWeights
+from flightnn_jax.integer.network import Golden, IntegerNetworkError, ShiftWeights
 from tests.support import integer_files
 from tests.support.networks_at_random import (
     output_of,
@@ -146,7 +146,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_wrong_network_is_not_saved(tmp_path):
     wrong = with_layer(SMALL, "conv2", stride=0)
-    with pytest.raises(ArtefactError, match="conv2: stride=0"):
+    with pytest.raises(IntegerNetworkError, match="conv2: stride=0"):
         files.save(wrong, tmp_path / "network.safetensors")
     assert not list(tmp_path.iterdir())
 
@@ -155,7 +155,7 @@ def test_a_wrong_network_is_not_saved(tmp_path):
     "provenance", [{"a": float("nan")}, {1: 2}, {"a": b"bytes"}, {"a": "\ud800"}, {"a": [1]}]
 )
 def test_provenance_is_plain(provenance):
-    with pytest.raises(ArtefactError, match="provenance"):
+    with pytest.raises(IntegerNetworkError, match="provenance"):
         files.to_bytes(dataclasses.replace(SMALL, provenance=provenance))
 
 
@@ -341,7 +341,7 @@ def test_hostile_files_are_refused_in_words_and_little_memory(name):
     data, message = HOSTILE[name]
     tracemalloc.start()
     try:
-        with pytest.raises(ArtefactError, match=message):
+        with pytest.raises(IntegerNetworkError, match=message):
             files.from_bytes(data)
         assert tracemalloc.get_traced_memory()[1] < 4 * MEBIBYTE
     finally:
@@ -357,13 +357,13 @@ def test_a_bomb_of_empty_filters_is_measured_before_it_is_made():
         "conv1.k": np.zeros(filters, np.uint8),
         "conv1.codes": np.zeros(0, np.uint8),
     }
-    with pytest.raises(ArtefactError, match="weights in a file of"):
+    with pytest.raises(IntegerNetworkError, match="weights in a file of"):
         files.from_bytes(integer_files.sealed(MANIFEST | {"layers": layers}, tensors))
 
 
 @pytest.mark.parametrize("length", range(0, len(DATA), 97))
 def test_every_truncation_is_refused(length):
-    with pytest.raises(ArtefactError):
+    with pytest.raises(IntegerNetworkError):
         files.from_bytes(DATA[:length])
 
 
@@ -372,7 +372,7 @@ def test_every_flipped_bit_is_seen():
         for bit in (0, 6):  # no bit that makes a blank of the header another blank
             data = bytearray(DATA)
             data[position] ^= 1 << bit
-            with pytest.raises(ArtefactError):
+            with pytest.raises(IntegerNetworkError):
                 files.from_bytes(bytes(data))
 
 
@@ -381,7 +381,7 @@ def test_a_large_file_is_refused_unread(tmp_path):
     with path.open("wb") as file:
         file.write(DATA)
         file.truncate(1 << 40)
-    with pytest.raises(ArtefactError, match="a file of 1099511627776 bytes"):
+    with pytest.raises(IntegerNetworkError, match="a file of 1099511627776 bytes"):
         files.load(path)
 
 

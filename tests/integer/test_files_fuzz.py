@@ -1,4 +1,4 @@
-"""Mutated files of integer networks: an ArtefactError each, or a network that is valid."""
+"""Mutated files of integer networks: an IntegerNetworkError each, or a network that is valid."""
 
 import copy
 import json
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flightnn_jax.integer import files, invariants
-from flightnn_jax.integer.network import ArtefactError
+from flightnn_jax.integer.network import IntegerNetworkError
 from tests.support import integer_files
 from tests.support.networks_at_random import random_network
 
@@ -120,7 +120,7 @@ def test_ten_thousand_mutated_files(mutate):
         data = mutate(rng, FILES[i % 2])
         try:
             network = files.from_bytes(data)
-        except ArtefactError as error:
+        except IntegerNetworkError as error:
             told.append(str(error))
             continue
         accepted += 1

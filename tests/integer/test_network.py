@@ -8,10 +8,10 @@ import pytest
 from flightnn_jax.integer import certificate, invariants, shapes
 from flightnn_jax.integer.network import (
     Affine,
-    ArtefactError,
     Average,
     Convolution,
     Golden,
+    IntegerNetworkError,
     IntegerWeights,
     MaxPool,
     ShiftWeights,
@@ -215,7 +215,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_invariant_is_named(name):
     network, message = BROKEN[name]
-    with pytest.raises(ArtefactError, match=message):
+    with pytest.raises(IntegerNetworkError, match=message):
         invariants.check(network)
 
 

@@ -157,7 +157,7 @@ app.run(command.main)
 def test_the_command(tmp_path, fault, code):
     file = tmp_path / "network.safetensors"
     files.save(random_network(4, "vgg", "shift1"), file)
-    flags = [f"--artefact={file}", "--dataset=digits", "--batch=100"]
+    flags = [f"--integers={file}", "--dataset=digits", "--batch=100"]
     words = [sys.executable, "-c", COMMAND.replace("sys.argv[0]", repr(fault)), *flags]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == code, done.stderr

@@ -18,11 +18,11 @@ from flightnn_jax.integer import certificate
 from flightnn_jax.integer.network import (
     IMAGE,
     Add,
-    ArtefactError,
     Average,
     Convolution,
     Dense,
     IntegerNetwork,
+    IntegerNetworkError,
     Layer,
     ShiftWeights,
     Weights,
@@ -51,7 +51,7 @@ def function_of(
       *shape] int8 or int32: activations and sums as the integers that they stand for.
 
     Raises:
-      ArtefactError: if float32 cannot hold a layer, because of its exponents or its size.
+      IntegerNetworkError: if float32 cannot hold a layer, because of its exponents or its size.
     """
     weights = {
         layer.name: _parts(layer, exponent, None if kernels is None else kernels[layer.name])
@@ -92,7 +92,7 @@ def _parts(
     """The exponent of the input, and the weights in parts whose float32 sums are exact."""
     unit = layer.weight_exponent
     if max(abs(exponent), abs(unit)) > _MOST_EXPONENT:
-        raise ArtefactError(
+        raise IntegerNetworkError(
             f"{layer.name}: steps of 2**{exponent} and weights of 2**{unit}: in float32 form they "
             f"are from 2**-{_MOST_EXPONENT} to 2**{_MOST_EXPONENT}; run the integers instead"
         )
@@ -112,7 +112,7 @@ def exact_slices(name: str, weights: Weights) -> list[slice]:
       weights: its integers.
 
     Raises:
-      ArtefactError: if one channel alone is too large.
+      IntegerNetworkError: if one channel alone is too large.
 
     Example:
       >>> from flightnn_jax.integer.network import IntegerWeights
@@ -133,7 +133,7 @@ def exact_slices(name: str, weights: Weights) -> list[slice]:
     found, start, total = [], 0, np.zeros(filters, np.int64)
     for channel in range(inputs):
         if sizes[channel].max(initial=0) >= certificate.FLOAT_INTEGERS:
-            raise ArtefactError(
+            raise IntegerNetworkError(
                 f"{name}: the sums over input channel {channel} alone reach "
                 f"{sizes[channel].max()}: float32 is exact below {certificate.FLOAT_INTEGERS}"
             )

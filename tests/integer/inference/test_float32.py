@@ -12,11 +12,11 @@ from flightnn_jax.integer.network import (
     IMAGE,
     Add,
     Affine,
-    ArtefactError,
     Average,
     Convolution,
     Dense,
     IntegerNetwork,
+    IntegerNetworkError,
     IntegerWeights,
     MaxPool,
     ShiftWeights,
@@ -167,13 +167,15 @@ def test_sums_that_float32_cannot_hold_are_split():
 
 def test_one_channel_that_float32_cannot_hold_is_refused():
     weights = IntegerWeights(np.full((129, 129, 1, 1), -8, np.int8))
-    with pytest.raises(ArtefactError, match="conv1: the sums over input channel 0 alone reach 17"):
+    with pytest.raises(
+        IntegerNetworkError, match="conv1: the sums over input channel 0 alone reach 17"
+    ):
         float32.exact_slices("conv1", weights)
 
 
 def test_exponents_that_float32_cannot_hold_are_refused():
     network = random_network()
-    with pytest.raises(ArtefactError, match=r"conv2: steps of 2\*\*-100 and weights of"):
+    with pytest.raises(IntegerNetworkError, match=r"conv2: steps of 2\*\*-100 and weights of"):
         float32.function_of(with_layer(network, "conv1", exponent=-100))
 
 
