@@ -1,13 +1,24 @@
-"""The five schemes of the paper's tables: how weights and activations are stored."""
+"""The five schemes of the paper's tables as plain data: how weights and activations are stored.
+
+Training makes formats and spec trees of them, hardware costs and the paper's tables read them.
+"""
 
 import dataclasses
-from typing import Any
+from typing import NamedTuple
 
-from flightnn_jax import spec as specs
-from flightnn_jax import thresholds
-from flightnn_jax.formats import base, fixed_point, shift
 
-PyTree = Any
+class Weights(NamedTuple):
+    """How every kernel is stored.
+
+    Attributes:
+      kind: "shift", sums of powers of two; or "fixed", integers times one power of two.
+      bits: of a weight; for shifts, of each term: a sign and the exponent.
+      k: for shifts, the terms of every filter; the largest number of them in a flexible scheme.
+    """
+
+    kind: str
+    bits: int
+    k: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,48 +28,25 @@ class Scheme:
     Attributes:
       name: what configs and commands call it.
       label: what the paper's tables call it.
-      weights: the format of every kernel, of convolutions and dense layers; None leaves them
-        float. Biases and batch norm stay float in every scheme.
+      weights: of every kernel, of convolutions and dense layers; None leaves them float. Biases
+        and batch norm stay float in every scheme.
       activation_bits: of every activation; None leaves them float.
       flexible: whether thresholds, which are trained, decide how many terms a filter takes.
     """
 
     name: str
     label: str
-    weights: base.Format | None
+    weights: Weights | None
     activation_bits: int | None = 8
     flexible: bool = False
-
-    def spec(self, params: PyTree, per: str = "layer") -> PyTree:
-        """The spec tree of this scheme for a model's parameters.
-
-        Args:
-          params: of the model; `jax.ShapeDtypeStruct` will do.
-          per: what shares a vector of thresholds, if the scheme has them: "layer", "network" or
-            "filter". They start at 0.
-
-        Example:
-          >>> import jax.numpy as jnp
-          >>> params = {"kernel": jnp.ones((3, 3, 8, 16)), "bias": jnp.ones(16)}
-          >>> find("flightnn").spec(params)["kernel"].thresholds.tolist()
-          [0.0, 0.0]
-          >>> find("full").spec(params)
-          {'bias': None, 'kernel': None}
-        """
-        if self.weights is None:
-            return specs.make_spec(params, lambda path, leaf: None)
-        spec = specs.make_spec(params, self.weights)
-        if not self.flexible:
-            return spec
-        return thresholds.init_thresholds(params, spec, per)  # type: ignore[arg-type]  # it checks
 
 
 SCHEMES = (
     Scheme("full", "Full", None, activation_bits=None),
-    Scheme("fp4", "FP 4W8A", fixed_point.FixedPoint(bits=4)),
-    Scheme("lightnn2", "L-2 8W8A", shift.Shift(k=2)),
-    Scheme("lightnn1", "L-1 4W8A", shift.Shift(k=1)),
-    Scheme("flightnn", "FL", shift.Shift(k=2), flexible=True),
+    Scheme("fp4", "FP 4W8A", Weights("fixed", bits=4)),
+    Scheme("lightnn2", "L-2 8W8A", Weights("shift", bits=4, k=2)),
+    Scheme("lightnn1", "L-1 4W8A", Weights("shift", bits=4, k=1)),
+    Scheme("flightnn", "FL", Weights("shift", bits=4, k=2), flexible=True),
 )
 
 
@@ -69,8 +57,8 @@ def find(name: str) -> Scheme:
       ValueError: if there is none; the message lists the known ones.
 
     Example:
-      >>> find("lightnn1").weights.k
-      1
+      >>> find("lightnn1").weights
+      Weights(kind='shift', bits=4, k=1)
     """
     for scheme in SCHEMES:
         if scheme.name == name:

@@ -108,6 +108,7 @@ EXTRAS = {
 # What runs where JAX is not installed.
 WITHOUT_JAX = (
     "networks",
+    "schemes",
     "hardware",
     "paper",
     "checker",
@@ -191,14 +192,23 @@ ARROWS = {
     "penalty": ["formats", "spec"],
     "encoding": ["formats", "spec"],
     "budget": ["formats", "spec"],
-    "schemes": ["formats", "spec", "thresholds"],
+    "schemes": [],
     "networks": ["networks"],
     "data": ["data"],
     "training.layers": ["activations", "filters", "numerics"],
     "training.models": ["networks", "training.layers"],
     "training.config": ["networks", "schemes", "data.catalog"],
     "training.summary": ["quantize", "spec"],
-    "training.step": ["budget", "penalty", "quantize", "schemes", "data", "training.config"],
+    "training.quantization": ["schemes", "spec", "thresholds", "formats"],
+    "training.step": [
+        "budget",
+        "penalty",
+        "quantize",
+        "schemes",
+        "data",
+        "training.config",
+        "training.quantization",
+    ],
     "training.checkpoint": ["training.config"],
     "training.runlog": ["data"],
     "training.loop": [

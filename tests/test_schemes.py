@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flightnn_jax import FixedPoint, Shift, networks, quantize_params, schemes, storage_bits
-from flightnn_jax.training import models
+from flightnn_jax.training import models, quantization
 from flightnn_jax.training.config import Config
 
 NETWORK = networks.network("net2", width=16)
@@ -18,17 +18,24 @@ PARAMS = jax.eval_shape(models.Model(NETWORK).init, jax.random.key(0), jnp.zeros
 KERNELS = [step.name for step in networks.walk_weights(NETWORK)]
 
 
+def spec_of(name, *args):
+    return quantization.spec_of(schemes.find(name), *args)
+
+
 @pytest.mark.parametrize("scheme", schemes.SCHEMES, ids=lambda scheme: scheme.name)
 def test_quantizes_all_kernels_and_nothing_else(scheme):
-    spec = scheme.spec(PARAMS)
+    spec = quantization.spec_of(scheme, PARAMS)
     for layer, arrays in spec.items():
-        assert arrays.pop("kernel") == scheme.weights or scheme.flexible
+        assert arrays.pop("kernel") == quantization.format_of(scheme) or scheme.flexible
         assert set(arrays.values()) == {None}, layer
     assert set(spec) == set(KERNELS)
 
 
 def test_the_table():
-    formats = {scheme.name: (scheme.weights, scheme.activation_bits) for scheme in schemes.SCHEMES}
+    formats = {
+        scheme.name: (quantization.format_of(scheme), scheme.activation_bits)
+        for scheme in schemes.SCHEMES
+    }
     assert formats == {
         "full": (None, None),
         "fp4": (FixedPoint(bits=4), 8),
@@ -40,7 +47,7 @@ def test_the_table():
 
 @pytest.mark.parametrize(("per", "shape"), [("layer", (2,)), ("filter", (2, 2))])
 def test_a_flightnn_starts_with_thresholds_of_zero(per, shape):
-    thresholds = schemes.find("flightnn").spec(PARAMS, per)["conv1"]["kernel"].thresholds
+    thresholds = spec_of("flightnn", PARAMS, per)["conv1"]["kernel"].thresholds
     assert thresholds.shape == shape
     assert not thresholds.any()
 
@@ -48,7 +55,7 @@ def test_a_flightnn_starts_with_thresholds_of_zero(per, shape):
 def test_a_new_flightnn_is_a_lightnn2():
     key = jax.random.key(0)
     params = {"kernel": jax.random.normal(key, (3, 3, 4, 8))}
-    flexible, fixed = (schemes.find(name).spec(params) for name in ("flightnn", "lightnn2"))
+    flexible, fixed = (spec_of(name, params) for name in ("flightnn", "lightnn2"))
     np.testing.assert_array_equal(
         quantize_params(params, flexible)["kernel"], quantize_params(params, fixed)["kernel"]
     )

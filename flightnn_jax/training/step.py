@@ -18,6 +18,7 @@ import optax  # type: ignore[import-untyped]  # it has no stubs
 
 from flightnn_jax import budget, penalty, quantize, schemes
 from flightnn_jax.data import Batch, Dataset, augment
+from flightnn_jax.training import quantization
 from flightnn_jax.training.config import Config
 
 PyTree = Any
@@ -131,7 +132,7 @@ def init_state(
         variables = model.init(key, images)
         params = variables["params"]
         per = "filter" if config.has_budget else config.thresholds_per
-        spec = schemes.find(config.scheme).spec(params, per)
+        spec = quantization.spec_of(schemes.find(config.scheme), params, per)
         return TrainState(
             params=params,
             spec=spec,

@@ -25,6 +25,7 @@ from flightnn_jax.integer.lower import LoweringError, lower
 from flightnn_jax.integer.network import Add, Average, Convolution, Dense, MaxPool, ShiftWeights
 from flightnn_jax.networks import Conv, GlobalAverage, Network, Residual
 from flightnn_jax.training.models import Model
+from flightnn_jax.training.quantization import spec_of
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +75,7 @@ def _sums(step):
 @functools.cache
 def lowered(net, scheme="flightnn", terms=None):
     params, stats, ranges = variables_of(net)
-    spec = schemes.find(scheme).spec(params)
+    spec = spec_of(schemes.find(scheme), params)
     return lower(net, params, spec, stats, ranges, affine_terms=terms)
 
 
@@ -86,7 +87,7 @@ def images_of(net, count=4):
 @pytest.mark.parametrize("net", [VGG, RESNET], ids=["vgg", "resnet"])
 def test_weights_are_those_that_training_used(net, scheme):
     params, _, _ = variables_of(net)
-    trained = quantize_params(params, schemes.find(scheme).spec(params))
+    trained = quantize_params(params, spec_of(schemes.find(scheme), params))
     for layer in lowered(net, scheme).layers:
         if isinstance(layer, Convolution | Dense):
             real = layer.weights.integers() * 2.0**layer.weight_exponent
@@ -161,7 +162,7 @@ def test_average_and_dense_are_exact():
     step = 2.0 ** int(activation_exponent(np.float32(ranges["average"])))
     rounded = np.clip(np.rint(mean / step), -128, 127)  # float64 holds all of this
     assert_array_equal(outputs["average"], rounded)
-    trained = quantize_params(params, schemes.find("flightnn").spec(params))["dense"]
+    trained = quantize_params(params, spec_of(schemes.find("flightnn"), params))["dense"]
     logits = rounded * step @ np.asarray(trained["kernel"], np.float64)
     logits = logits + np.asarray(trained["bias"])
     found = outputs["dense"] * 2.0**network.output_exponent
@@ -222,7 +223,7 @@ def test_extreme_statistics_have_integers(name):
     params, stats, ranges = variables_of(VGG)
     tree = {"params": params, "stats": stats}[where]
     tree["conv2"][part] = tree["conv2"][part].at[1].set(value)
-    network = lower(VGG, params, schemes.find("lightnn2").spec(params), stats, ranges)
+    network = lower(VGG, params, spec_of(schemes.find("lightnn2"), params), stats, ranges)
     images = images_of(VGG)
     outputs = {k: np.asarray(v) for k, v in float32.function_of(network)(images).items()}
     wanted = in_float64(VGG, network, "conv2", outputs, params, stats, ranges)
@@ -233,7 +234,7 @@ def test_extreme_statistics_have_integers(name):
 
 def test_an_empty_filter_gives_its_bias():
     params, stats, ranges = variables_of(VGG)
-    spec = schemes.find("flightnn").spec(params, per="filter")
+    spec = spec_of(schemes.find("flightnn"), params, per="filter")
     thresholds = spec["conv2"]["kernel"].thresholds.at[:, 3].set(1e9)
     spec["conv2"]["kernel"] = Shift(k=2, thresholds=thresholds)
     ranges |= {"conv1": 3.0}
@@ -251,7 +252,7 @@ def test_an_empty_filter_gives_its_bias():
 
 def test_the_integers_answer_as_the_model_does():
     params, stats, ranges = variables_of(RESNET)
-    spec = schemes.find("lightnn2").spec(params)
+    spec = spec_of(schemes.find("lightnn2"), params)
     network = lower(RESNET, params, spec, stats, ranges)
     images = images_of(RESNET, 32)
     variables = {
@@ -272,7 +273,7 @@ def refused(message, net=VGG, spec=None, ranges=None, stats=None, **options):
 
 
 REFUSED = {
-    "float": (schemes.find("full").weights, "conv1: weights that are .*Array.*, not Shift"),
+    "float": (None, "conv1: weights that are .*Array.*, not Shift"),
     "flush": (Shift(k=1, window=Window(width=7, below="flush")), "conv1: terms with 7 exponents"),
     "wide": (Shift(k=1, window=Window(width=9)), "conv1: terms with 9 exponents and 'clamp'"),
     "no window": (Shift(k=1, window=None), "conv1: terms with no window: a term of 4 bits"),

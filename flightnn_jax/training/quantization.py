@@ -1,0 +1,52 @@
+"""What a scheme is in training: the format of its weights, and the spec tree of a model."""
+
+from typing import Any
+
+from flightnn_jax import schemes, thresholds
+from flightnn_jax import spec as specs
+from flightnn_jax.formats import base, fixed_point, shift
+
+PyTree = Any
+
+
+def format_of(scheme: schemes.Scheme) -> base.Format | None:
+    """The format of a scheme's kernels, without thresholds; None leaves them float.
+
+    Raises:
+      ValueError: if no format stores weights of that kind.
+    """
+    weights = scheme.weights
+    if weights is None:
+        return None
+    if weights.kind == "shift":
+        return shift.Shift(k=weights.k)
+    if weights.kind == "fixed":
+        return fixed_point.FixedPoint(bits=weights.bits)
+    raise ValueError(
+        f"scheme {scheme.name!r} has weights of kind {weights.kind!r}, which no format stores: "
+        "add the format to training/quantization.py"
+    )
+
+
+def spec_of(scheme: schemes.Scheme, params: PyTree, per: str = "layer") -> PyTree:
+    """The spec tree of a scheme for a model's parameters.
+
+    Args:
+      scheme: of the weights.
+      params: of the model; `jax.ShapeDtypeStruct` will do.
+      per: what shares a vector of thresholds, if the scheme has them: "layer", "network" or
+        "filter". They start at 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> params = {"kernel": jnp.ones((3, 3, 8, 16)), "bias": jnp.ones(16)}
+      >>> spec_of(schemes.find("flightnn"), params)["kernel"].thresholds.tolist()
+      [0.0, 0.0]
+      >>> spec_of(schemes.find("full"), params)
+      {'bias': None, 'kernel': None}
+    """
+    fmt = format_of(scheme)
+    spec = specs.make_spec(params, (lambda path, leaf: None) if fmt is None else fmt)
+    if not scheme.flexible:
+        return spec
+    return thresholds.init_thresholds(params, spec, per)  # type: ignore[arg-type]  # it checks
