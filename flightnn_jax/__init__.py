@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py compares the two
     from flightnn_jax import activations as activations
+    from flightnn_jax import atomic as atomic
     from flightnn_jax import budget as budget
     from flightnn_jax import checker as checker
     from flightnn_jax import data as data
@@ -67,6 +68,7 @@ _TABLE = {
     "Window": "formats.window",
     "activation_exponent": "activations",
     "activations": "activations",
+    "atomic": "atomic",
     "budget": "budget",
     "checker": "checker",
     "count_shifts": "quantize",

@@ -107,6 +107,7 @@ EXTRAS = {
 }
 # What runs where JAX is not installed.
 WITHOUT_JAX = (
+    "atomic",
     "networks",
     "schemes",
     "hardware",
@@ -184,6 +185,7 @@ ARROWS = {
     "": [name for name in SOURCES if name],  # where names are, for type checkers
     "numerics": [],
     "filters": [],
+    "atomic": [],
     "activations": ["numerics"],
     "formats": ["numerics", "filters", "formats"],
     "spec": ["formats"],
@@ -194,7 +196,7 @@ ARROWS = {
     "budget": ["formats", "spec"],
     "schemes": [],
     "networks": ["networks"],
-    "data": ["data"],
+    "data": ["data", "atomic"],
     "training.layers": ["activations", "filters", "numerics"],
     "training.models": ["networks", "training.layers"],
     "training.config": ["networks", "schemes", "data.catalog"],
@@ -210,7 +212,7 @@ ARROWS = {
         "training.quantization",
     ],
     "training.checkpoint": ["training.config"],
-    "training.runlog": ["data"],
+    "training.runlog": ["data", "atomic"],
     "training.loop": [
         "data",
         "training.config",
@@ -219,7 +221,7 @@ ARROWS = {
         "training.runlog",
         "training.summary",
     ],
-    "training.runs": ["networks", "schemes", "data", "training"],
+    "training.runs": ["atomic", "networks", "schemes", "data", "training"],
     "training.export": ["networks", "quantize", "data", "integer", "training"],
     "training.sources": ["data", "integer", "training"],
     "training": [],
@@ -229,7 +231,7 @@ ARROWS = {
     "integer.invariants": ["integer.network", "integer.shapes", "integer.certificate"],
     "integer.codes": ["integer.network"],
     "integer.manifest": [*NUMPY_HALF, "integer.codes"],
-    "integer.files": ["integer.network", "integer.invariants", "integer.manifest"],
+    "integer.files": ["atomic", "integer.network", "integer.invariants", "integer.manifest"],
     "integer.affine": ["integer.network", "integer.certificate"],
     "integer.weights": ["integer.network", "formats"],
     "integer.lower": [
@@ -248,7 +250,7 @@ ARROWS = {
         "integer.inference.int8_columns",
         "integer.inference.shifts",
     ],
-    "integer.inference.native_build": [],
+    "integer.inference.native_build": ["atomic"],
     "integer.inference.native": [
         "integer.network",
         "integer.inference.int8",

@@ -7,8 +7,8 @@ for batch in train_batches(train, order, start=step):
     x = center(images)
 """
 
+from flightnn_jax.atomic import cache_dir as default_cache_dir
 from flightnn_jax.data.augment import augment, center
-from flightnn_jax.data.cache import default_cache_dir
 from flightnn_jax.data.catalog import DATASETS, Dataset, find
 from flightnn_jax.data.feed import Batch, check_batch_size, evaluation_batches, train_batches
 from flightnn_jax.data.load import load

@@ -1,13 +1,9 @@
 """Decoded images on disk, so that a data set is decoded once.
 
-A file is written under another name and renamed when it is whole; reading it compares its
-checksums. A file that was cut short or damaged is therefore never used, but made again.
+A file is written as a whole or not at all, and reading it compares its checksums. A file that was
+cut short or damaged is therefore never used, but made again.
 """
 
-import contextlib
-import os
-import time
-import uuid
 import warnings
 import zipfile
 import zlib
@@ -16,15 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from flightnn_jax import atomic
+
 Arrays = tuple[np.ndarray, np.ndarray]
-
-_ABANDONED_AFTER = 3600.0  # seconds; no data set takes that long to write
-
-
-def default_cache_dir() -> Path:
-    """Where decoded data sets are kept: $XDG_CACHE_HOME/flightnn_jax, else in ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "flightnn_jax"
 
 
 def cached(directory: Path | None, key: str, build: Callable[[], Arrays]) -> Arrays:
@@ -45,7 +35,9 @@ def cached(directory: Path | None, key: str, build: Callable[[], Arrays]) -> Arr
         return kept
     arrays = build()
     try:
-        _write(path, arrays)
+        directory.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(path) as file:
+            np.savez(file, images=arrays[0], labels=arrays[1])
     except OSError as error:
         warnings.warn(
             f"decoded images cannot be kept in {directory} ({error}), so every run decodes them "
@@ -67,21 +59,3 @@ def _read(path: Path) -> Arrays | None:
         warnings.warn(f"the cache file {path} is damaged ({error}): it is made again", stacklevel=3)
         return None
     return images, labels
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*"):  # of processes that were killed
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
-                left.unlink()
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, images=arrays[0], labels=arrays[1])
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

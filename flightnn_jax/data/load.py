@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flightnn_jax import atomic
 from flightnn_jax.data import cache, catalog, digits, records, splits
 
 _SPLITS = ("train", "validation", "test")
@@ -57,7 +58,7 @@ def load(
     opened = records.Records(dataset, split, data_dir)
     if dataset.photographs:
         return splits.RecordSplit(opened, size)
-    directory = cache.default_cache_dir() if cache_dir is None else Path(cache_dir)
+    directory = atomic.cache_dir() if cache_dir is None else Path(cache_dir)
     arrays = cache.cached(
         None if cache_dir == "" else directory,
         opened.key,

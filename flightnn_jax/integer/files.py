@@ -10,12 +10,12 @@ import json
 import math
 import os
 import re
-import secrets
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from flightnn_jax import atomic
 from flightnn_jax.integer import invariants, manifest
 from flightnn_jax.integer.network import IntegerNetwork, IntegerNetworkError
 
@@ -54,22 +54,7 @@ def save(network: IntegerNetwork, path: str | Path) -> None:
       ...     load(f"{directory}/brightness.safetensors").labels
       ('bright',)
     """
-    data = to_bytes(network)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # or the new name may be lost
-    finally:
-        os.close(directory)
+    atomic.write(path, to_bytes(network))
 
 
 def load(path: str | Path) -> IntegerNetwork:

@@ -1,13 +1,13 @@
 """What a run tells the world: a JSON-lines file, TensorBoard, progress, and records as JSON."""
 
 import json
-import os
 import sys
 import time
 import types
 from pathlib import Path
 from typing import Any, TextIO
 
+from flightnn_jax import atomic
 from flightnn_jax.data import DataError
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -32,7 +32,7 @@ class RunLog:
         from tensorboardX import SummaryWriter  # type: ignore[import-untyped]  # it has no stubs
 
         path = workdir / "metrics.jsonl"
-        write_text(path, "".join(json.dumps(row) + "\n" for row in read_rows(path, start)))
+        atomic.write(path, "".join(json.dumps(row) + "\n" for row in read_rows(path, start)))
         self._rows = path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
 
@@ -81,19 +81,9 @@ def _numbers(prefix: str, value: Any) -> list[tuple[str, float]]:
     return [(prefix.lstrip("/"), float(value))]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file as a whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-
-
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Writes a record to be read by people, too; as a whole or not at all."""
-    write_text(path, json.dumps(record, indent=1) + "\n")
+    atomic.write(path, json.dumps(record, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from flightnn_jax import data, networks, schemes
+from flightnn_jax import atomic, data, networks, schemes
 from flightnn_jax.training import loop, models, runlog
 from flightnn_jax.training import step as ts
 from flightnn_jax.training.config import Config
@@ -43,7 +43,7 @@ def prepare(
     workdir = Path(workdir).resolve()
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
-        runlog.write_text(workdir / "writable", "")
+        atomic.write(workdir / "writable", "")
         (workdir / "writable").unlink()
     train_split = data.load(
         config.dataset, "train", data_dir=data_dir, image_size=config.image_size

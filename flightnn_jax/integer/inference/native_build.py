@@ -1,8 +1,8 @@
 """The library of native.cc: compiled once for this machine, kept in the user's cache.
 
 The name of its file is a digest of all that decides what is in it, so a new compiler, processor,
-jaxlib or source makes a new one. It is written beside and renamed: two processes that build at
-once make the same file twice.
+jaxlib or source makes a new one. It is written as a whole: two processes that build at once make
+the same file twice.
 """
 
 import ctypes
@@ -19,6 +19,8 @@ from pathlib import Path
 
 import jax
 import jaxlib.version
+
+from flightnn_jax import atomic
 
 TARGET = "flightnn_jax_convolve"  # by which XLA knows the function
 _SYMBOL = "FlightnnConvolve"
@@ -63,7 +65,10 @@ def load() -> None:
         raise NativeError(f'path="native": {why_not}; or use path="fast", which needs no compiler')
     if "avx512_vnni" not in _processor():
         _log.warning('no AVX-512 VNNI here: path="native" is right, but path="fast" is faster')
-    library = ctypes.CDLL(str(_built()))
+    file = _built()
+    if (why_not := atomic.distrust(file)) is not None:
+        raise NativeError(f'path="native" runs no code that others may have written: {why_not}')
+    library = ctypes.CDLL(str(file))
     function = jax.ffi.pycapsule(getattr(library, _SYMBOL))
     jax.ffi.register_ffi_target(TARGET, function, platform="cpu")
 
@@ -74,7 +79,7 @@ def _built() -> Path:
     for command in compilers():
         try:
             version = _run([*command, "--version"])
-            file = directory() / f"native-{_digest(command, version)}.so"
+            file = atomic.cache_dir() / f"native-{_digest(command, version)}.so"
             if not file.exists():
                 _compile(command, file)
             return file
@@ -89,20 +94,14 @@ def _built() -> Path:
     )
 
 
-def directory() -> Path:
-    """Where libraries are kept."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "flightnn_jax"
-
-
 def _compile(command: list[str], file: Path) -> None:
     _log.info("compiling %s with %s: a few seconds, once", _SOURCE.name, shlex.join(command))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent) as inside:  # one file system: a rename
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as inside:
         made = Path(inside) / file.name
         include = str(jax.ffi.include_dir())
         _run([*command, *_FLAGS, f"-I{include}", str(_SOURCE), "-o", str(made)])
-        made.replace(file)
+        atomic.write(file, made.read_bytes(), mode=0o600)
 
 
 def _run(command: list[str]) -> str:

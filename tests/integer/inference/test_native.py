@@ -233,6 +233,16 @@ def test_no_compiler_is_told(monkeypatch):
     assert "tried c++, g++, clang++" in native_build.unavailable()
 
 
+@compiles
+def test_a_library_that_others_may_have_written_is_not_loaded(monkeypatch, tmp_path):
+    library = tmp_path / "native.so"
+    library.write_text("no library: loading it would be another error")
+    library.chmod(0o666)
+    monkeypatch.setattr(native_build, "_built", lambda: library)
+    with pytest.raises(native_build.NativeError, match=r"has mode 666, .* chmod go-w .*native.so"):
+        load()
+
+
 def test_another_backend_is_told(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     with pytest.raises(native_build.NativeError, match=r'JAX runs on gpu.* use path="fast"'):
