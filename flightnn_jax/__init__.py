@@ -4,8 +4,9 @@ A name is imported when it is first used, so that what needs no JAX (the network
 networks' files, hardware costs) starts without it.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flightnn_jax.lazy import getter
 
 if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py compares the two
     from flightnn_jax import activations as activations
@@ -104,12 +105,7 @@ _TABLE = {
 __all__ = [name for name, module in _TABLE.items() if name != module]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        if name not in _TABLE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = importlib.import_module(f"{__name__}.{_TABLE[name]}")
-        return module if name == _TABLE[name] else getattr(module, name)
+    __getattr__ = getter(__name__, _TABLE)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *_TABLE})

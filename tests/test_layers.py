@@ -107,6 +107,7 @@ EXTRAS = {
 }
 # What runs where JAX is not installed.
 WITHOUT_JAX = (
+    "lazy",
     "atomic",
     "networks",
     "schemes",
@@ -123,6 +124,9 @@ WITHOUT_JAX = (
     "integer.affine",
     "integer.inference.int8_columns",
     "integer.export.onnx",
+    *(f"data.{name}" for name in ("catalog", "records", "photographs", "digits", "splits", "load")),
+    "training.config",
+    "training.runlog",
 )
 
 
@@ -170,6 +174,18 @@ def test_the_checker_starts_without_jax():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
+def test_a_config_and_the_records_of_runs_need_no_jax():
+    code = """
+import sys
+from flightnn_jax.training import config, runlog
+config.Config(dataset="digits")
+assert not {"jax", "PIL", "grain", "flax"} & set(sys.modules)
+from flightnn_jax import data
+assert data.augment is data.augment and data.Batch and "jax" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
 @pytest.mark.parametrize("name", ["integer.files", "integer.affine", "hardware.report"])
 def test_integer_networks_and_their_costs_need_numpy_alone(name):
     reached = reached_from(name)
@@ -182,6 +198,7 @@ def test_integer_networks_and_their_costs_need_numpy_alone(name):
 NUMPY_HALF = ["integer.network", "integer.shapes", "integer.certificate", "integer.invariants"]
 LIBRARY = ["formats", "numerics", "filters", "spec", "thresholds", "quantize", "penalty"]
 ARROWS = {
+    "lazy": [],
     "": [name for name in SOURCES if name],  # where names are, for type checkers
     "numerics": [],
     "filters": [],
@@ -196,7 +213,7 @@ ARROWS = {
     "budget": ["formats", "spec"],
     "schemes": [],
     "networks": ["networks"],
-    "data": ["data", "atomic"],
+    "data": ["data", "atomic", "lazy"],
     "training.layers": ["activations", "filters", "numerics"],
     "training.models": ["networks", "training.layers"],
     "training.config": ["networks", "schemes", "data.catalog"],
@@ -329,7 +346,8 @@ def test_type_checkers_see_what_the_table_says():
 
 
 def test_the_table_has_every_module_of_the_root():
-    assert {n for n, m in TABLE.items() if n == m} == {n for n in SOURCES if n and "." not in n}
+    modules = {name for name in SOURCES if "." not in name} - {"", "lazy"}
+    assert {name for name, module in TABLE.items() if name == module} == modules
     assert set(flightnn_jax.__all__) | set(TABLE) <= set(dir(flightnn_jax))
     assert not set(flightnn_jax.__all__) & set(SOURCES)
 

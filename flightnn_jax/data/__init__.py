@@ -7,14 +7,31 @@ for batch in train_batches(train, order, start=step):
     x = center(images)
 """
 
+from typing import TYPE_CHECKING
+
 from flightnn_jax.atomic import cache_dir as default_cache_dir
-from flightnn_jax.data.augment import augment, center
 from flightnn_jax.data.catalog import DATASETS, Dataset, find
-from flightnn_jax.data.feed import Batch, check_batch_size, evaluation_batches, train_batches
 from flightnn_jax.data.load import load
 from flightnn_jax.data.order import EvaluationOrder, TrainOrder, share
 from flightnn_jax.data.records import DataError
 from flightnn_jax.data.splits import ArraySplit, RecordSplit, Split
+from flightnn_jax.lazy import getter
+
+if TYPE_CHECKING:
+    from flightnn_jax.data.augmentation import augment, center
+    from flightnn_jax.data.feed import Batch, check_batch_size, evaluation_batches, train_batches
+else:  # with JAX, which a data set's name and its errors do not need
+    __getattr__ = getter(
+        __name__,
+        {
+            "Batch": "feed",
+            "augment": "augmentation",
+            "center": "augmentation",
+            "check_batch_size": "feed",
+            "evaluation_batches": "feed",
+            "train_batches": "feed",
+        },
+    )
 
 __all__ = [
     "DATASETS",

@@ -1,9 +1,12 @@
 """Photographs to square crops of one size, on the host: Pillow decodes no more than is needed."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # The customary crops of ImageNet: a random part of 8 to 100 % of the area and of an aspect ratio
 # between 3/4 and 4/3 for training, the middle 87.5 % of the shorter side for evaluation.
@@ -16,7 +19,7 @@ RANDOM_NUMBERS = 5
 Box = tuple[float, float, float, float]
 
 
-def crop(image: Image.Image, size: int, uniform: np.ndarray | None) -> np.ndarray:
+def crop(image: "Image.Image", size: int, uniform: np.ndarray | None) -> np.ndarray:
     """A crop of an image, scaled.
 
     Args:
@@ -28,6 +31,8 @@ def crop(image: Image.Image, size: int, uniform: np.ndarray | None) -> np.ndarra
     Returns:
       [size, size, 3] uint8.
     """
+    from PIL import Image
+
     width, height = image.size
     box = middle_box(width, height) if uniform is None else random_box(width, height, uniform)
     # A JPEG decodes at 1/2, 1/4 or 1/8 of its size if the crop needs no more.

@@ -6,12 +6,14 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from flightnn_jax.data import catalog
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _FORMAT = "array_record"  # in random access and without TensorFlow
 _READ_AT_ONCE = 1000
@@ -112,8 +114,10 @@ class Records:
         return Example(image, label)
 
     @contextlib.contextmanager
-    def decoding(self, row: int, example: Example) -> Iterator[Image.Image]:
+    def decoding(self, row: int, example: Example) -> Iterator["Image.Image"]:
         """The image of the example read from `row`, within which its pixels are decoded."""
+        from PIL import Image
+
         try:
             with Image.open(io.BytesIO(example.image)) as image:
                 yield image
