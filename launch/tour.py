@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 import flightnn_jax as fl
 
-# Any tree of parameters, of any library; here two layers and something for them to learn.
+# Any tree of parameters, made by any library, and something for it to learn.
 keys = jax.random.split(jax.random.key(0), 3)
 params = {
     "hidden": {"kernel": jax.random.normal(keys[0], (4, 16)) / 2, "bias": jnp.zeros(16)},
@@ -14,8 +14,8 @@ params = {
 x = jax.random.normal(keys[2], (512, 4))
 y = jnp.stack([x[:, 0] * x[:, 1], jnp.abs(x[:, 2])], axis=1)
 
-# What is quantized, and how, is said once: sums of at most two powers of two for the kernels,
-# the second only for filters whose residual is larger than a threshold, which is trained.
+# Kernels become sums of at most two powers of two. A filter gets the second one only if its
+# residual is larger than a threshold, and the thresholds are trained.
 spec = fl.make_spec(params, fl.Shift(k=2))
 spec = fl.init_thresholds(params, spec, per="filter", value=[0.0, 0.15])
 
@@ -30,23 +30,17 @@ def loss(params, spec):
 @jax.jit
 def step(params, spec):  # the gradient reaches weights and thresholds alike
     value, gradient = jax.value_and_grad(loss, argnums=(0, 1))(params, spec)
-    params, spec = jax.tree.map(lambda v, g: v - 0.1 * g, (params, spec), gradient)
-    return params, spec, value
+    return value, *jax.tree.map(lambda v, g: v - 0.1 * g, (params, spec), gradient)
 
 
 for i in range(401):
-    params, spec, value = step(params, spec)
+    value, params, spec = step(params, spec)
     if i % 100 == 0:
         print(f"step {i:3}  loss {value:.2f}")
 
-counts = fl.count_shifts(params, spec)["hidden"]["kernel"]
-print("shifts of the hidden filters:", counts.k)
-print(fl.storage_bits(params, spec))
-
+print("shifts of the hidden filters:", fl.count_shifts(params, spec)["hidden"]["kernel"].k)
 codes = fl.encode_params(params, spec)
-first = codes["hidden"]["kernel"]
-print("signs of the first filter:", first.sign[:, :, 0].tolist())
-print("its exponents:            ", first.exponent[:, :, 0].tolist())
-
+print("signs of the first filter:", codes["hidden"]["kernel"].sign[:, :, 0].tolist())
+print("its exponents:            ", codes["hidden"]["kernel"].exponent[:, :, 0].tolist())
 same = jax.tree.map(jnp.array_equal, fl.decode_params(codes), fl.quantize_params(params, spec))
 print("the integers are the network:", all(jax.tree.leaves(same)))
