@@ -4,12 +4,12 @@ python -m launch.audit [--verdict=contradicted] [--json]
 """
 
 import json
-from collections.abc import Sequence
-
-from absl import app, flags
 
 from flightnn_jax.hardware import report
 from flightnn_jax.paper import audit
+
+from . import command
+from .command import flags
 
 _VERDICT = flags.DEFINE_enum(
     "verdict",
@@ -20,10 +20,8 @@ _VERDICT = flags.DEFINE_enum(
 _JSON = flags.DEFINE_boolean("json", False, "Print a JSON list of cells instead of a table.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Prints the audit."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
     cells = [c for c in audit.cells() if _VERDICT.value in (None, c.verdict)]
     if _JSON.value:
         print(json.dumps([cell._asdict() for cell in cells], indent=1))
@@ -32,4 +30,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

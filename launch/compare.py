@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app
-
 from flightnn_jax.training import runlog
-from launch import options
+
+from . import command
 
 
 def table(records: Sequence[dict[str, Any]]) -> str:
@@ -23,13 +22,10 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Compares the runs in the workdirs that are named."""
-    if len(argv) < 2:
-        raise app.UsageError("name the workdirs of runs that are done")
-    with options.plain_errors():
-        print(table([runlog.read_json(Path(workdir) / "result.json") for workdir in argv[1:]]))
+def main(workdirs: Sequence[str]) -> None:
+    """Compares the runs in these workdirs."""
+    print(table([runlog.read_json(Path(workdir) / "result.json") for workdir in workdirs]))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main, arguments="the workdirs of runs that are done")

@@ -6,14 +6,12 @@ A design is printed if none other is at least as fast and as small, has at most 
 loses at most its accuracy. The losses are the paper's, FLightNNs have the k of its storage column.
 """
 
-from collections.abc import Sequence
-
-from absl import app, flags
-
 from flightnn_jax.hardware import device, report, search, workload
 from flightnn_jax.networks import NAMES
 from flightnn_jax.paper import tables
-from launch import options
+
+from . import command
+from .command import flags
 
 _NETWORK = flags.DEFINE_enum("network", "net1", NAMES, "Network of the paper.")
 _DEVICE = flags.DEFINE_string("device", "XC7Z045", "An FPGA's name, or a .json file of one.")
@@ -22,24 +20,21 @@ _LOSS = flags.DEFINE_float("max_accuracy_loss", None, "Percentage points below f
 _SPEED = flags.DEFINE_float("min_images_per_s", 0.0, "Slower designs are left out.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Prints a row for each design."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
-    with options.plain_errors():
-        candidates = []
-        for row in tables.results():
-            if f"net{row.network}" == _NETWORK.value:
-                mean_k = round(tables.mean_k(row), 2) if row.scheme == "flightnn" else None
-                work = workload.from_network(_NETWORK.value, row.scheme, mean_k=mean_k)
-                candidates.append((work, round(tables.accuracy_loss(row), 2)))
-        found = search.compare(
-            candidates,
-            device.find(_DEVICE.value),
-            _STYLE.value,
-            max_accuracy_loss=_LOSS.value,
-            min_images_per_s=_SPEED.value,
-        )
+    candidates = []
+    for row in tables.results():
+        if f"net{row.network}" == _NETWORK.value:
+            mean_k = round(tables.mean_k(row), 2) if row.scheme == "flightnn" else None
+            work = workload.from_network(_NETWORK.value, row.scheme, mean_k=mean_k)
+            candidates.append((work, round(tables.accuracy_loss(row), 2)))
+    found = search.compare(
+        candidates,
+        device.find(_DEVICE.value),
+        _STYLE.value,
+        max_accuracy_loss=_LOSS.value,
+        min_images_per_s=_SPEED.value,
+    )
     rows = [["scheme", "loss", "images/s", "ms", "of device", "units", "batch", "folding"]]
     for c in found:
         design, share = c.design, f"{c.utilization:.0%}"
@@ -53,4 +48,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

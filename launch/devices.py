@@ -3,8 +3,7 @@
 import importlib.metadata
 import os
 
-import jax
-from absl import flags, logging
+from .command import flags, logging
 
 _MULTIHOST = flags.DEFINE_bool(
     "multihost",
@@ -34,6 +33,8 @@ def initialize() -> None:
     Raises:
       ValueError: if the processes cannot find each other.
     """
+    import jax
+
     quiet()
     if importlib.metadata.version("jaxlib").startswith(_TRIED_WITH):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_CPU_FLAG}"

@@ -10,15 +10,14 @@ An artefact, as launch.lower writes it, brings its own k of each filter and cert
 
 import dataclasses
 import json
-from collections.abc import Sequence
-
-from absl import app, flags
 
 from flightnn_jax.hardware import device, estimate, report, search, workload
 from flightnn_jax.hardware.activity import Distances
 from flightnn_jax.integer import files
 from flightnn_jax.integer.network import IntegerNetwork
-from launch import devices, options
+
+from . import command, devices, options
+from .command import flags
 
 _ARTEFACT = flags.DEFINE_string("artefact", None, "File of an integer network, not --config.")
 _ACTIVITY = flags.DEFINE_boolean(
@@ -38,26 +37,23 @@ _ANCHOR = flags.DEFINE_float(
 _JSON = flags.DEFINE_boolean("json", False, "Print JSON instead of a table.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Estimates what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
     devices.quiet()
-    with options.plain_errors():
-        board = device.find(_DEVICE.value)
-        if _CLOCK.value is not None:
-            board = dataclasses.replace(board, clock_mhz=_CLOCK.value)
-        if _ARTEFACT.value is None:
-            work, traces = _from_config(), None
-        else:
-            work, traces = _from_artefact(_ARTEFACT.value)
-        if _LARGEST.value:
-            work = work.largest()
-        first = workload.as_lightnn1(work)
-        anchor = None if _ANCHOR.value is None else estimate.Anchor(first, _ANCHOR.value)
-        found = estimate.estimate(
-            work, board, _STYLE.value, anchor=anchor, multiplier=_MULTIPLIER.value
-        )
+    board = device.find(_DEVICE.value)
+    if _CLOCK.value is not None:
+        board = dataclasses.replace(board, clock_mhz=_CLOCK.value)
+    if _ARTEFACT.value is None:
+        work, traces = _from_config(), None
+    else:
+        work, traces = _from_artefact(_ARTEFACT.value)
+    if _LARGEST.value:
+        work = work.largest()
+    first = workload.as_lightnn1(work)
+    anchor = None if _ANCHOR.value is None else estimate.Anchor(first, _ANCHOR.value)
+    found = estimate.estimate(
+        work, board, _STYLE.value, anchor=anchor, multiplier=_MULTIPLIER.value
+    )
     if _JSON.value:
         print(json.dumps(report.estimate_json(found, work, traces), indent=1))
     else:
@@ -102,4 +98,4 @@ def _distances(network: IntegerNetwork) -> dict[str, Distances]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -4,12 +4,9 @@ python -m launch.evaluate --workdir=/tmp/digits --split=validation --checkpoint=
 """
 
 import json
-from collections.abc import Sequence
 
-from absl import app, flags
-
-from flightnn_jax.training import runs
-from launch import devices, options
+from . import command, devices, options
+from .command import flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "What to evaluate on.")
@@ -18,17 +15,14 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Evaluates what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
-    with options.plain_errors():
-        devices.initialize()
-        found = runs.evaluate(
-            _WORKDIR.value, _SPLIT.value, _CHECKPOINT.value, options.DATA_DIR.value
-        )
+    from flightnn_jax.training import runs
+
+    devices.initialize()
+    found = runs.evaluate(_WORKDIR.value, _SPLIT.value, _CHECKPOINT.value, options.DATA_DIR.value)
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

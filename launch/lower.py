@@ -7,14 +7,12 @@ docs/integers.md says what is in the file and what it computes. With --affine_te
 needs no multiplier at all.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
-
 from flightnn_jax.integer import files
-from flightnn_jax.training import export
-from launch import devices, options
+
+from . import command, devices, options
+from .command import flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _CHECKPOINT = flags.DEFINE_string(
@@ -30,23 +28,22 @@ _TERMS = flags.DEFINE_integer(
 _OUT = flags.DEFINE_string("out", None, "The file; WORKDIR/integers.safetensors by default.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Deploys what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
+    from flightnn_jax.training import export
+
     out = Path(_OUT.value or Path(_WORKDIR.value) / "integers.safetensors")
-    with options.plain_errors():
-        devices.initialize()
-        deployed = export.deploy(
-            _WORKDIR.value,
-            which=_CHECKPOINT.value,
-            affine_terms=_TERMS.value,
-            data_dir=options.DATA_DIR.value,
-        )
-        files.save(deployed.network, out)
-        print(export.summary(deployed, out.stat().st_size))
+    devices.initialize()
+    deployed = export.deploy(
+        _WORKDIR.value,
+        which=_CHECKPOINT.value,
+        affine_terms=_TERMS.value,
+        data_dir=options.DATA_DIR.value,
+    )
+    files.save(deployed.network, out)
+    print(export.summary(deployed, out.stat().st_size))
     print(out)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -1,21 +1,16 @@
-"""The flag --config, a flag --config.FIELD for each field of a config, and how errors are told.
+"""The flag --config, and a flag --config.FIELD for each field of a config.
 
 Nothing here brings Flax, Optax or TFDS along, so that commands which need none start without them.
 """
 
-import contextlib
 import dataclasses
-import errno
 import importlib.util
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-from absl import flags, logging
 
 from flightnn_jax.training.config import Config
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+from .command import flags
+
 ROOT = Path(__file__).resolve().parent.parent
 
 CONFIG = flags.DEFINE_string(
@@ -64,28 +59,3 @@ def load_config(name: str) -> Config:
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module.get_config(arguments)
-
-
-@contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
-    """What a user can mend is told in one line, not as a traceback.
-
-    Wrong input ends with the exit code 2, a training that diverged with 1, and Ctrl-C with 130.
-    """
-    try:
-        yield
-    except OSError as error:
-        room = "; make room and give the same command: it goes on from the latest checkpoint"
-        sys.exit(_told(f"{error}{room if error.errno in _FULL else ''}", 2))
-    except ValueError as error:  # those of checkpoints and integer networks, too
-        sys.exit(_told(error, 2))
-    except FloatingPointError as error:  # loop.DivergedError
-        sys.exit(_told(error, 1))
-    except KeyboardInterrupt:
-        sys.exit(_told("interrupted; the same command goes on from the latest checkpoint", 130))
-
-
-def _told(error: Exception | str, code: int) -> int:
-    logging.debug("where it came from:", exc_info=True)  # --verbosity=1 shows it
-    print(f"error: {error}", file=sys.stderr)
-    return code

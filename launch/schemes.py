@@ -3,27 +3,22 @@
 python -m launch.schemes --network=net1 --mean_k=1.3 --device=XC7Z045
 """
 
-from collections.abc import Sequence
-
-from absl import app, flags
-
 from flightnn_jax.hardware import comparison, device, report
 from flightnn_jax.networks import NAMES
-from launch import options
+
+from . import command
+from .command import flags
 
 _NETWORK = flags.DEFINE_enum("network", "net1", NAMES, "Network of the paper.")
 _DEVICE = flags.DEFINE_string("device", "XC7Z045", "An FPGA's name, or a .json file of one.")
 _MEAN_K = flags.DEFINE_float("mean_k", 1.3, "Mean k of the FLightNN, 0 to 2.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Prints the comparison."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
-    with options.plain_errors():
-        rows = comparison.rows(_NETWORK.value, _MEAN_K.value, device.find(_DEVICE.value))
+    rows = comparison.rows(_NETWORK.value, _MEAN_K.value, device.find(_DEVICE.value))
     print(report.comparison_text(rows))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

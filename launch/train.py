@@ -10,31 +10,27 @@ config.json, metrics.jsonl, tensorboard/, checkpoints/ and, at the end, result.j
 """
 
 import sys
-from collections.abc import Sequence
 
-from absl import app, flags
-
-from flightnn_jax.training import runs
-from launch import devices, options
+from . import command, devices, options
+from .command import flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 
 _STOPPED_BY_SIGTERM = 143  # 128 + 15, what a shell says of a process that SIGTERM ended
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Trains what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}: flags start with --")
-    with options.plain_errors():
-        config = options.config()
-        devices.initialize()
-        prepared = runs.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
-        record = runs.run(prepared, options.DATA_DIR.value)
+    from flightnn_jax.training import runs
+
+    config = options.config()
+    devices.initialize()
+    prepared = runs.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
+    record = runs.run(prepared, options.DATA_DIR.value)
     if record is None:
         sys.exit(_STOPPED_BY_SIGTERM)
     print(runs.summary(record))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

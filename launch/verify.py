@@ -10,13 +10,11 @@ if all integers are equal, 1 if not, 2 for wrong input.
 """
 
 import sys
-from collections.abc import Sequence
-
-from absl import app, flags
 
 from flightnn_jax.integer import verify
-from flightnn_jax.training import sources
-from launch import devices, options
+
+from . import command, devices, options
+from .command import flags
 
 _RUN = flags.DEFINE_string("run", None, "Directory of a training run.")
 _INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network.")
@@ -28,19 +26,20 @@ _PATHS = flags.DEFINE_list("paths", None, f"Of {', '.join(verify.PATHS)}; by def
 _BATCH = flags.DEFINE_integer("batch", 40, "Images at once.", lower_bound=1)
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Verifies what the flags describe."""
-    if len(argv) > 1 or (_RUN.value is None) == (_INTEGERS.value is None):
-        raise app.UsageError("give --run=WORKDIR or --integers=FILE, and nothing besides flags")
+    from flightnn_jax.training import sources
+
+    if (_RUN.value is None) == (_INTEGERS.value is None):
+        raise command.UsageError("give --run=WORKDIR or --integers=FILE")
     devices.quiet()  # not `initialize`: its flag makes int8 convolutions slow
-    with options.plain_errors():
-        if _INTEGERS.value is not None:
-            source = sources.from_file(_INTEGERS.value)
-        else:
-            source = sources.from_run(_RUN.value or "", _CHECKPOINT.value, options.DATA_DIR.value)
-        network, data_dir = source.network, options.DATA_DIR.value
-        batches = sources.batches_of(network, _BATCH.value, _DATASET.value, data_dir)
-        report = verify.verify(network, batches, paths=_PATHS.value, kernels=source.kernels)
+    if _INTEGERS.value is not None:
+        source = sources.from_file(_INTEGERS.value)
+    else:
+        source = sources.from_run(_RUN.value or "", _CHECKPOINT.value, options.DATA_DIR.value)
+    network, data_dir = source.network, options.DATA_DIR.value
+    batches = sources.batches_of(network, _BATCH.value, _DATASET.value, data_dir)
+    report = verify.verify(network, batches, paths=_PATHS.value, kernels=source.kernels)
     if _PATHS.value is None:
         for path, why_not in verify.unavailable().items():
             print(f"{path}: skipped, {why_not}")
@@ -51,4 +50,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

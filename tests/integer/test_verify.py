@@ -137,8 +137,8 @@ def test_wrong_input_is_told():
 
 COMMAND = """
 import sys
-from absl import app
-from launch import verify as command
+from launch import command
+from launch import verify as verify_command
 from flightnn_jax.integer import verify
 make = verify.runners
 def runners(network, paths, kernels):
@@ -148,7 +148,7 @@ def runners(network, paths, kernels):
         return {name: value ^ (name == sys.argv[0]) for name, value in right(images).items()}
     return {"shifts": right, "independent": wrong}
 verify.runners = runners
-app.run(command.main)
+command.run(verify_command.main)
 """
 
 

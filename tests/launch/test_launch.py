@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from launch import compare, options
+from launch import command, compare, options
 from tests.support import prepared
 
 SMOKE = "--config=configs/digits.py:smoke"
@@ -209,9 +209,9 @@ def test_a_table_of_runs():
 
 
 def test_a_full_disk_says_what_to_do(capsys):
-    with pytest.raises(SystemExit, match="2"), options.plain_errors():
+    with pytest.raises(SystemExit, match="2"), command.plain_errors():
         raise OSError(errno.ENOSPC, "No space left on device", "/runs/1/metrics.jsonl")
     assert "metrics.jsonl'; make room and give the same command" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"), options.plain_errors():
+    with pytest.raises(SystemExit, match="2"), command.plain_errors():
         raise FileNotFoundError(errno.ENOENT, "No such file", "/none")
     assert "make room" not in capsys.readouterr().err
