@@ -114,7 +114,7 @@ def flags_of(module):
     """The flags that a command defines, in its own file and in those of launch/ that it imports."""
     source = (ROOT / source_of(module)).read_text()
     names = set(re.findall(r'(?:DEFINE_\w+\(|add_argument\()\s*f?"(?:--)?([\w.{}-]+)"', source))
-    for name in re.findall(r"^from launch import (.*)$", source, re.MULTILINE):
+    for name in re.findall(r"^from \. import (.*)$", source, re.MULTILINE):
         for other in name.split(", "):
             names |= flags_of(f"launch.{other}")
     return names
