@@ -93,7 +93,13 @@ def test_documents_have_what_is_tested():
     assert {b.language for b in BLOCKS} <= {"python", "sh", "text", "json", "verilog"}
 
 
-@pytest.mark.parametrize("block", PROGRAMS, ids=place)
+def programs():
+    for block in PROGRAMS:
+        compiles = any(name in block.code for name in ("jax.jit", "make_inference"))
+        yield pytest.param(block, id=place(block), marks=[pytest.mark.slow] * compiles)
+
+
+@pytest.mark.parametrize("block", list(programs()))
 def test_programs_run(block, workdir, tmp_path):
     places = {"/tmp/digits": str(workdir)}
     code = re.sub(r"/tmp(/digits\b)?", lambda m: places.get(m[0], str(tmp_path)), block.code)
