@@ -52,6 +52,15 @@ def test_data_is_declared():
     assert {PACKAGE / "py.typed", PACKAGE / "paper" / "paper.json"} <= declared
 
 
+def test_the_citation_is_of_this_software():
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    assert f"version: {flightnn_jax.__version__}" in lines
+    assert f"license: {PROJECT['project']['license']}" in lines
+    assert (
+        f"    doi: {PROJECT['project']['urls']['Paper'].removeprefix('https://doi.org/')}" in lines
+    )
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A directory that holds what a wheel of this checkout installs."""
