@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import networks as networks
     from flightnn_jax import numerics as numerics
     from flightnn_jax import paper as paper
+    from flightnn_jax import pareto as pareto
     from flightnn_jax import penalty as penalty
     from flightnn_jax import quantize as quantize
     from flightnn_jax import schemes as schemes
@@ -87,6 +88,7 @@ _TABLE = {
     "networks": "networks",
     "numerics": "numerics",
     "paper": "paper",
+    "pareto": "pareto",
     "penalty": "penalty",
     "power_of_two": "numerics",
     "quantize": "quantize",

@@ -5,8 +5,7 @@ python -m launch.audit [--verdict=contradicted] [--json]
 
 import json
 
-from flightnn_jax.hardware import report
-from flightnn_jax.paper import audit
+from flightnn_jax.paper import audit, report
 
 from . import command
 from .command import flags

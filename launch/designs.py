@@ -28,23 +28,14 @@ def main() -> None:
             mean_k = round(tables.mean_k(row), 2) if row.scheme == "flightnn" else None
             work = workload.from_network(_NETWORK.value, row.scheme, mean_k=mean_k)
             candidates.append((work, round(tables.accuracy_loss(row), 2)))
-    found = search.compare(
+    choices = search.compare(
         candidates,
-        device.find(_DEVICE.value),
+        device.named(_DEVICE.value),
         _STYLE.value,
         max_accuracy_loss=_LOSS.value,
         min_images_per_s=_SPEED.value,
     )
-    rows = [["scheme", "loss", "images/s", "ms", "of device", "units", "batch", "folding"]]
-    for c in found:
-        design, share = c.design, f"{c.utilization:.0%}"
-        speed, folding = f"{c.images_per_s:,.0f}", " ".join(map(str, design.folding))
-        cells = [f"{c.accuracy_loss:.2f}", speed, f"{c.latency_ms:.3g}", share]
-        rows.append([c.scheme, *cells, str(design.parallelism), str(design.batch), folding])
-    print(report.table(rows))
-    print(
-        "speeds, latencies and shares are unverified: launch.estimate gives the error of a design"
-    )
+    print(report.designs_text(choices))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _ACTIVITY = flags.DEFINE_boolean(
     "activity", False, "Also the energy by the bits that change as an artefact computes."
 )
 _DEVICE = flags.DEFINE_string("device", "XC7Z045", "An FPGA's name, or a .json file of one.")
-_STYLE = flags.DEFINE_enum("style", "processing", search.STYLES, "How weights are computed with.")
+_STYLE = flags.DEFINE_enum("style", "array", search.STYLES, "How weights are computed with.")
 _MEAN_K = flags.DEFINE_float(
     "mean_k", None, "Mean k of a FLightNN, 0 to 2; the config's budget, if it has one, by default."
 )
@@ -40,7 +40,7 @@ _JSON = flags.DEFINE_boolean("json", False, "Print JSON instead of a table.")
 def main() -> None:
     """Estimates what the flags describe."""
     devices.quiet()
-    board = device.find(_DEVICE.value)
+    board = device.named(_DEVICE.value)
     if _CLOCK.value is not None:
         board = dataclasses.replace(board, clock_mhz=_CLOCK.value)
     if _ARTEFACT.value is None:
@@ -81,7 +81,7 @@ def _from_artefact(path: str) -> tuple[workload.Workload, dict[str, Distances] |
             "one or the other"
         )
     network = files.load(path)
-    return workload.from_artefact(network), _distances(network) if _ACTIVITY.value else None
+    return workload.from_integers(network), _distances(network) if _ACTIVITY.value else None
 
 
 def _distances(network: IntegerNetwork) -> dict[str, Distances]:

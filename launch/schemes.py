@@ -16,7 +16,7 @@ _MEAN_K = flags.DEFINE_float("mean_k", 1.3, "Mean k of the FLightNN, 0 to 2.")
 
 def main() -> None:
     """Prints the comparison."""
-    rows = comparison.rows(_NETWORK.value, _MEAN_K.value, device.find(_DEVICE.value))
+    rows = comparison.rows(_NETWORK.value, _MEAN_K.value, device.named(_DEVICE.value))
     print(report.comparison_text(rows))
 
 

@@ -111,6 +111,7 @@ WITHOUT_JAX = (
     "atomic",
     "networks",
     "schemes",
+    "pareto",
     "hardware",
     "paper",
     "checker",
@@ -212,6 +213,7 @@ ARROWS = {
     "encoding": ["formats", "spec"],
     "budget": ["formats", "spec"],
     "schemes": [],
+    "pareto": [],
     "networks": ["networks"],
     "data": ["data", "atomic", "lazy"],
     "training.layers": ["activations", "filters", "numerics"],
@@ -281,8 +283,8 @@ ARROWS = {
     "integer.verify": ["integer", "checker"],
     "integer": [],
     "checker": ["checker"],
-    "hardware": ["hardware", "networks", *NUMPY_HALF, "paper"],
-    "paper": ["paper", "hardware", "networks"],
+    "hardware": ["hardware", "networks", "schemes", "pareto", *NUMPY_HALF],
+    "paper": ["paper", "hardware", "networks", "schemes"],
 }
 
 

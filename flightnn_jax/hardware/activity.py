@@ -18,7 +18,7 @@ import numpy.typing as npt
 from flightnn_jax.hardware import asic
 from flightnn_jax.hardware.asic import between
 from flightnn_jax.hardware.records import Number
-from flightnn_jax.hardware.workload import Layer, Workload
+from flightnn_jax.hardware.workload import LayerWork, Workload
 
 ACTIVATION_BITS, CODE_BITS, PRODUCT_BITS, ACCUMULATOR_BITS = 8, 4, 16, 24
 """Widths in the simulated units."""
@@ -118,7 +118,7 @@ def _energy(c: Coefficients, d: Distances) -> float:
 
 
 def layer_energy(
-    layer: Layer, distances: Distances, *, node: float = 65, voltage: float = 1.2
+    layer: LayerWork, distances: Distances, *, node: float = 65, voltage: float = 1.2
 ) -> Number:
     """Energy of a layer's arithmetic for one image, in nJ, from the distances in its own trace.
 
@@ -135,12 +135,14 @@ def layer_energy(
     return one.times(layer.operations / 1e3)
 
 
-def _unit(layer: Layer) -> str:
-    if layer.format == "full":
+def _unit(layer: LayerWork) -> str:
+    unit = layer.arithmetic.activity
+    if unit is None:
         raise ValueError(
-            f"{layer.name}: the activity of floats was not modelled; use asic.layer_energy"
+            f"{layer.name}: the activity of weights of the format {layer.format!r} was not "
+            "modelled; use asic.layer_energy"
         )
-    return "shift" if layer.format == "shift" else "4x8"
+    return unit
 
 
 class LayerEnergy(NamedTuple):
@@ -182,13 +184,13 @@ def energies(
         raise ValueError(
             f"{workload.name}: no traces of {', '.join(missing)}; collect them of this network"
         )
-    found = {}
+    by_layer = {}
     for layer in workload.layers:
         one = operation(_unit(layer), traces[layer.name], node=node, voltage=voltage)
         simulated = dataclasses.replace(layer, accumulator_bits=ACCUMULATOR_BITS)
         constant = asic.layer_energy(simulated, whole=True, node=node, voltage=voltage)
-        found[layer.name] = LayerEnergy(one, one.times(layer.operations / 1e3), constant)
-    return found
+        by_layer[layer.name] = LayerEnergy(one, one.times(layer.operations / 1e3), constant)
+    return by_layer
 
 
 def mean_distance(values: npt.ArrayLike, bits: int) -> float:

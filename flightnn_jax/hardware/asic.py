@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 from flightnn_jax.hardware.records import Number, total
-from flightnn_jax.hardware.workload import Layer, Workload
+from flightnn_jax.hardware.workload import LayerWork, Workload
 
 ABSOLUTE_ERROR = 1.4
 RATIO_ERROR = 1.15
@@ -68,8 +68,6 @@ UNITS = {
     "8x8": Unit((2.93, 9.62), (3.69, 12.84), (1033, 5421), None),
     "float32": Unit((22.3, 78.3), (25.6, 92.3), (6035, 29233), None),
 }
-
-_OF_FORMAT = {"shift": "shift", "fp4": "4x8", "full": "float32"}
 
 
 def scale(library: Library, node: float, voltage: float) -> float:
@@ -151,7 +149,7 @@ def area(unit: str, node: float = 65) -> Number:
 
 
 def layer_energy(
-    layer: Layer, *, whole: bool = False, node: float = 65, voltage: float = 1.2
+    layer: LayerWork, *, whole: bool = False, node: float = 65, voltage: float = 1.2
 ) -> Number:
     """Energy of a layer's arithmetic for one image, in nJ: operations x energy of one.
 
@@ -165,7 +163,7 @@ def layer_energy(
       2.06
     """
     one = operation(
-        _OF_FORMAT[layer.format],
+        layer.arithmetic.asic,
         accumulator_bits=layer.accumulator_bits,
         whole=whole,
         node=node,

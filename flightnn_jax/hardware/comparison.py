@@ -4,72 +4,56 @@ The paper compares schemes in one style on one board. The same layer is costed h
 what is a gain in an array bounded by multipliers is none where weights are wires.
 """
 
-import math
 from typing import NamedTuple
 
-from flightnn_jax.hardware import asic, estimate
+from flightnn_jax import schemes
+from flightnn_jax.hardware import asic, styles
 from flightnn_jax.hardware.device import Device
-from flightnn_jax.hardware.records import Number
-from flightnn_jax.hardware.styles import array as array_style
-from flightnn_jax.hardware.workload import SCHEMES, from_network
+from flightnn_jax.hardware.styles.base import Figure
+from flightnn_jax.hardware.workload import from_network
 
 
 class Row(NamedTuple):
     """A scheme's costs for one image of one layer.
 
     Attributes:
-      scheme: of `workload.SCHEMES`.
+      scheme: of `schemes.SCHEMES`.
       mean_k: of its filters.
-      array: images a second of the paper's array.
-      engine: images a second of the fastest engine.
-      engine_lut: its tables.
-      wired_lut: tables if weights are wires; None for floats, which were not measured.
-      asic_nj: energy at 65 nm.
+      figures: of every style, and the energy on an ASIC.
     """
 
     scheme: str
     mean_k: float
-    array: Number
-    engine: Number
-    engine_lut: Number
-    wired_lut: Number | None
-    asic_nj: Number
+    figures: tuple[Figure, ...]
 
 
 def rows(network: str, mean_k: float, device: Device) -> list[Row]:
-    """The largest layer of a network in the five schemes, the cheapest last.
-
-    Hard-wired tables are given whether or not the device has as many.
+    """The largest layer of a network in all schemes, in the order of their table.
 
     Example:
-      >>> from flightnn_jax.hardware.device import find
-      >>> [row.scheme for row in rows("net1", 1.3, find("XC7Z045"))]
-      ['full', 'fp4', 'lightnn2', 'flightnn', 'lightnn1']
+      >>> from flightnn_jax.hardware.device import named
+      >>> [row.scheme for row in rows("net1", 1.3, named("XC7Z045"))]
+      ['full', 'fp4', 'lightnn2', 'lightnn1', 'flightnn']
     """
-    boundless = Device("any", 10**9, 10**9, 10**9, 10**9, device.clock_mhz, device.lut_inputs)
-    found = []
-    for scheme in ("full", "fp4", "lightnn2", "flightnn", "lightnn1"):
-        work = from_network(network, scheme, mean_k=mean_k if scheme == "flightnn" else None)
-        work = work.largest()
-        engine = estimate.estimate(work, device, "engine")
-        wired = None
-        if SCHEMES[scheme][0] != "full":
-            wired = estimate.estimate(work, boundless, "hardwired").resources["LUT"]
-        array = estimate.estimate(work, device).images_per_s
+    compared = []
+    for scheme in schemes.SCHEMES:
+        assumed = mean_k if scheme.flexible else None
+        work = from_network(network, scheme.name, mean_k=assumed).largest()
         energy = asic.energy(work)
-        lut = engine.resources["LUT"]
-        found.append(Row(scheme, work.mean_k, array, engine.images_per_s, lut, wired, energy))
-    return found
+        asked = ("ASIC nJ", energy, "in energy on an ASIC", energy.value, asic.RATIO_ERROR)
+        figures = [f for style in styles.STYLES.values() for f in style.figures(work, device)]
+        compared.append(Row(scheme.name, work.mean_k, (*figures, Figure(*asked))))
+    return compared
 
 
 class Verdict(NamedTuple):
     """How one scheme does against 4-bit fixed point.
 
     Attributes:
-      scheme: of the shifts.
-      what: a column of `Row`.
+      scheme: of the weights.
+      what: the `verdict` of a `Figure`.
       gain: how many times better it is; below 1 it loses.
-      settled: whether the gain is beyond the error of the ratio, `_RATIO_ERROR`.
+      settled: whether the gain is beyond the error of the ratio.
     """
 
     scheme: str
@@ -78,29 +62,24 @@ class Verdict(NamedTuple):
     settled: bool
 
 
-_RATIO_ERROR = {"array": 1.34, "engine": math.inf, "wired_lut": 1.35, "asic_nj": asic.RATIO_ERROR}
-"""Of arrays: given L-1 (fit.py). No engine was compared. Hard-wired, L-1 gains 1.32x by the weight
-and loses 0.97x as a graph of adders that share sums, so between styles that much is open."""
-
-
-def verdicts(found: list[Row]) -> list[Verdict]:
-    """Each scheme of shifts against "fp4", column by column.
+def verdicts(compared: list[Row]) -> list[Verdict]:
+    """Each other quantized scheme against "fp4", figure by figure.
 
     Example:
-      >>> from flightnn_jax.hardware.device import find
-      >>> lost = [v for v in verdicts(rows("net1", 1.3, find("XC7Z045"))) if v.gain < 1]
+      >>> from flightnn_jax.hardware.device import named
+      >>> lost = [v for v in verdicts(rows("net1", 1.3, named("XC7Z045"))) if v.gain < 1]
       >>> sorted({(v.scheme, v.what) for v in lost if v.settled})
-      [('lightnn2', 'asic_nj'), ('lightnn2', 'wired_lut')]
+      [('lightnn2', 'hard-wired'), ('lightnn2', 'in energy on an ASIC')]
     """
-    against = next(row for row in found if row.scheme == "fp4")
-    told = []
-    for row in found:
-        if SCHEMES[row.scheme][0] != "shift":
+    against = next(row for row in compared if row.scheme == "fp4")
+    judged = []
+    for row in compared:
+        if row is against or schemes.find(row.scheme).weights is None:
             continue
-        for what, error in _RATIO_ERROR.items():
-            ours, theirs = getattr(row, what).value, getattr(against, what).value
-            gain = ours / theirs if what == "engine" else theirs / ours
-            if what == "array":  # ratios within networks are known better than each throughput
-                gain = array_style.RELATIVE["fp4"] / row.mean_k
-            told.append(Verdict(row.scheme, what, gain, not 1 / error <= gain <= error))
-    return told
+        for ours, theirs in zip(row.figures, against.figures, strict=True):
+            if ours.verdict is not None:
+                gain, error = theirs.cost / ours.cost, ours.ratio_error
+                judged.append(
+                    Verdict(row.scheme, ours.verdict, gain, not 1 / error <= gain <= error)
+                )
+    return judged

@@ -1,13 +1,30 @@
-"""FPGAs as records: what they hold, how wide their memories are, and where that is written."""
+"""FPGAs as records: what they hold, how wide their memories are, and where the numbers are from."""
 
 import dataclasses
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 RESOURCES = ("BRAM", "DSP", "FF", "LUT")
+
+
+class Resources(NamedTuple):
+    """What a circuit takes, in the order of `RESOURCES`.
+
+    Attributes:
+      bram: blocks of memory.
+      dsp: multiplier blocks.
+      ff: flip-flops.
+      lut: the device's own tables.
+    """
+
+    bram: int
+    dsp: int
+    ff: int
+    lut: int
+
 
 _XILINX_18K = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
 _ICE40_4K = ((2048, 2), (1024, 4), (512, 8), (256, 16))
@@ -24,7 +41,7 @@ class Device:
       ff: flip-flops.
       lut: lookup tables.
       clock_mhz: assumed unless one is given.
-      lut_inputs: 6 or 4. Tables are counted for 6, as measured; see `lut_factor`.
+      lut_inputs: 6 or 4. Models count tables of 6, which were measured; see `lut_factor`.
       block_shapes: (words, bits of a word) that one block can be.
       origin: where the numbers are from.
     """
@@ -75,10 +92,10 @@ class Device:
         return {"BRAM": self.bram, "DSP": self.dsp, "FF": self.ff, "LUT": self.lut}
 
     def share(self, needed: Sequence[float]) -> float:
-        """The largest share of a resource that is needed; infinite where there is none of it.
+        """The largest share of a resource that is needed; infinite where the device has none.
 
         Example:
-          >>> find("XC7Z045").share([545, 0, 0, 0])
+          >>> named("XC7Z045").share([545, 0, 0, 0])
           0.5
         """
         shares = []
@@ -87,10 +104,10 @@ class Device:
         return max(shares)
 
     def shortage(self, needed: Sequence[float]) -> dict[str, str]:
-        """What there is too little of, by name, in words; empty if everything fits.
+        """The resources that do not suffice, by name, in words; empty if everything fits.
 
         Example:
-          >>> find("iCE40UP5K").shortage([10, 9, 100, 100])
+          >>> named("iCE40UP5K").shortage([10, 9, 100, 100])
           {'DSP': '9 DSP of 8'}
         """
         pairs = zip(needed, self.available().items(), strict=True)
@@ -102,10 +119,10 @@ class Device:
         """Blocks of a memory of so many words, at the best shape of block.
 
         The plain quotient of bits is up to 46 % too low for wide, shallow memories
-        (hardware-measurements.md, section 2), so the shapes of the data sheet are tried.
+        (docs/measurements/synthesis.md), so the shapes of the data sheet are tried.
 
         Example:
-          >>> find("XC7Z045").blocks(bits=256, words=576)  # 15 of 1024 x 18
+          >>> named("XC7Z045").blocks(bits=256, words=576)  # 15 of 1024 x 18
           15
         """
         if not bits or not words:
@@ -169,7 +186,7 @@ DEVICES = (
 )
 
 
-def find(name: str) -> Device:
+def named(name: str) -> Device:
     """The device of that name, or the one that a JSON file describes.
 
     Args:
@@ -179,7 +196,7 @@ def find(name: str) -> Device:
       ValueError: if there is none; the message lists the known ones.
 
     Example:
-      >>> find("xc7z045").bram
+      >>> named("xc7z045").bram
       1090
     """
     for device in DEVICES:
@@ -192,7 +209,7 @@ def find(name: str) -> Device:
 
 
 def from_json(text: str, source: str = "JSON") -> Device:
-    """A device of one's own, from a JSON object whose keys are the fields of `Device`.
+    """A user's device, from a JSON object whose keys are the fields of `Device`.
 
     Example:
       >>> text = '{"name": "mine", "bram": 10, "dsp": 4, "ff": 900, "lut": 600, "clock_mhz": 50}'

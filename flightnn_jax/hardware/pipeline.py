@@ -8,18 +8,18 @@ best for one resource often meet that bound, and are optimal then. Where they do
 `Pipeline._least` enumerates the sums that may be better, which is exact too.
 """
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from flightnn_jax import pareto
+from flightnn_jax.hardware import asic
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.records import Choice, Design
-from flightnn_jax.hardware.styles import engine
-from flightnn_jax.hardware.workload import Layer, Workload
+from flightnn_jax.hardware.workload import Workload
 
 _WEIGHTS = np.array([w for w in itertools.product(range(5), repeat=4) if sum(w) == 4]) / 4
 """Of the four resources: everything in one of them, and steps of a quarter between."""
@@ -28,33 +28,22 @@ _SLACK = 1e-13
 """Above rounding errors of a mean, below the least difference of two utilizations."""
 
 
-class _Options(NamedTuple):
-    """A layer's foldings, the fastest first.
+class Stages(NamedTuple):
+    """What a layer's stage can be: its foldings, the fastest first.
 
     Attributes:
       folding: (n,)
       cycles: (n,), ascending.
-      shared: (n, 4), in the order of `Engine`.
+      lanes: (n,), units of a layer at once, for each image of the batch.
+      shared: (n, 4), in the order of `Resources`, whatever the batch.
       each: (n, 4), for each image of the batch.
     """
 
     folding: np.ndarray
     cycles: np.ndarray
+    lanes: np.ndarray
     shared: np.ndarray
     each: np.ndarray
-
-
-def _options(layer: Layer, device: Device, multiplier: str) -> _Options:
-    rounds = engine.foldings(layer)
-    cycles = np.array([engine.cycles(layer, r) for r in rounds])
-    order = np.argsort(cycles, kind="stable")
-    parts = [engine.parts(layer, r, device, multiplier=multiplier) for r in rounds]
-    return _Options(
-        np.array(rounds)[order],
-        cycles[order],
-        np.array([p.shared for p in parts])[order],
-        np.array([p.each for p in parts])[order],
-    )
 
 
 class Bounds(NamedTuple):
@@ -72,19 +61,15 @@ class Bounds(NamedTuple):
 
 
 class Pipeline:
-    """All engines for a workload on a device."""
+    """All designs of a workload on a device in which every layer has a stage of its own."""
 
-    def __init__(self, workload: Workload, device: Device, multiplier: str) -> None:
-        self.workload, self.device = workload, device
-        known: dict[Layer, _Options] = {}  # residual networks repeat their layers
-        self.layers = []
-        for layer in workload.layers:
-            key = dataclasses.replace(layer, name="")
-            if key not in known:
-                known[key] = _options(layer, device, multiplier)
-            self.layers.append(known[key])
+    def __init__(
+        self, workload: Workload, device: Device, style: str, layers: Sequence[Stages]
+    ) -> None:
+        self.workload, self.device, self.style, self.layers = workload, device, style, layers
+        self.energy_nj = asic.energy(workload).value
         have = np.array(list(device.available().values()), float)
-        # Of what there is none, the least need is beyond all bounds.
+        # Where the device has nothing of a resource, the least need is beyond all bounds.
         self.have = np.where(have > 0, have, 1e-300)
         slowest_start = max(int(x.cycles[0]) for x in self.layers)
         every = np.unique(np.concatenate([x.cycles for x in self.layers]))
@@ -98,7 +83,7 @@ class Pipeline:
         speed = np.concatenate([batch / self.times for batch, _ in batches])
         time = np.tile(self.times, len(batches))
         reached = np.concatenate([bounds.share.min(axis=0) for _, bounds in batches])
-        found = []
+        choices = []
         for batch, bounds in batches:
             for t in np.flatnonzero(bounds.least <= 1):
                 if bounds.share[:, t].min() > bounds.least[t]:
@@ -108,10 +93,10 @@ class Pipeline:
                         continue
                 share, pick = self.exact(batch, int(t), bounds)
                 if share <= 1:
-                    found.append(self.choice(batch, pick, share))
-        if not found:
+                    choices.append(self.choice(batch, pick, share))
+        if not choices:
             raise self.misfit()
-        return found
+        return choices
 
     def fastest(self) -> Design:
         """The least time an image, and the least utilization with it, of all that fit."""
@@ -157,7 +142,7 @@ class Pipeline:
             f"{self.workload.name} in {self.workload.scheme} does not fit on {self.device.name} "
             f"with an engine for every layer, which takes at least "
             f"{' and '.join(short.values()) or 'more than there is in every folding'}; choose the "
-            "style processing, fewer layers, or a larger device"
+            "style array, fewer layers, or a larger device"
         )
 
     def least(self, batch: int) -> np.ndarray:
@@ -220,7 +205,7 @@ class Pipeline:
         rest = np.concatenate([rest[1:], np.zeros((1, len(_WEIGHTS)))])
         sums, steps = np.zeros((1, 4), needed[0].dtype), []
         for options, after in zip(needed, rest, strict=True):
-            kept = _least_options(options)
+            kept = pareto.undominated(options)
             grown = (sums[:, None] + options[None, kept]).reshape(-1, 4)
             bound = ((grown / self.have) @ _WEIGHTS.T + after).max(axis=1)
             alive = np.flatnonzero(bound < best - _SLACK)
@@ -239,8 +224,8 @@ class Pipeline:
     def design(self, batch: int, pick: tuple[int, ...]) -> Design:
         """The record of a choice of options."""
         folding = tuple(int(x.folding[o]) for x, o in zip(self.layers, pick, strict=True))
-        at_once = map(engine.lanes, self.workload.layers, folding)
-        return Design(batch * sum(at_once), batch, folding)
+        at_once = sum(int(x.lanes[o]) for x, o in zip(self.layers, pick, strict=True))
+        return Design(batch * at_once, batch, folding)
 
     def choice(self, batch: int, pick: tuple[int, ...], share: float) -> Choice:
         """The same with its merits."""
@@ -249,18 +234,10 @@ class Pipeline:
         return Choice(
             self.workload.name,
             self.workload.scheme,
-            "engine",
+            self.style,
             self.design(batch, pick),
-            1e3 * batch / (slowest * ms),
-            len(self.layers) * slowest * ms,
-            share,
+            images_per_s=1e3 * batch / (slowest * ms),
+            latency_ms=len(self.layers) * slowest * ms,
+            utilization=share,
+            energy_nj=self.energy_nj,
         )
-
-
-def _least_options(needed: np.ndarray) -> list[int]:
-    """Options that no other of the layer's options dominates."""
-    kept: list[int] = []
-    for o in sorted(range(len(needed)), key=lambda i: tuple(needed[i])):
-        if not any((needed[k] <= needed[o]).all() for k in kept):
-            kept.append(o)
-    return kept

@@ -11,9 +11,9 @@ class Number(NamedTuple):
 
     Attributes:
       value: the number.
-      factor: the truth lies between value / factor and value x factor, in nine of ten of the
-        cases that are known; 1 where it is counted or follows exactly. None where nothing is
-        known to compare it with.
+      factor: the truth lies between value / factor and value x factor in nine of ten known
+        cases; 1 where the value is counted or follows exactly. None where no measurement is known
+        that it could be compared with.
       origin: what the value and the factor rest on.
     """
 
@@ -38,21 +38,21 @@ class Number(NamedTuple):
         return f"within {self.factor:.2g}x"
 
     def times(self, by: float) -> "Number":
-        """The number in another unit, or as often; its relative error stays."""
+        """A multiple of the number, such as the number in another unit, with its relative error."""
         return self._replace(value=self.value * by)
 
     def over(self, by: float) -> "Number":
-        """`by` divided by the number, as a rate is by a time; its relative error stays."""
+        """`by` divided by the number, as a rate is a count over a time, with its relative error."""
         return self._replace(value=by / self.value)
 
     def as_json(self) -> dict[str, Any]:
-        """For a JSON file; what is infinite becomes None."""
+        """The fields for a JSON file; an infinite value becomes None."""
         value = self.value if math.isfinite(self.value) else None
         return {"value": value, "error": self.bar, "factor": self.factor, "from": self.origin}
 
 
 def total(numbers: Iterable[Number]) -> Number:
-    """The sum. Errors of parts may all go the same way, so the worst of them is the sum's.
+    """The sum. All parts may err in the same direction, so the worst error is the sum's.
 
     Example:
       >>> total([Number(1, 1.1, "a"), Number(2, 1.3, "a")])
@@ -73,7 +73,7 @@ class Design:
       parallelism: multiply-accumulate units that work at once.
       batch: images that are computed together.
       folding: for each layer, how many rounds its filters (its one-term filters, under
-        "processing") take; a single round computes them all at once.
+        "array") take; a single round computes them all at once.
     """
 
     parallelism: int
@@ -83,16 +83,17 @@ class Design:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A design and its merits.
+    """A design and its merits, by which `search` compares it.
 
     Attributes:
       workload: its name.
       scheme: of its weights.
-      style: "processing", "engine" or "hardwired".
+      style: of `styles.STYLES`.
       design: what is built.
       images_per_s: to be large.
       latency_ms: of a batch, to be small.
       utilization: the largest share of a resource, to be small; at most 1.
+      energy_nj: of the arithmetic for one image, on a 65-nm ASIC, to be small.
       accuracy_loss: of the workload, to be small; None if it is not known.
     """
 
@@ -103,6 +104,7 @@ class Choice:
     images_per_s: float
     latency_ms: float
     utilization: float
+    energy_nj: float
     accuracy_loss: float | None = None
 
 
@@ -116,6 +118,7 @@ class LayerCost:
       mean_k: of its filters.
       weight_bits: of its weights.
       cycles: for one batch.
+      energy_nj: of its arithmetic for one image, on a 65-nm ASIC.
       resources: of its own, by name; empty where all layers share the hardware.
     """
 
@@ -124,6 +127,7 @@ class LayerCost:
     mean_k: float
     weight_bits: int
     cycles: Number
+    energy_nj: Number
     resources: dict[str, Number]
 
 
@@ -135,15 +139,16 @@ class Estimate:
       workload: its name.
       scheme: of its weights.
       device: its name.
-      style: "processing", "engine" or "hardwired".
+      style: of `styles.STYLES`.
       design: what was chosen.
       layers: by layer.
       cycles: from one batch to the next.
       latency_ms: of a batch, from its first input to its last output.
       images_per_s: with one batch after the other.
+      energy_nj: of the arithmetic for one image, on a 65-nm ASIC, whatever the design.
       resources: of `device.RESOURCES`, in all.
-      bounded_by: what forbids the next larger design; empty if nothing on the device does.
-      notes: what else to know before trusting it.
+      bounded_by: resources that a design twice as large would exceed; empty if it would fit.
+      notes: what else to know before trusting the numbers.
     """
 
     workload: str
@@ -155,6 +160,7 @@ class Estimate:
     cycles: Number
     latency_ms: Number
     images_per_s: Number
+    energy_nj: Number
     resources: dict[str, Number]
     bounded_by: tuple[str, ...]
     notes: tuple[str, ...] = ()

@@ -1,13 +1,12 @@
-"""Estimates and the audit as text for a terminal and as records for JSON."""
+"""Estimates, designs and comparisons as text for a terminal and as records for JSON."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flightnn_jax.hardware import activity, asic, comparison
+from flightnn_jax.hardware import activity, comparison
 from flightnn_jax.hardware.device import RESOURCES, Device
-from flightnn_jax.hardware.records import Estimate, Number, total
+from flightnn_jax.hardware.records import Choice, Estimate, Number, total
 from flightnn_jax.hardware.workload import Workload
-from flightnn_jax.paper import audit, fit
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -40,54 +39,48 @@ Traces = Mapping[str, activity.Distances]
 
 
 def estimate_text(
-    found: Estimate, workload: Workload, device: Device, traces: Traces | None = None
+    costs: Estimate, workload: Workload, device: Device, traces: Traces | None = None
 ) -> str:
     """A table by layer, its second row the error of each column, and the totals.
 
     Args:
-      found: what `estimate.estimate` returned.
-      workload: of the same; for energies.
+      costs: what `estimate.estimate` returned.
+      workload: of the same; for energies by activity.
       device: likewise, for what it has.
       traces: Hamming distances by layer; they add a table of energies by activity.
     """
-    energies = [asic.layer_energy(layer) for layer in workload.layers]
-    own = [name for name in RESOURCES if found.layers[0].resources]
+    own = [name for name in RESOURCES if costs.layers[0].resources]
     columns: list[tuple[str, list[Number]]] = [
-        ("products", [_exact(x.multiplications) for x in found.layers]),
-        ("mean k", [_exact(x.mean_k) for x in found.layers]),
-        ("weight kb", [_exact(x.weight_bits / 1e3) for x in found.layers]),
-        ("cycles", [x.cycles for x in found.layers]),
-        *((name, [x.resources[name] for x in found.layers]) for name in own),
-        ("ASIC nJ", energies),
+        ("products", [_exact(x.multiplications) for x in costs.layers]),
+        ("mean k", [_exact(x.mean_k) for x in costs.layers]),
+        ("weight kb", [_exact(x.weight_bits / 1e3) for x in costs.layers]),
+        ("cycles", [x.cycles for x in costs.layers]),
+        *((name, [x.resources[name] for x in costs.layers]) for name in own),
+        ("ASIC nJ", [x.energy_nj for x in costs.layers]),
     ]
     rows = [["layer", *(name for name, _ in columns)]]
     rows.append(["(error)", *(total(numbers).bar for _, numbers in columns)])
-    for i, layer in enumerate(found.layers):
+    for i, layer in enumerate(costs.layers):
         rows.append([layer.name, *(short(numbers[i].value) for _, numbers in columns)])
-    design = found.design
+    totals = [
+        ("throughput, images/s", costs.images_per_s),
+        ("latency of a batch, ms", costs.latency_ms),
+        ("cycles of a batch", costs.cycles),
+        *((f"{n}, of {device.available()[n]:,}", costs.resources[n]) for n in RESOURCES),
+        ("energy on a 65-nm ASIC, nJ", costs.energy_nj),
+    ]
     lines = [
-        f"{found.workload} in {found.scheme} on {found.device} at {device.clock_mhz:g} MHz, style "
-        f"{found.style}: {design.parallelism} units, batch {design.batch}",
+        f"{costs.workload} in {costs.scheme} on {costs.device} at {device.clock_mhz:g} MHz, style "
+        f"{costs.style}: {costs.design.parallelism} units, batch {costs.design.batch}",
         "",
         table(rows),
         "",
+        table([(name, short(n.value), n.bar) for name, n in totals]),
+        "",
+        f"bounded by {' and '.join(costs.bounded_by) or 'nothing on the device'}: a design twice "
+        f"as large would {'not ' * bool(costs.bounded_by)}fit",
+        *(f"note: {note}" for note in costs.notes),
     ]
-    energy = asic.energy(workload)
-    totals = [
-        ("throughput, images/s", found.images_per_s),
-        ("latency of a batch, ms", found.latency_ms),
-        ("cycles of a batch", found.cycles),
-        *((f"{n}, of {device.available()[n]:,}", found.resources[n]) for n in RESOURCES),
-        ("energy on a 65-nm ASIC, nJ", energy),
-    ]
-    lines.append(table([(name, short(n.value), n.bar) for name, n in totals]))
-    lines.append("")
-    if found.bounded_by:
-        bounds = " and ".join(found.bounded_by)
-        lines.append(f"bounded by {bounds}: a design twice as large would not fit")
-    else:
-        lines.append("bounded by nothing on the device: a design twice as large would fit")
-    lines.extend(f"note: {note}" for note in found.notes)
     if traces is not None:
         lines += ["", activity_text(workload, traces)]
     return "\n".join(lines)
@@ -111,11 +104,11 @@ def activity_text(workload: Workload, traces: Traces) -> str:
     """
     rows = [["layer", "input", "code", "product", "sum"]]
     rows[0] += ["pJ/operation", "nJ by activity", "nJ by constant"]
-    found = activity.energies(workload, traces)
-    by_activity, constant = (total(n) for n in zip(*(x[1:] for x in found.values()), strict=True))
-    one = next(iter(found.values())).operation
+    layers = activity.energies(workload, traces)
+    by_activity, constant = (total(n) for n in zip(*(x[1:] for x in layers.values()), strict=True))
+    one = next(iter(layers.values())).operation
     rows.append(["(error)", *["exact"] * 4, one.bar, by_activity.bar, constant.bar])
-    for name, energy in found.items():
+    for name, energy in layers.items():
         bits = [f"{x:.3g}" for x in traces[name]]
         rows.append([name, *bits, *(short(n.value) for n in energy)])
     rows.append(["in all", *[""] * 5, short(by_activity.value), short(constant.value)])
@@ -134,20 +127,19 @@ def _exact(value: float) -> Number:
 
 
 def estimate_json(
-    found: Estimate, workload: Workload, traces: Traces | None = None
+    costs: Estimate, workload: Workload, traces: Traces | None = None
 ) -> dict[str, Any]:
     """The same for `json.dumps`; every number that is not counted carries its error."""
-    energies = [asic.layer_energy(layer) for layer in workload.layers]
     return {
-        "network": found.workload,
-        "scheme": found.scheme,
+        "network": costs.workload,
+        "scheme": costs.scheme,
         "mean_k": workload.mean_k,
-        "device": found.device,
-        "style": found.style,
+        "device": costs.device,
+        "style": costs.style,
         "design": {
-            "parallelism": found.design.parallelism,
-            "batch": found.design.batch,
-            "folding": list(found.design.folding),
+            "parallelism": costs.design.parallelism,
+            "batch": costs.design.batch,
+            "folding": list(costs.design.folding),
         },
         "layers": [
             {
@@ -157,17 +149,17 @@ def estimate_json(
                 "weight_bits": layer.weight_bits,
                 "cycles": layer.cycles.as_json(),
                 "resources": {name: n.as_json() for name, n in layer.resources.items()},
-                "asic_nj": energy.as_json(),
+                "asic_nj": layer.energy_nj.as_json(),
             }
-            for layer, energy in zip(found.layers, energies, strict=True)
+            for layer in costs.layers
         ],
-        "cycles": found.cycles.as_json(),
-        "latency_ms": found.latency_ms.as_json(),
-        "images_per_s": found.images_per_s.as_json(),
-        "resources": {name: n.as_json() for name, n in found.resources.items()},
-        "asic_nj": asic.energy(workload).as_json(),
-        "bounded_by": list(found.bounded_by),
-        "notes": list(found.notes),
+        "cycles": costs.cycles.as_json(),
+        "latency_ms": costs.latency_ms.as_json(),
+        "images_per_s": costs.images_per_s.as_json(),
+        "resources": {name: n.as_json() for name, n in costs.resources.items()},
+        "asic_nj": costs.energy_nj.as_json(),
+        "bounded_by": list(costs.bounded_by),
+        "notes": list(costs.notes),
         **({} if traces is None else {"activity": activity_json(workload, traces)}),
     }
 
@@ -186,83 +178,34 @@ def activity_json(workload: Workload, traces: Traces) -> list[dict[str, Any]]:
     ]
 
 
-_WHAT = {
-    "array": "in the paper's array",
-    "engine": "as an engine",
-    "wired_lut": "hard-wired",
-    "asic_nj": "in energy on an ASIC",
-}
-
-
 def comparison_text(rows: Sequence[comparison.Row]) -> str:
     """Schemes beside each other with their errors, then every gain and loss against FP."""
-    names = ["array images/s", "engine images/s", "engine LUT", "hard-wired LUT", "ASIC nJ"]
-    lines = [["scheme", "mean k", *names]]
+    lines = [["scheme", "mean k", *(figure.heading for figure in rows[0].figures)]]
     for row in rows:
-        cells = [f"{short(n.value)} {n.bar}" if n else "not measured" for n in row[2:]]
+        numbers = [figure.value for figure in row.figures]
+        cells = [f"{short(n.value)} {n.bar}" if n else "not measured" for n in numbers]
         lines.append([row.scheme, f"{row.mean_k:.3g}", *cells])
-    told = []
+    sentences = []
     for verdict in comparison.verdicts(list(rows)):
         outcome = "gains" if verdict.gain > 1 else "LOSES"
         doubt = "" if verdict.settled else ", not beyond the error"
-        told.append(
-            f"{verdict.scheme} {outcome} against fp4 {_WHAT[verdict.what]}: "
-            f"{verdict.gain:.2f}x{doubt}"
+        sentences.append(
+            f"{verdict.scheme} {outcome} against fp4 {verdict.what}: {verdict.gain:.2f}x{doubt}"
         )
-    return "\n".join([table(lines), "", *told])
+    return "\n".join([table(lines), "", *sentences])
 
 
-def audit_text(cells: Sequence[audit.Cell]) -> str:
-    """Every cell, then how many there are of each verdict, then the model's errors."""
-    rows = [["table", "row", "column", "printed", "model", "error", "verdict"]]
-    for c in cells:
-        error = "" if c.error is None else f"{c.error:+.0%}"
-        rows.append([c.table, c.row, c.column, c.printed, c.model, error, c.verdict])
-    first, *rest = table(rows).split("\n")
-    reasons = [f"  {c.reason}" if c.reason else "" for c in cells]
-    body = [line + reason for line, reason in zip(rest, reasons, strict=True)]
-    counts = [["table", audit.REPRODUCED, audit.CONTRADICTED, audit.NOT_VERIFIABLE]]
-    for name, found in audit.summary(list(cells)).items():
-        counts.append([name, *(str(found.get(verdict, 0)) for verdict in counts[0][1:])])
-    return "\n".join([first, *body, "", table(counts), "", errors_text()])
-
-
-def errors_text() -> str:
-    """The throughput model's errors against the 46 published rows."""
-    fitted, left_out, anchored = fit.fitted(), fit.left_out(), fit.anchored()
-    rows = [["throughput", "rows", "median", "nine of ten", "worst", "in 1.25x", "in 2x"]]
-    for name, predictions, keep in (
-        ("fitted, all", fitted, None),
-        ("left out, all", left_out, None),
-        ("left out, quantized", left_out, fit.quantized),
-        ("given L-1, quantized", anchored, fit.quantized),
-        ("given L-1, FLightNN", anchored, lambda row: row.scheme == "flightnn"),
-    ):
-        e = fit.errors(predictions, keep) if keep else fit.errors(predictions)
-        rows.append(
-            [
-                name,
-                str(e.count),
-                f"{e.median:.1%}",
-                f"{e.ninth:.2f}x",
-                f"{e.worst:.2f}x",
-                f"{e.shares[1.25]:.0%}",
-                f"{e.shares[2.0]:.0%}",
-            ]
-        )
-    orders = [
-        f"{name} {found.right} of {found.pairs} ({found.right / found.pairs:.1%})"
-        for name, found in (
-            ("fitted", fit.order(fitted)),
-            ("left out", fit.order(left_out)),
-            ("given L-1", fit.order(fit.with_anchors(anchored))),
-        )
-    ]
-    constants = ", ".join(f"{kind} {c:.2f}" for kind, c in fit.constants().items())
-    return "\n".join(
-        [
-            table(rows),
-            f"pairs of schemes in the published order: {'; '.join(orders)}",
-            f"fitted constants, cycles for a term of a product: {constants}",
-        ]
+def designs_text(choices: Sequence[Choice]) -> str:
+    """A row for each design that `search.compare` returned."""
+    heads = ["scheme", "loss", "images/s", "ms", "of device", "ASIC nJ"]
+    rows = [[*heads, "units", "batch", "folding"]]
+    for c in choices:
+        loss = "" if c.accuracy_loss is None else f"{c.accuracy_loss:.2f}"
+        speed, energy = f"{c.images_per_s:,.0f}", short(c.energy_nj)
+        merits = [loss, speed, f"{c.latency_ms:.3g}", f"{c.utilization:.0%}", energy]
+        folding = " ".join(map(str, c.design.folding))
+        rows.append([c.scheme, *merits, str(c.design.parallelism), str(c.design.batch), folding])
+    note = (
+        "speeds, latencies and shares are unverified: launch.estimate gives the error of a design"
     )
+    return "\n".join([table(rows), note])

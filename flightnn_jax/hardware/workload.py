@@ -10,40 +10,20 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from flightnn_jax import networks
+from flightnn_jax import networks, schemes
+from flightnn_jax.hardware import arithmetic as rows
+from flightnn_jax.hardware.arithmetic import KINDS, Arithmetic
 from flightnn_jax.integer import certificate, invariants, shapes
 from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork, ShiftWeights
 
 Shape = tuple[int, ...]
 
-MAX_K = 3
-"""The largest k of a filter that the quantizer knows."""
-
-ACTIVATION_BITS = 8
-"""Of every activation of a quantized network (section 5.1 of the paper)."""
-
-FORMATS = {"full": 32, "fp4": 4, "shift": 4}
-"""Weight formats and the bits of a weight; of a term, for shifts (a sign and 3 bits)."""
-
-SCHEMES = {
-    "full": ("full", None),
-    "fp4": ("fp4", None),
-    "lightnn2": ("shift", 2.0),
-    "lightnn1": ("shift", 1.0),
-    "flightnn": ("shift", None),
-}
-"""The schemes of the paper's tables: the format, and the k of a filter where it is fixed."""
-
-FLEXIBLE_K = 2
-"""The largest k of a FLightNN (section 5.1 of the paper)."""
-
 
 @dataclasses.dataclass(frozen=True)
-class Layer:
-    """A convolution or a dense layer.
+class LayerWork:
+    """What a convolution or a dense layer computes.
 
-    Invariants: `k` has an entry for each filter, of 0 to `MAX_K`; it is 1 throughout unless the
-    format is "shift", where 0 stands for a filter that is pruned.
+    Invariants: `k` has an entry for each filter, within the arithmetic's `k_range`.
 
     Attributes:
       name: as `networks.walk_weights` calls it.
@@ -51,10 +31,10 @@ class Layer:
       stride: step of the window in both directions; 1 for a dense layer.
       input_shape: (height, width, channels), or (channels,).
       output_shape: likewise.
-      format: "full", "fp4" or "shift".
+      format: of its weights, one of `arithmetic.KINDS`.
       k: terms of the weights, filter by filter.
       accumulator_bits: width of the sums. From a certificate where there is one; otherwise
-        `worst_accumulator`.
+        `Arithmetic.accumulator_bits`.
       bits: of a weight, or of one of its terms.
     """
 
@@ -70,10 +50,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         """Checks the invariants."""
-        if self.format not in FORMATS:
+        if self.format not in KINDS:
             raise ValueError(
-                f"{self.name}: format {self.format!r} is unknown: choose one of "
-                f"{', '.join(FORMATS)}"
+                f"{self.name}: format {self.format!r} is unknown: choose one of {', '.join(KINDS)}"
             )
         if len(self.kernel_shape) not in (2, 4) or min(self.kernel_shape) < 1:
             raise ValueError(
@@ -84,7 +63,7 @@ class Layer:
             raise ValueError(
                 f"{self.name}: {len(self.k)} values of k for {self.filters} filters; give one each"
             )
-        low, high = (0, MAX_K) if self.format == "shift" else (1, 1)
+        low, high = self.arithmetic.k_range
         wrong = next((k for k in self.k if not low <= k <= high), None)
         if wrong is not None:
             raise ValueError(
@@ -98,9 +77,19 @@ class Layer:
             )
 
     @property
+    def arithmetic(self) -> Arithmetic:
+        """What its format takes."""
+        return KINDS[self.format]
+
+    @property
     def filters(self) -> int:
         """Output channels."""
         return self.kernel_shape[-1]
+
+    @property
+    def active_filters(self) -> int:
+        """Filters that are not pruned."""
+        return sum(k > 0 for k in self.k)
 
     @property
     def taps(self) -> int:
@@ -129,7 +118,7 @@ class Layer:
 
     @property
     def operations(self) -> int:
-        """The same, counted by term: what a shift does in one go."""
+        """Products of a term and an activation: one operation of a shift unit each."""
         return self.taps * self.terms * self.positions
 
     @property
@@ -138,14 +127,10 @@ class Layer:
         return self.bits * self.taps * self.terms
 
     @property
-    def activation_bits(self) -> int:
-        """Of an input or an output."""
-        return 32 if self.format == "full" else ACTIVATION_BITS
-
-    @property
     def map_bits(self) -> int:
         """The layer's input and output for one image."""
-        return self.activation_bits * (math.prod(self.input_shape) + math.prod(self.output_shape))
+        values = math.prod(self.input_shape) + math.prod(self.output_shape)
+        return self.arithmetic.activation_bits * values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,27 +139,18 @@ class Workload:
 
     Attributes:
       name: of the network.
-      scheme: of `SCHEMES`; it labels tables and decides nothing.
-      layers: at least one, all of one format.
+      scheme: of `schemes.SCHEMES`; it labels tables and decides nothing.
+      layers: at least one; each has a format of its own.
     """
 
     name: str
     scheme: str
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerWork, ...]
 
     def __post_init__(self) -> None:
-        """Checks that there is one format."""
-        formats = sorted({layer.format for layer in self.layers})
-        if len(formats) != 1:
-            raise ValueError(
-                f"{self.name}: layers in the formats {formats}; a workload has one format and at "
-                "least one layer, so cost the parts one by one"
-            )
-
-    @property
-    def format(self) -> str:
-        """Of all weights."""
-        return self.layers[0].format
+        """Checks that there is something to compute."""
+        if not self.layers:
+            raise ValueError(f"{self.name}: no layer has weights; a workload needs at least one")
 
     @property
     def mean_k(self) -> float:
@@ -197,25 +173,8 @@ class Workload:
         return Workload(f"{self.name}, {layer.name}", self.scheme, (layer,))
 
 
-def worst_accumulator(kind: str, taps: int, k: int = 1) -> int:
-    """Bits of a signed sum that no weights and no input can overflow.
-
-    An activation is at most 2**7 in magnitude, a weight 2**3 in 4-bit fixed point, a term 2**7 in
-    units of the smallest power of two; `taps` x `k` products are summed. A trained network's
-    certificate gives fewer. Floats are summed in 32 bits.
-
-    Example:
-      >>> worst_accumulator("shift", 3 * 3 * 16)  # 144 x 2**14 and a sign
-      23
-    """
-    if kind == "full":
-        return 32
-    largest = taps * max(k, 1) << (10 if kind == "fp4" else 14)
-    return 1 + largest.bit_length()
-
-
 def spread(mean_k: float, filters: int) -> tuple[int, ...]:
-    """Values of k with the mean that is asked for, spread evenly over the filters.
+    """Values of k with a given mean, spread evenly over the filters.
 
     Neighbours differ by at most one, and the sum is `mean_k` x `filters`, rounded half up.
 
@@ -253,49 +212,48 @@ def from_network(
       >>> workload.layers[0].k[:4], sum(layer.weight_bits for layer in workload.layers) / 8
       ((2, 1, 2, 1), 58212.0)
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme {scheme!r} is unknown: choose one of {', '.join(SCHEMES)}")
+    known = schemes.find(scheme)
+    fixed, largest = _fixed_k(known), known.weights.k if known.weights else 1
     record = network if isinstance(network, networks.Network) else networks.network(network)
     steps = list(networks.walk_weights(record))
-    kind, fixed = SCHEMES[scheme]
-    if scheme != "flightnn" and (mean_k is not None or k is not None):
+    if fixed is not None and (mean_k is not None or k is not None):
         raise ValueError(
             f"mean_k={mean_k}, k={k}: the scheme {scheme} fixes them; leave them out, or take "
             "flightnn"
         )
-    if scheme == "flightnn" and (mean_k is None) == (k is None):
+    if fixed is None and (mean_k is None) == (k is None):
         raise ValueError(
-            "flightnn: its k is learned, so say what to assume: either mean_k, 0 to "
-            f"{FLEXIBLE_K}, or the k of each filter"
+            f"{scheme}: its k is learned, so say what to assume: either mean_k, 0 to {largest}, or "
+            "the k of each filter"
         )
-    if mean_k is not None and not 0 <= mean_k <= FLEXIBLE_K:
-        raise ValueError(f"mean_k={mean_k} is outside 0 to {FLEXIBLE_K}, the terms of a FLightNN")
+    if mean_k is not None and not 0 <= mean_k <= largest:
+        raise ValueError(f"mean_k={mean_k} is outside 0 to {largest}, the terms of a {scheme}")
     if k is not None and len(k) != len(steps):
         raise ValueError(
             f"{len(k)} rows of k for {len(steps)} layers of {record.name}; give one each"
         )
+    arithmetic, mean = rows.of(known.weights), fixed if mean_k is None else mean_k
     layers = []
     for i, step in enumerate(steps):
         shape = step.kernel_shape or ()
-        mean = mean_k if fixed is None else fixed
-        terms = tuple(k[i]) if k else spread(1.0 if mean is None else mean, shape[-1])
+        terms = tuple(k[i]) if k else spread(mean or 0.0, shape[-1])
         layers.append(
-            Layer(
+            LayerWork(
                 name=step.name,
                 kernel_shape=shape,
                 stride=getattr(step.layer, "stride", 1),
                 input_shape=step.input_shape,
                 output_shape=step.output_shape,
-                format=kind,
+                format=arithmetic.kind,
                 k=terms,
-                accumulator_bits=worst_accumulator(kind, math.prod(shape[:-1]), max(terms)),
-                bits=FORMATS[kind],
+                accumulator_bits=arithmetic.accumulator_bits(math.prod(shape[:-1]), max(terms)),
+                bits=arithmetic.bits,
             )
         )
     return Workload(record.name, scheme, tuple(layers))
 
 
-def from_artefact(network: IntegerNetwork) -> Workload:
+def from_integers(network: IntegerNetwork) -> Workload:
     """The workload of an integer network: its own k of each filter, and its certified widths.
 
     A layer's accumulator is as wide as the widest of its filters needs. The scheme is read off the
@@ -306,7 +264,7 @@ def from_artefact(network: IntegerNetwork) -> Workload:
 
     Raises:
       IntegerNetworkError: if a certificate is not what the weights prove, or a rule is broken.
-      ValueError: if there are no weights, or some are shifts and some are integers.
+      ValueError: if there are no weights.
 
     Example:
       >>> import numpy as np
@@ -316,36 +274,44 @@ def from_artefact(network: IntegerNetwork) -> Workload:
       >>> dense = Dense("dense", "average", one, -7, np.zeros(1, np.int32), None)
       >>> layers = (Average("average", "image", 2, -7), dense)
       >>> net = IntegerNetwork("sum", (2, 2, 3), layers, 3, None, -14, ("x",), {}, None)
-      >>> work = from_artefact(certificate.certified(net))
+      >>> work = from_integers(certificate.certified(net))
       >>> work.scheme, work.layers[0].k, work.layers[0].accumulator_bits  # 3 x 128 and a sign
       ('lightnn1', (1,), 10)
     """
     invariants.check(network)
     outputs = shapes.outputs(network)
     layers = tuple(
-        _of_artefact(layer, outputs)
+        _layer_work(layer, outputs)
         for layer in network.layers
         if isinstance(layer, Convolution | Dense)
     )
     return Workload(network.name, _scheme(layers), layers)
 
 
-def _scheme(layers: Sequence[Layer]) -> str:
-    if all(layer.format == "fp4" for layer in layers):
-        return "fp4"
-    values = {k for layer in layers for k in layer.k}
-    if values == {1}:
-        return "lightnn1"
-    return "lightnn2" if values == {2} else "flightnn"
+def _fixed_k(scheme: schemes.Scheme) -> int | None:
+    """The k of every filter; None where it is learned."""
+    if scheme.flexible:
+        return None
+    return scheme.weights.k if scheme.weights else 1
 
 
-def _of_artefact(layer: Convolution | Dense, outputs: dict[str, shapes.Output]) -> Layer:
+def _scheme(layers: Sequence[LayerWork]) -> str:
+    """The scheme that stores such layers."""
+    kinds, values = {x.format for x in layers}, {k for x in layers for k in x.k}
+    for scheme in schemes.SCHEMES:
+        fixed = _fixed_k(scheme)
+        if kinds == {rows.of(scheme.weights).kind} and (fixed is None or values == {fixed}):
+            return scheme.name
+    return "mixed"
+
+
+def _layer_work(layer: Convolution | Dense, outputs: dict[str, shapes.Output]) -> LayerWork:
     weights = layer.weights
     kind, k = "fp4", (1,) * weights.shape[-1]
     if isinstance(weights, ShiftWeights):
         kind, k = "shift", tuple(weights.k.tolist())
     widths = layer.certificate[:, certificate.COLUMNS.index("acc_width")]
-    return Layer(
+    return LayerWork(
         name=layer.name,
         kernel_shape=weights.shape,
         stride=layer.stride if isinstance(layer, Convolution) else 1,
@@ -354,7 +320,7 @@ def _of_artefact(layer: Convolution | Dense, outputs: dict[str, shapes.Output]) 
         format=kind,
         k=k,
         accumulator_bits=int(widths.max()),
-        bits=FORMATS[kind],
+        bits=KINDS[kind].bits,
     )
 
 
@@ -365,13 +331,14 @@ def as_lightnn1(workload: Workload) -> Workload:
       >>> as_lightnn1(from_network("net1", "fp4")) == from_network("net1", "lightnn1")
       True
     """
+    shift = KINDS["shift"]
     layers = tuple(
         dataclasses.replace(
             layer,
-            format="shift",
+            format=shift.kind,
             k=(1,) * layer.filters,
-            accumulator_bits=worst_accumulator("shift", layer.taps),
-            bits=FORMATS["shift"],
+            accumulator_bits=shift.accumulator_bits(layer.taps),
+            bits=shift.bits,
         )
         for layer in workload.layers
     )

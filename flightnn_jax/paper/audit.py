@@ -9,10 +9,10 @@ not verifiable: no cost model can know it.
 import collections
 from typing import NamedTuple
 
-from flightnn_jax import networks
+from flightnn_jax import networks, schemes
 from flightnn_jax.hardware import device
 from flightnn_jax.hardware.styles import array
-from flightnn_jax.hardware.workload import FORMATS, SCHEMES, from_network
+from flightnn_jax.hardware.workload import from_network
 from flightnn_jax.paper import fit
 from flightnn_jax.paper import tables as published
 
@@ -20,7 +20,7 @@ REPRODUCED, CONTRADICTED, NOT_VERIFIABLE = "reproduced", "contradicted", "not ve
 
 WITHIN = 2.0
 """How far a predicted throughput may be off and count as reproduced: the error that is claimed for
-nine of ten quantized rows (processing.py)."""
+nine of ten quantized rows (hardware/styles/array.py)."""
 
 
 class Cell(NamedTuple):
@@ -146,9 +146,9 @@ def _storage(row: published.Row, table: str, name: str) -> Cell:
         return Cell(
             table, name, "Storage", row.storage, model, None, NOT_VERIFIABLE, "k was learned"
         )
-    kind, k = SCHEMES[row.scheme]
-    bits = networks.weight_storage_bits(networks.network(row.network), FORMATS[kind])
-    megabytes = bits * (k or 1.0) / 8e6
+    weights = schemes.find(row.scheme).weights
+    bits = weights.bits * weights.k if weights else 32
+    megabytes = networks.weight_storage_bits(networks.network(row.network), bits) / 8e6
     up = megabytes < published.interval(row.storage)[0]
     why = (
         "rounded up where the other cells are rounded to the nearest"
@@ -220,11 +220,11 @@ _SECOND_DESIGN = "network 8 is another design than network 7"
 
 def _utilization() -> list[Cell]:
     """Table 6: the array of `styles.array` against six and four rows."""
-    board = device.find("XC7Z045")
+    board = device.named("XC7Z045")
     printed_speedups = {r.model: r.speedup for r in published.results()}
     found = []
     for row in published.utilization():
-        name, kind = f"net {row.network} {row.model}", SCHEMES[row.scheme][0]
+        name, kind = f"net {row.network} {row.model}", fit.kind_of(row)
         parallelism = array.largest_parallelism(kind, board)
         needed = array.resources(kind, parallelism, board)
         found.append(_label(row, name))
@@ -294,7 +294,7 @@ def _logic(row: published.Utilization, name: str, column: str, value: float) -> 
 
 def _text() -> list[Cell]:
     """Claims of section 5.2 that follow from the tables or from the structure."""
-    board = device.find("XC7Z045")
+    board = device.named("XC7Z045")
     found = []
     for network, printed in ((7, "42"), (8, "17")):
         tables = max(

@@ -1,11 +1,11 @@
 """The constants that are fitted to the paper, and their errors without the network at test.
 
-The structure was fixed before (processing.py): the largest layer, P from table 6, mean k from the
-scheme or the storage column. Who chose it had seen the tables, so all errors are conditional on it.
-What remains is one number a format, cycles for one term of a product:
-the median of what the rows imply. Networks 2 and 6 are the same layer and are always left out
+The structure was fixed before (hardware/styles/array.py): the largest layer, P from table 6, mean k
+from the scheme or the storage column. Who chose it had seen the tables, so all errors are
+conditional on it. What remains is one number a format, cycles for one term of a product: the median
+of what the rows imply. Networks 2 and 6 are the same layer and are always left out
 together. Four constants, one of L-2's own, were tried and did no better; a claim of less than 20 %
-in absolute mode would be over-fitted (hardware-measurements.md).
+in absolute mode would be over-fitted (docs/measurements/throughput.md).
 
 Anchored on a measured L-1 row, two constants take the place of the three: what FP and Full take
 relative to L-1, medians too. L-2 and FLightNN need none.
@@ -19,13 +19,19 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from flightnn_jax.hardware import device
+from flightnn_jax import schemes
+from flightnn_jax.hardware import arithmetic, device
 from flightnn_jax.hardware.styles import array
-from flightnn_jax.hardware.workload import FORMATS, SCHEMES, from_network
+from flightnn_jax.hardware.workload import from_network
 from flightnn_jax.paper import tables
 
 TWINS = (frozenset({2, 6}),)
 """Networks with the same largest layer, which tell about each other."""
+
+
+def kind_of(row: tables.Row | tables.Utilization) -> str:
+    """The kind of a row's weights, one of `arithmetic.KINDS`."""
+    return arithmetic.of(schemes.find(row.scheme).weights).kind
 
 
 @functools.cache
@@ -47,8 +53,8 @@ def implied_cycles(row: tables.Row) -> float:
 @functools.cache
 def _rate(row: tables.Row) -> float:
     """Images a second if a term took one cycle."""
-    board = device.find("XC7Z045")
-    parallelism = array.largest_parallelism(SCHEMES[row.scheme][0], board)
+    board = device.named("XC7Z045")
+    parallelism = array.largest_parallelism(kind_of(row), board)
     products = largest_multiplications(row.network)
     return array.images_per_s("", products, tables.mean_k(row), parallelism, board.clock_mhz)
 
@@ -61,12 +67,12 @@ def constants(without: frozenset[int] = frozenset()) -> dict[str, float]:
       {'full': 18.28, 'fp4': 11.8, 'shift': 4.85}
     """
     used = [r for r in tables.results() if r.scheme != "flightnn" and r.network not in without]
-    return {kind: _median(used, kind) for kind in FORMATS}
+    return {kind: _median(used, kind) for kind in arithmetic.KINDS}
 
 
 def _median(rows: Sequence[tables.Row], kind: str) -> float:
     """The geometric one: the median of logarithms, so that speeds and times agree."""
-    implied = [implied_cycles(row) for row in rows if SCHEMES[row.scheme][0] == kind]
+    implied = [implied_cycles(row) for row in rows if kind_of(row) == kind]
     return math.exp(statistics.median(math.log(c) for c in implied))
 
 
@@ -95,13 +101,13 @@ class Prediction(NamedTuple):
 def fitted() -> list[Prediction]:
     """All 46 rows, by constants that were fitted to them."""
     c = constants()
-    return [Prediction(r, _rate(r) / c[SCHEMES[r.scheme][0]]) for r in tables.results()]
+    return [Prediction(r, _rate(r) / c[kind_of(r)]) for r in tables.results()]
 
 
 def left_out() -> list[Prediction]:
     """All 46 rows, each by constants that were fitted without its network and its twin."""
     c = {network: constants(twins(network)) for network in range(1, 9)}
-    return [Prediction(r, _rate(r) / c[r.network][SCHEMES[r.scheme][0]]) for r in tables.results()]
+    return [Prediction(r, _rate(r) / c[r.network][kind_of(r)]) for r in tables.results()]
 
 
 def anchored() -> list[Prediction]:
@@ -113,7 +119,7 @@ def anchored() -> list[Prediction]:
     found = []
     for row in tables.results():
         if row.scheme != "lightnn1":
-            slower = tables.mean_k(row) * relative(twins(row.network))[SCHEMES[row.scheme][0]]
+            slower = tables.mean_k(row) * relative(twins(row.network))[kind_of(row)]
             found.append(Prediction(row, tables.throughput(_anchor(row.network)) / slower))
     return found
 

@@ -11,11 +11,11 @@ import re
 from importlib import resources
 from typing import Any, NamedTuple
 
-from flightnn_jax import networks
+from flightnn_jax import networks, schemes
 
 Interval = tuple[float, float]
 
-_SCHEMES = {"Full": "full", "FP": "fp4", "L-2": "lightnn2", "L-1": "lightnn1"}
+_SCHEMES = {scheme.label.split()[0]: scheme.name for scheme in schemes.SCHEMES}
 
 
 class Row(NamedTuple):
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
     @property
     def scheme(self) -> str:
-        """As `workload.SCHEMES` calls it."""
+        """As `schemes.SCHEMES` calls it."""
         return _SCHEMES.get(self.model.split()[0], "flightnn")
 
 
@@ -58,7 +58,7 @@ class Utilization(NamedTuple):
 
     @property
     def scheme(self) -> str:
-        """As `workload.SCHEMES` calls it."""
+        """As `schemes.SCHEMES` calls it."""
         return _SCHEMES.get(self.model.split()[0], "flightnn")
 
 

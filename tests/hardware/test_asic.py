@@ -101,7 +101,7 @@ def test_bad_energies():
             asic.area(unit, node)
 
 
-# The mean of 29 network-like traces is about here (hardware-measurements.md, section 3).
+# The mean of 29 network-like traces is about here (docs/measurements/energy.md).
 TYPICAL = Distances(3.0, 1.5, 5.0, 6.0)
 
 
@@ -182,7 +182,7 @@ def test_energy_from_a_layers_own_trace():
     assert 0 < still.value < found.value
     four = from_network("net1", "fp4").layers[5]
     assert activity.layer_energy(four, TYPICAL).value != found.value
-    with pytest.raises(ValueError, match="the activity of floats was not modelled"):
+    with pytest.raises(ValueError, match="of the format 'full' was not modelled"):
         activity.layer_energy(from_network("net1", "full").layers[0], TYPICAL)
 
 

@@ -1,4 +1,4 @@
-"""Devices: the known ones, one's own, and memories of blocks."""
+"""Devices: the known ones, a user's, and memories of blocks."""
 
 import itertools
 import json
@@ -26,23 +26,23 @@ OWN = {"name": "mine", "bram": 7, "dsp": 0, "ff": 100, "lut": 50, "clock_mhz": 1
 def test_known_devices():
     assert [d.name for d in device.DEVICES] == list(TABLE)
     for name, resources in TABLE.items():
-        found = device.find(name.lower())
+        found = device.named(name.lower())
         assert tuple(found.available().values()) == resources
         assert found.origin
         assert found.origin != "given by the user"
-    assert device.find("XC7Z045").clock_mhz == 100
+    assert device.named("XC7Z045").clock_mhz == 100
 
 
 def test_an_unknown_device_lists_the_known_ones():
     with pytest.raises(ValueError, match="'xc7z' is unknown") as error:
-        device.find("xc7z")
+        device.named("xc7z")
     assert all(name in str(error.value) for name in TABLE)
 
 
-def test_ones_own(tmp_path):
+def test_a_users_device(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({**OWN, "lut_inputs": 4, "block_shapes": [[256, 16]]}))
-    found = device.find(str(path))
+    found = device.named(str(path))
     assert found.available() == {"BRAM": 7, "DSP": 0, "FF": 100, "LUT": 50}
     assert (found.block_bits, found.lut_factor, found.clock_mhz) == (4096, 2, 12.5)
 
@@ -87,7 +87,7 @@ def test_blocks_hold_the_memory_and_grow_with_it(found, bits, words):
 
 
 def test_shares():
-    ice = device.find("iCE40UP5K")
+    ice = device.named("iCE40UP5K")
     assert ice.share([15, 2, 0, 0]) == 0.5
     assert ice.shortage([30, 8, 5280, 5280]) == {}
     assert list(ice.shortage([31, 9, 5281, 0])) == ["BRAM", "DSP", "FF"]

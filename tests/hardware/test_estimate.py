@@ -17,11 +17,12 @@ from flightnn_jax.hardware.styles import array as array_style
 from flightnn_jax.hardware.styles import engine
 from flightnn_jax.hardware.workload import Workload, from_network
 from flightnn_jax.paper import audit
+from flightnn_jax.paper import report as paper_report
 from flightnn_jax.paper import tables as published
 
 check = settings(deadline=None, derandomize=True, database=None)
 
-BOARD = device.find("XC7Z045")
+BOARD = device.named("XC7Z045")
 ROOT = pathlib.Path(__file__).parents[2]
 NET1 = {s: from_network("net1", s) for s in ("full", "fp4", "lightnn2", "lightnn1")}
 
@@ -38,7 +39,7 @@ def test_network_7_with_a_pencil():
     assert {n: x.value for n, x in found.resources.items()} == {
         "BRAM": 1024, "DSP": 4, "FF": 14_336, "LUT": 57_856,
     }  # fmt: skip
-    assert found.images_per_s.factor == array_style.ABSOLUTE_ERROR["shift"]
+    assert found.images_per_s.factor == array_style.FITS["shift"].absolute_error
 
 
 @pytest.mark.parametrize("network", range(1, 9))
@@ -99,7 +100,7 @@ def test_cycles_grow_with_k(k, i, log_batch):
     assert (counts[0] < counts[1]) or sum(k) * 8 << log_batch <= 64 * 10 or k[i] == 3
 
 
-@pytest.mark.parametrize("style", ["processing", "engine"])
+@pytest.mark.parametrize("style", ["array", "engine"])
 @pytest.mark.parametrize("name", ["net1", "net4"])
 def test_more_shifts_are_never_faster(name, style):
     speeds = [
@@ -147,17 +148,31 @@ def test_an_anchor_takes_the_place_of_the_scale():
     assert fixed.images_per_s.value == pytest.approx(1128 / 1.776)
     with pytest.raises(ValueError, match="a measured one is positive"):
         estimate.estimate(first, BOARD, anchor=estimate.Anchor(first, 0.0))
-    with pytest.raises(ValueError, match="scales the style processing, not 'engine'"):
+    with pytest.raises(
+        ValueError, match=r"anchor=1128 images.* is for the style array, not 'engine'"
+    ):
         estimate.estimate(first, BOARD, "engine", anchor=anchor)
+
+
+def test_options_that_a_style_does_not_read():
+    layer = from_network("net4", "fp4").largest()
+    for style in ("array", "hardwired"):
+        message = f"multiplier=lut is for the style engine, not '{style}'; leave it out"
+        with pytest.raises(ValueError, match=message):
+            estimate.estimate(layer, BOARD, style, multiplier="lut")
+    only = estimate.largest(layer, BOARD, "hardwired")
+    assert estimate.estimate(layer, BOARD, "hardwired", design=only).design == only
+    with pytest.raises(ValueError, match="hard-wired weights leave one design"):
+        estimate.estimate(layer, BOARD, "hardwired", design=Design(1, 1, (1,)))
 
 
 def test_errors_are_claimed_only_where_they_were_measured():
     layer = from_network("net1", "lightnn1").largest()
     assert estimate.estimate(layer, BOARD).images_per_s.factor
-    assert estimate.estimate(layer, device.find("XC7Z020")).images_per_s.bar == "unverified"
+    assert estimate.estimate(layer, device.named("XC7Z020")).images_per_s.bar == "unverified"
     assert estimate.estimate(NET1["lightnn1"], BOARD).images_per_s.bar == "unverified"
     assert estimate.estimate(NET1["lightnn1"], BOARD, "engine").resources["LUT"].bar == "±25 %"
-    lattice = estimate.estimate(layer, device.find("ECP5-85"), "engine")
+    lattice = estimate.estimate(layer, device.named("ECP5-85"), "engine")
     assert lattice.resources["LUT"].bar == "unverified"
     floats = estimate.estimate(layer.largest(), BOARD)
     assert floats.resources["FF"].bar == "unverified"
@@ -188,7 +203,7 @@ def test_sums_and_bars_of_numbers():
     assert a.as_json() == {"value": 1.0, "error": "±10 %", "factor": 1.1, "from": "a"}
 
 
-def test_designs_of_ones_own():
+def test_designs_that_are_given():
     layer = from_network("net7", "lightnn1").largest()
     found = estimate.estimate(layer, BOARD, design=Design(64, 4, ()))
     assert found.design == Design(64, 4, (16,))
@@ -200,15 +215,15 @@ def test_designs_of_ones_own():
 
 
 @pytest.mark.parametrize(("style", "design", "message"), [
-    ("processing", Design(1024, 1, ()), "an array of 1024 elements takes 2,048 BRAM of 1,090"),
-    ("processing", Design(4, 8, ()), "batch=8 of parallelism=4"),
-    ("processing", Design(1, 0, ()), "batch=0"),
-    ("processing", Design(16, 16, ()), "the memory of 16 elements holds 2 images"),
+    ("array", Design(1024, 1, ()), "an array of 1024 elements takes 2,048 BRAM of 1,090"),
+    ("array", Design(4, 8, ()), "batch=8 of parallelism=4"),
+    ("array", Design(1, 0, ()), "batch=0"),
+    ("array", Design(16, 16, ()), "the memory of 16 elements holds 2 images"),
     ("engine", Design(1, 1, (1, 1)), "2 foldings for 7 layers"),
     ("engine", Design(1, 0, (1,) * 7), "batch=0 and 7 foldings"),
     ("engine", Design(1, 1, (99,) * 7), "conv1: folding=99 is outside 1"),
     ("engine", Design(1, 50, (1,) * 7), "this design takes .* BRAM of 1,090"),
-    ("magic", None, "style 'magic' is unknown: choose one of processing, engine, hardwired"),
+    ("magic", None, "style 'magic' is unknown: choose one of array, engine, hardwired"),
 ])  # fmt: skip
 def test_bad_designs(style, design, message):
     with pytest.raises(ValueError, match=message):
@@ -230,25 +245,24 @@ NUMBER = re.compile(r"(?<![\w.,-])\d[\d,.]*(?![\w-])")
 @pytest.mark.parametrize("network", ["net1", "net4", "net7"])
 def test_the_report_says_where_shifts_lose(network):
     rows = comparison.rows(network, 1.5, BOARD)
-    by = {row.scheme: row for row in rows}
-    assert by["full"].wired_lut is None
-    assert by["lightnn2"].wired_lut.value / by["fp4"].wired_lut.value == pytest.approx(
-        1.4, abs=0.01
-    )
-    assert (
-        by["lightnn2"].asic_nj.value > by["flightnn"].asic_nj.value > by["lightnn1"].asic_nj.value
-    )
-    assert by["lightnn1"].array.value > by["fp4"].array.value > by["full"].array.value
+    by = {(row.scheme, f.heading): f.value and f.value.value for row in rows for f in row.figures}
+    assert by["full", "hard-wired LUT"] is None
+    wired = [by[scheme, "hard-wired LUT"] for scheme in ("lightnn2", "fp4")]
+    assert wired[0] / wired[1] == pytest.approx(1.4, abs=0.01)
+    energies = [by[scheme, "ASIC nJ"] for scheme in ("lightnn2", "flightnn", "lightnn1")]
+    assert energies == sorted(energies, reverse=True)
+    speeds = [by[scheme, "array images/s"] for scheme in ("lightnn1", "fp4", "full")]
+    assert speeds == sorted(speeds, reverse=True)
     found = {(v.scheme, v.what): v for v in comparison.verdicts(rows)}
-    assert found["lightnn2", "wired_lut"].gain < 1
-    assert found["lightnn2", "wired_lut"].settled
-    assert found["lightnn1", "array"].gain == pytest.approx(1.776)
-    assert found["lightnn2", "array"].gain == pytest.approx(0.888)
-    assert not found["lightnn2", "array"].settled
+    assert found["lightnn2", "hard-wired"].gain < 1
+    assert found["lightnn2", "hard-wired"].settled
+    assert found["lightnn1", "in the paper's array"].gain == pytest.approx(1.776)
+    assert found["lightnn2", "in the paper's array"].gain == pytest.approx(0.888)
+    assert not found["lightnn2", "in the paper's array"].settled
     # Two shifts in turn take the energy of a small multiplier and a wider sum.
-    assert 0.8 < found["lightnn2", "asic_nj"].gain < 0.9
+    assert 0.8 < found["lightnn2", "in energy on an ASIC"].gain < 0.9
     # One shift and 4-bit constants cost the same within what is known.
-    assert not found["lightnn1", "wired_lut"].settled
+    assert not found["lightnn1", "hard-wired"].settled
     text = report.comparison_text(rows)
     assert "lightnn2 LOSES against fp4 hard-wired: 0.72x\n" in text
     assert "not measured" in text
@@ -258,8 +272,8 @@ def test_the_report_says_where_shifts_lose(network):
 @pytest.mark.parametrize("style", search.STYLES)
 def test_every_printed_number_has_an_error(style):
     work = from_network("net4", "flightnn", mean_k=1.25).largest()
-    found = estimate.estimate(work, device.find("XCZU7EV"), style)
-    text = report.estimate_text(found, work, device.find("XCZU7EV"))
+    found = estimate.estimate(work, device.named("XCZU7EV"), style)
+    text = report.estimate_text(found, work, device.named("XCZU7EV"))
     title, _, head, bars, *rest = text.split("\n")
     assert title.startswith("net4, conv3 in flightnn on XCZU7EV at 100 MHz")
     bars = re.findall(r"exact|unverified|± ?\d+ %|within [\d.]+x", bars)
@@ -276,11 +290,11 @@ def test_every_printed_number_has_an_error(style):
 
 
 def test_the_audits_text():
-    text = report.errors_text()
+    text = paper_report.errors_text()
     assert "left out, all           46   39.0%" in text
     assert "103 of 107" in text
     cells = audit.cells()
-    lines = report.audit_text(cells).split("\n")
+    lines = paper_report.audit_text(cells).split("\n")
     assert len([x for x in lines if "  Throughput  " in x]) == len(published.results())
     for cell, line in zip(cells, lines[1:], strict=False):
         assert line.startswith(cell.table)
@@ -289,16 +303,16 @@ def test_the_audits_text():
     assert text in "\n".join(lines)
 
 
-def test_the_readme_has_these_numbers():
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_has_these_numbers():
+    page = (ROOT / "docs" / "hardware.md").read_text()
     work = from_network("net1", "flightnn", mean_k=1.3).largest()
-    assert report.estimate_text(estimate.estimate(work, BOARD), work, BOARD) in readme
+    assert report.estimate_text(estimate.estimate(work, BOARD), work, BOARD) in page
     verdicts = [cell.verdict for cell in audit.cells()]
-    told = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(sorted(verdicts, key=ORDER)))
-    assert f"The audit's {len(verdicts)} cells: {told}" in readme
-
-
-ORDER = [audit.REPRODUCED, audit.CONTRADICTED, audit.NOT_VERIFIABLE].index
+    assert f"compares {len(verdicts)} cells" in page
+    right, wrong = (verdicts.count(v) for v in (audit.REPRODUCED, audit.CONTRADICTED))
+    unknown = verdicts.count(audit.NOT_VERIFIABLE)
+    sentence = f"{right} are reproduced, {wrong} contradicted, and {unknown} cannot be verified"
+    assert sentence in page
 
 
 def run(*arguments):

@@ -8,20 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightnn_jax.hardware import device, estimate, pipeline, search
+from flightnn_jax import pareto
+from flightnn_jax.hardware import asic, device, estimate, search
 from flightnn_jax.hardware.device import Device
-from flightnn_jax.hardware.pipeline import Pipeline
+from flightnn_jax.hardware.pipeline import Pipeline, Stages
 from flightnn_jax.hardware.styles import array, engine
-from flightnn_jax.hardware.workload import Layer, Workload, from_network
+from flightnn_jax.hardware.workload import LayerWork, Workload, from_network
 
 check = settings(deadline=None, derandomize=True, database=None)
 
-BOARD, SMALL = device.find("XC7Z045"), device.find("XC7Z020")
+BOARD, SMALL = device.named("XC7Z045"), device.named("XC7Z020")
 
 
 def layer(name, inputs, filters, side, k, kind="shift"):
     shapes = (side, side, inputs), (side, side, filters)
-    return Layer(name, (3, 3, inputs, filters), 1, *shapes, kind, k, 24, 4)
+    return LayerWork(name, (3, 3, inputs, filters), 1, *shapes, kind, k, 24, 4)
 
 
 def merits(choices):
@@ -123,7 +124,7 @@ def test_the_front_is_that_of_brute_force(workload, board):
 @given(workloads(), boards(), st.integers(1, 3), st.data())
 def test_the_least_utilization_where_resources_quarrel(workload, board, batch, data):
     """Every time, also those where no resource's own choice meets the bound."""
-    engines = Pipeline(workload, board, "dsp")
+    engines = engine.pipeline(workload, board, "dsp")
     bounds = engines.bounds(batch, engines.least(batch))
     t = data.draw(st.integers(0, len(engines.times) - 1))
     share, pick = engines.exact(batch, t, bounds)
@@ -179,8 +180,8 @@ def test_arrays_by_brute_force():
                     for x in work.layers
                 )
                 expected.append((1e8 * batch / cycles, cycles / 1e5, 2 * parallelism / 1090))
-    choices = search.front(work, BOARD, "processing")
-    assert choices[0].design == estimate.largest(work, BOARD, "processing")
+    choices = search.front(work, BOARD, "array")
+    assert choices[0].design == estimate.largest(work, BOARD, "array")
     found = merits(choices)
     assert found == [pytest.approx(p) for p in undominated(expected)]
 
@@ -198,13 +199,11 @@ def test_networks_that_do_not_fit():
         search.front(from_network("net7", "lightnn1"), SMALL)
     with pytest.raises(ValueError, match=r"hard-wired, which takes .* LUT of 218,600"):
         search.front(from_network("net1", "lightnn1"), BOARD, "hardwired")
-    with pytest.raises(ValueError, match="style 'magic' is unknown: choose one of processing"):
+    with pytest.raises(ValueError, match="style 'magic' is unknown: choose one of array"):
         search.front(from_network("net1", "lightnn1"), BOARD, "magic")
     tiny = Device("tiny", bram=2, dsp=9, ff=900, lut=900, clock_mhz=100)
     with pytest.raises(ValueError, match="input and output of one image take"):
-        search.front(
-            from_network("net1", "fp4"), Device("small", 2, 3, 900, 900, 100), "processing"
-        )
+        search.front(from_network("net1", "fp4"), Device("small", 2, 3, 900, 900, 100), "array")
     with pytest.raises(ValueError, match="one element for the format 'shift' takes more BRAM"):
         array.largest_parallelism("shift", Device("none", 1, 9, 900, 900, 100))
     assert array.largest_parallelism("shift", tiny) == 1
@@ -237,6 +236,26 @@ def test_schemes_are_compared_by_what_they_lose():
     assert len(got) == len(expected)
 
 
+def test_a_front_over_energy():
+    """Of each scheme the fastest design, unless another scheme is faster on less energy."""
+    choices = search.compare(CANDIDATES, SMALL, merits=("images_per_s", "energy_nj"))
+    fastest = [search.front(w, SMALL)[0].images_per_s for w, _ in CANDIDATES]
+    energies = [asic.energy(w).value for w, _ in CANDIDATES]
+    expected = [
+        (speed, energy)
+        for speed, energy in zip(fastest, energies, strict=True)
+        if not any(s > speed and e < energy for s, e in zip(fastest, energies, strict=True))
+    ]
+    assert [(c.images_per_s, c.energy_nj) for c in choices] == sorted(expected, reverse=True)
+    (cheapest,) = search.compare(CANDIDATES, SMALL, merits=("energy_nj",))
+    assert cheapest.energy_nj == min(energies)
+    (only,) = search.front(CANDIDATES[0][0], SMALL, "array", merits=("energy_nj",))
+    costs = estimate.estimate(CANDIDATES[0][0], SMALL, "array", design=only.design)
+    assert costs.energy_nj.value == only.energy_nj == energies[0]
+    with pytest.raises(ValueError, match="merits beauty are unknown: choose of images_per_s"):
+        search.front(CANDIDATES[0][0], SMALL, merits=("beauty",))
+
+
 def test_a_bound_on_the_loss():
     found = search.compare(CANDIDATES, SMALL, max_accuracy_loss=0.5)
     assert {c.scheme for c in found} == {"lightnn2"}
@@ -261,7 +280,8 @@ def quarrels(draw):
         cycles = sorted(draw(st.lists(st.integers(1, 6), min_size=n, max_size=n)))
         numbers = st.lists(st.integers(0, 30), min_size=4 * n, max_size=4 * n)
         shared, each = (np.array(draw(numbers)).reshape(n, 4) for _ in range(2))
-        layers.append(pipeline._Options(np.arange(1, n + 1), np.array(cycles), shared, each + 1))
+        foldings = np.arange(1, n + 1)
+        layers.append(Stages(foldings, np.array(cycles), foldings, shared, each + 1))
     have = [draw(st.integers(60, 200)) for _ in range(4)]
     return layers, Device("random", *have, clock_mhz=1)
 
@@ -274,10 +294,7 @@ def test_options_that_quarrel(given_options):
     work = Workload(
         "x", "x", tuple(layer(n, 1, 4 + i, 2, (1,) * (4 + i)) for i, n in enumerate(names))
     )
-    queue = iter(options)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "_options", lambda *a: next(queue))
-        found = Pipeline(work, board, "dsp")
+    found = Pipeline(work, board, "engine", options)
     expected, batch, fits = [], 0, True
     while fits:
         fits, batch = False, batch + 1
@@ -296,7 +313,9 @@ def test_options_that_quarrel(given_options):
         with pytest.raises(ValueError, match="does not fit"):
             found.fastest()
         return
-    assert merits(search._undominated(found.all())) == undominated(expected)
+    choices = merits(found.all())
+    costs = [(-speed, ms, share) for speed, ms, share in choices]
+    assert sorted(choices[i] for i in pareto.undominated(costs)) == undominated(expected)
     fastest = found.fastest()
     slowest = max(int(x.cycles[r - 1]) for x, r in zip(options, fastest.folding, strict=True))
     speed = max(e[0] for e in expected)

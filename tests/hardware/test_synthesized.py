@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from flightnn_jax.hardware import device, synthesized
 from flightnn_jax.hardware.styles import engine, hardwired
-from flightnn_jax.hardware.workload import Layer, from_network
+from flightnn_jax.hardware.workload import LayerWork, from_network
 
 check = settings(deadline=None, derandomize=True, database=None)
 
-BOARD = device.find("XC7Z045")
+BOARD = device.named("XC7Z045")
 
 # unit, accumulator, LUT with Yosys 0.23 and 0.70, FF, DSP.
 SYNTHESIZED = [
@@ -96,7 +96,7 @@ def test_dot_products_that_are_special():
 
 def layer(inputs, filters, side, kind="shift", k=1):
     shapes = (side, side, inputs), (side, side, filters)
-    return Layer("x", (3, 3, inputs, filters), 1, *shapes, kind, (k,) * filters, 24, 4)
+    return LayerWork("x", (3, 3, inputs, filters), 1, *shapes, kind, (k,) * filters, 24, 4)
 
 
 # layer, lanes, how it was synthesized, LUT, FF, BRAM18, DSP.
@@ -143,7 +143,7 @@ K = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 
 def with_k(k):
     shapes = (6, 6, 4), (6, 6, len(k))
-    return Layer("x", (3, 3, 4, len(k)), 1, *shapes, "shift", tuple(k), 24, 4)
+    return LayerWork("x", (3, 3, 4, len(k)), 1, *shapes, "shift", tuple(k), 24, 4)
 
 
 @check
@@ -152,7 +152,7 @@ def test_passes(k, data):
     work = with_k(k)
     folding = data.draw(st.integers(1, len(k)))
     lanes = engine.lanes(work, folding)
-    assert lanes <= engine.active_filters(work)
+    assert lanes <= work.active_filters
     assert engine.passes(work, folding) == brute_force_passes(k, lanes)
     assert engine.cycles(work, folding) == 36 * 36 * engine.passes(work, folding) + 36 * (
         4 + len(k)
@@ -236,7 +236,7 @@ def test_hardwired_shifts_have_no_advantage():
     assert synthesized.wired_matrix(0.0) == 0
     with pytest.raises(ValueError, match="mean_k=4 is outside 0 to 3"):
         synthesized.wired_matrix(4)
-    with pytest.raises(ValueError, match="floats were not measured hard-wired"):
+    with pytest.raises(ValueError, match="format 'full' were not measured hard-wired"):
         hardwired.luts(from_network("net4", "full").layers[0])
 
 

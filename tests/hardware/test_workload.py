@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 from flightnn_jax import networks
 from flightnn_jax.hardware import estimate, workload
-from flightnn_jax.hardware.device import find
-from flightnn_jax.hardware.workload import Layer, Workload, from_artefact, from_network, spread
+from flightnn_jax.hardware.arithmetic import KINDS
+from flightnn_jax.hardware.device import named
+from flightnn_jax.hardware.workload import LayerWork, Workload, from_integers, from_network, spread
 from flightnn_jax.integer import certificate
 from flightnn_jax.integer.network import Average, Dense, IntegerNetworkError, MaxPool
 from tests.support.networks_at_random import WEIGHTS, random_network, with_layer
 
 check = settings(deadline=None, derandomize=True, database=None)
 
-LAYER = Layer("conv1", (3, 3, 4, 2), 1, (8, 8, 4), (8, 8, 2), "shift", (1, 2), 24, 4)
+LAYER = LayerWork("conv1", (3, 3, 4, 2), 1, (8, 8, 4), (8, 8, 2), "shift", (1, 2), 24, 4)
 
 
 def test_a_layer_with_a_pencil():
@@ -79,10 +80,10 @@ def test_spread_keeps_the_mean(mean, filters):
 def test_no_input_overflows_the_worst_accumulator(taps, k):
     # The largest magnitude: all activations -128, all terms the largest power, 2**7.
     largest = taps * k * 128 * 128
-    bits = workload.worst_accumulator("shift", taps, k)
+    bits = KINDS["shift"].accumulator_bits(taps, k)
     assert -(2 ** (bits - 1)) <= -largest
     assert largest <= 2 ** (bits - 1) - 1 < 2 * largest
-    four_bits = workload.worst_accumulator("fp4", taps)
+    four_bits = KINDS["fp4"].accumulator_bits(taps)
     assert taps * 128 * 8 <= 2 ** (four_bits - 1) - 1 < 2 * taps * 128 * 8
 
 
@@ -129,13 +130,27 @@ def test_bad_networks():
         from_network("net1", "lightnn1", mean_k=1.0)
     with pytest.raises(ValueError, match="1 rows of k for 7 layers"):
         from_network("net1", "flightnn", k=[[1] * 16])
-    with pytest.raises(ValueError, match="k=3 of a filter is outside") as error:
-        Workload("two", "mixed", (LAYER, dataclasses.replace(LAYER, format="fp4", k=(3, 1))))
-    assert "conv1" in str(error.value)
-    four = dataclasses.replace(LAYER, format="fp4", k=(1, 1))
-    for layers in ((LAYER, four), ()):
-        with pytest.raises(ValueError, match="has one format"):
-            Workload("two", "mixed", layers)
+    with pytest.raises(ValueError, match="conv1: k=3 of a filter is outside"):
+        dataclasses.replace(LAYER, format="fp4", k=(3, 1))
+    with pytest.raises(ValueError, match="none: no layer has weights"):
+        Workload("none", "lightnn1", ())
+
+
+def test_every_layer_has_its_own_format():
+    four = dataclasses.replace(LAYER, name="conv2", format="fp4", k=(1, 1))
+    work, board = Workload("two", "mixed", (LAYER, four)), named("XC7Z045")
+    for style in ("engine", "hardwired"):
+        both = estimate.estimate(work, board, style)
+        for layer, cost in zip(work.layers, both.layers, strict=True):
+            alone = Workload("one", "mixed", (layer,))
+            (own,) = estimate.estimate(alone, board, style).layers
+            assert (own.resources["DSP"].value > 0) == (style == "engine" and layer is four)
+            assert own.energy_nj == cost.energy_nj
+            if style == "hardwired":
+                assert own == cost
+    message = r"two: layers in the formats \['fp4', 'shift'\]; the paper's arrays have elements"
+    with pytest.raises(ValueError, match=message):
+        estimate.estimate(work, board)
 
 
 def test_strides_reach_the_records():
@@ -170,7 +185,7 @@ def uniform(network, k):
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_artefacts_bring_shapes_k_and_widths(weights):
     network = random_network(1, "resnet", weights, size=16)
-    work = from_artefact(network)
+    work = from_integers(network)
     by_hand = {  # kernel, stride, input, output; the stem halves, then a pool, then block 2
         "conv1": ((7, 7, 3, 4), 2, (16, 16, 3), (8, 8, 4)),
         "block1_first": ((3, 3, 4, 4), 1, (4, 4, 4), (4, 4, 4)),
@@ -197,7 +212,7 @@ def test_artefacts_bring_shapes_k_and_widths(weights):
         # The widest filter's sum of magnitudes, times 128, as two's complement holds it.
         most = 128 * sizes.reshape(-1, layer.filters).sum(axis=0).max()
         assert layer.accumulator_bits == int(most).bit_length() + 1
-        worst = workload.worst_accumulator(layer.format, layer.taps, max(layer.k))
+        worst = layer.arithmetic.accumulator_bits(layer.taps, max(layer.k))
         assert layer.accumulator_bits <= worst
     assert work.name == "random_resnet"
     assert work.scheme == ("fp4" if weights == "integer" else "flightnn")
@@ -205,17 +220,17 @@ def test_artefacts_bring_shapes_k_and_widths(weights):
 
 @pytest.mark.parametrize(("k", "scheme"), [(1, "lightnn1"), (2, "lightnn2"), (3, "flightnn")])
 def test_the_scheme_is_read_off_the_weights(k, scheme):
-    work = from_artefact(uniform(random_network(weights="shift1"), k))
+    work = from_integers(uniform(random_network(weights="shift1"), k))
     assert (work.scheme, work.mean_k) == (scheme, k)
 
 
 def test_artefacts_are_costed_as_networks_are():
-    artefact = from_artefact(uniform(random_network(weights="shift1"), 1))
-    board = find("XC7Z045")
+    artefact = from_integers(uniform(random_network(weights="shift1"), 1))
+    board = named("XC7Z045")
     planned = Workload("x", "lightnn1", tuple(
         dataclasses.replace(x, accumulator_bits=20) for x in artefact.layers
     ))  # fmt: skip
-    for style in ("processing", "engine", "hardwired"):
+    for style in ("array", "engine", "hardwired"):
         found, other = (estimate.estimate(w, board, style) for w in (artefact, planned))
         assert found.cycles.value == other.cycles.value
     assert workload.as_lightnn1(artefact).layers[0].k == (1,) * 4
@@ -223,16 +238,16 @@ def test_artefacts_are_costed_as_networks_are():
 
 def test_certificates_that_do_not_check():
     network = random_network()
-    assert from_artefact(network).layers
+    assert from_integers(network).layers
     wrong = network.layers[0].certificate.copy()
     wrong[2, 3] -= 1
     message = r"conv1: the certificate says acc_width=\d+ of filter 2, .*: make it anew with"
     with pytest.raises(IntegerNetworkError, match=message):
-        from_artefact(with_layer(network, "conv1", certificate=wrong))
+        from_integers(with_layer(network, "conv1", certificate=wrong))
     heavier = network.layers[0].weights
     heavier = dataclasses.replace(heavier, shift=np.where(heavier.sign != 0, 7, 0).astype(np.uint8))
     with pytest.raises(IntegerNetworkError, match="the certificate says"):
-        from_artefact(with_layer(network, "conv1", weights=heavier))
+        from_integers(with_layer(network, "conv1", weights=heavier))
 
 
 def test_artefacts_without_weights_or_of_two_kinds():
@@ -242,13 +257,14 @@ def test_artefacts_without_weights_or_of_two_kinds():
         layers=(Average("average", "image", None, -9),),
         labels=("red", "green", "blue"),
     )
-    with pytest.raises(ValueError, match="at least one layer"):
-        from_artefact(bare)
+    with pytest.raises(ValueError, match="random_vgg: no layer has weights"):
+        from_integers(bare)
     shifts, integers = (random_network(2, "resnet", weights=w) for w in ("shift1", "integer"))
     layers = [
         other if isinstance(other, Dense) else layer
         for layer, other in zip(shifts.layers, integers.layers, strict=True)
     ]
     mixed = dataclasses.replace(shifts, layers=tuple(layers))
-    with pytest.raises(ValueError, match=r"layers in the formats \['fp4', 'shift'\]"):
-        from_artefact(mixed)
+    work = from_integers(mixed)
+    assert work.scheme == "mixed"
+    assert [layer.format for layer in work.layers] == ["shift"] * (len(work.layers) - 1) + ["fp4"]

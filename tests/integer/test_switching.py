@@ -125,14 +125,14 @@ def test_a_layer_without_terms_takes_nothing():
     found = changes["conv1"].distances()
     assert (found.weight, found.product, found.accumulator) == (0, 0, 0)
     distances = {name: changed.distances() for name, changed in changes.items()}
-    energy = activity.energies(workload.from_artefact(network), distances)
+    energy = activity.energies(workload.from_integers(network), distances)
     assert energy["conv1"].layer.value == energy["conv1"].constant.value == 0
     assert energy["conv2"].layer.value > 0
 
 
 def test_energies_of_all_layers():
     network = random_network(4, "vgg", "shift2")
-    work = workload.from_artefact(network)
+    work = workload.from_integers(network)
     changes = switching.collect(network, random_images(network))
     distances = {name: changed.distances() for name, changed in changes.items()}
     found = activity.energies(work, distances, node=45, voltage=1.1)

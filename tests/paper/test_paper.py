@@ -9,7 +9,7 @@ import pytest
 
 from flightnn_jax.hardware import device
 from flightnn_jax.hardware.styles import array
-from flightnn_jax.hardware.workload import SCHEMES, from_network
+from flightnn_jax.hardware.workload import from_network
 from flightnn_jax.paper import audit, fit, tables
 
 
@@ -95,10 +95,10 @@ def test_k_of_the_storage_column():
 
 def test_the_constants_are_those_of_the_fit():
     for kind, cycles in fit.constants().items():
-        assert array.CYCLES[kind] == pytest.approx(cycles, rel=5e-4)
+        assert array.FITS[kind].cycles == pytest.approx(cycles, rel=5e-4)
     for kind, times in fit.relative().items():
-        assert array.RELATIVE[kind] == pytest.approx(times, rel=5e-4)
-    assert len(array.CYCLES) <= 4
+        assert array.FITS[kind].relative == pytest.approx(times, rel=5e-4)
+    assert len(array.FITS) <= 4
 
 
 def test_a_constant_is_the_median_of_what_rows_imply():
@@ -176,13 +176,13 @@ def test_the_published_order():
 
 
 def test_the_errors_that_estimates_carry():
-    for kind, factor in array.ABSOLUTE_ERROR.items():
-        found = fit.errors(fit.left_out(), lambda r, kind=kind: SCHEMES[r.scheme][0] == kind)
+    for kind, factor in ((kind, row.absolute_error) for kind, row in array.FITS.items()):
+        found = fit.errors(fit.left_out(), lambda r, kind=kind: fit.kind_of(r) == kind)
         assert 0.9 * factor < found.ninth <= factor
     quantized = fit.errors(fit.anchored(), fit.quantized)
-    assert quantized.ninth <= array.ANCHORED_ERROR["shift"]
+    assert quantized.ninth <= array.FITS["shift"].anchored_error
     full = fit.errors(fit.anchored(), lambda r: r.scheme == "full")
-    assert full.ninth <= array.ANCHORED_ERROR["full"]
+    assert full.ninth <= array.FITS["full"].anchored_error
     off, factors = percentages(fit.anchored(), fit.quantized)
     assert (quantized.median, quantized.worst) == (statistics.median(off), max(factors))
     assert quantized.shares[1.5] == share(factors, 1.5)
@@ -194,9 +194,9 @@ def test_the_errors_that_estimates_carry():
     ("fp4", 512, 1024, 514), ("flightnn", 512, 1024, 4),
 ])  # fmt: skip
 def test_table_6_network_7(scheme, elements, bram, dsp):
-    board = device.find("XC7Z045")
+    board = device.named("XC7Z045")
     mean_k = 1.7 if scheme == "flightnn" else None
-    kind = from_network("net7", scheme, mean_k=mean_k).format
+    kind = from_network("net7", scheme, mean_k=mean_k).layers[0].format
     assert array.largest_parallelism(kind, board) == elements
     found = array.resources(kind, elements, board)
     assert (found["BRAM"].value, found["DSP"].value) == (bram, dsp)
@@ -208,8 +208,8 @@ def test_table_6_network_7(scheme, elements, bram, dsp):
 
 def test_tables_that_networks_7_and_8_bracket():
     a, b = 90_949 / 512, math.sqrt(38_022 * 36_098) / 512
-    assert array.ELEMENTS["shift"].lut == pytest.approx(math.sqrt(a * b), rel=0.01)
-    assert a / b < array.LUT_ERROR
+    assert array.FITS["shift"].lut == pytest.approx(math.sqrt(a * b), rel=0.01)
+    assert a / b < array.FITS["shift"].lut_error
 
 
 CELLS = audit.cells()

@@ -1,9 +1,9 @@
 """The paper's design: one array of processing elements with weights at run time, layer by layer.
 
-Its structure is read off table 6, network 7, and only the three `CYCLES` are fitted (fit.py). The
-elements are not pipelined: reading, computing, writing and looping take turns, as the throughput
-shows. L-2 has the resources of L-1 in table 6, so a second term is the same hardware used twice
-(figure 3), and L-1 and L-2 are FLightNNs with k = 1 and k = 2.
+Its structure is read off table 6, network 7, and only the cycles of `FITS` are fitted
+(paper/fit.py). The elements are not pipelined: reading, computing, writing and looping take turns,
+as the throughput shows. L-2 has the resources of L-1 in table 6, so a second term is the same
+hardware used twice (figure 3), and L-1 and L-2 are FLightNNs with k = 1 and k = 2.
 
 The paper measured each network's largest layer alone. Whole networks follow the same rule here, but
 there is nothing to compare them with.
@@ -12,91 +12,105 @@ there is nothing to compare them with.
 import math
 from typing import NamedTuple
 
+from flightnn_jax.hardware import asic
 from flightnn_jax.hardware.device import Device
-from flightnn_jax.hardware.records import Number
-from flightnn_jax.hardware.workload import Layer
+from flightnn_jax.hardware.records import Choice, Design, Estimate, Number, total
+from flightnn_jax.hardware.styles import base
+from flightnn_jax.hardware.styles.base import Anchor, Figure, Options
+from flightnn_jax.hardware.workload import LayerWork, Workload
 
-CYCLES = {"shift": 4.854, "fp4": 11.80, "full": 18.28}
-"""Cycles of an element for one term of one product: medians over the paper's rows (fit.py)."""
-
-RELATIVE = {"shift": 1.0, "fp4": 1.776, "full": 14.35}
-"""Time of a product over that of a shift term on the same board, the array included: medians over
-the networks of L-1's throughput over the scheme's (fit.py). For anchored estimates."""
-
-ABSOLUTE_ERROR = {"shift": 1.9, "fp4": 2.1, "full": 5.5}
-"""Nine of ten rows of the paper are met within this factor by constants that were fitted without
-their network (fit.py); for full precision there are seven rows, and they contradict each other."""
-ANCHORED_ERROR = {"shift": 1.34, "fp4": 1.34, "full": 4.0}
-"""The same, given a measured throughput of another scheme of the network (L-1 in the tests)."""
+OPTIONS: tuple[str, ...] = ("anchor",)
 
 
-class Element(NamedTuple):
-    """What one processing element takes, and what the array takes besides.
+class Fit(NamedTuple):
+    """An array for one kind of weights: what an element takes, and the errors of each number.
 
     Attributes:
+      cycles: of an element for one term of one product: the median over the paper's rows
+        (paper/fit.py).
+      relative: time of a product over that of a shift term on the same board, the array included:
+        the median over the networks of L-1's throughput over the scheme's. For anchored estimates.
+      absolute_error: nine of ten rows of the paper are met within this factor by constants that
+        were fitted without their network. For full precision there are seven rows, and they
+        contradict each other.
+      anchored_error: the same, given a measured throughput of another scheme of the network (L-1 in
+        the tests).
       blocks: of 18-kb memory for each element.
       dsp: multiplier blocks for each element.
       dsp_array: for the array.
       lut: tables for each element.
       ff: flip-flops for each element.
+      bram_error: of the blocks; None where nothing was compared, as for the next two.
+      dsp_error: of the multiplier blocks.
+      lut_error: of the tables.
+      lut_origin: where they are from.
     """
 
+    cycles: float
+    relative: float
+    absolute_error: float
+    anchored_error: float
     blocks: int
     dsp: int
     dsp_array: int
     lut: int
     ff: int
+    bram_error: float | None = None
+    dsp_error: float | None = None
+    lut_error: float | None = None
+    lut_origin: str = "table 6, network 7"
 
 
-ELEMENTS = {
-    "shift": Element(2, 0, 4, 113, 28),
-    "fp4": Element(2, 1, 2, 113, 14),
-    "full": Element(7, 5, 2, 1003, 542),
+# BRAM and DSP: table 6, network 7, as 1,024 = 2 x 512, 514 = 512 + 2, 896 = 7 x 128 and 642 =
+# 5 x 128 + 2. LUT and FF of "shift" are the geometric means of network 7 (178 and 130 an element)
+# and network 8 (72 and 6), which are two different designs; of the others network 7 alone. Network
+# 8 takes 800 to 832 blocks where 1,024 are predicted, and 16 DSPs where 4 are; each of the two
+# predicts the other's tables within 2.5x.
+FITS = {
+    "shift": Fit(
+        *(4.854, 1.0, 1.9, 1.34),
+        *(2, 0, 4, 113, 28),
+        *(1.28, 4.0, 2.5, "table 6, networks 7 and 8"),
+    ),
+    "fp4": Fit(*(11.80, 1.776, 2.1, 1.34), *(2, 1, 2, 113, 14), bram_error=1.28),
+    "full": Fit(*(18.28, 14.35, 5.5, 4.0), *(7, 5, 2, 1003, 542)),
 }
-"""BRAM and DSP: table 6, network 7, as 1,024 = 2 x 512, 514 = 512 + 2, 896 = 7 x 128 and 642 =
-5 x 128 + 2. LUT and FF of "shift" are the geometric means of network 7 (178 and 130 an element) and
-network 8 (72 and 6), which are two different designs; of the others network 7 alone."""
+"""By kind of weights."""
 
-LUT_ERROR = 2.5
-"""Each of networks 7 and 8 predicts the other's tables within this factor."""
-BRAM_ERROR = 1.28
-"""Network 8 takes 800 to 832 blocks where 1,024 are predicted."""
-SHIFT_DSP_ERROR = 4.0
-"""Network 8 takes 16 where 4 are predicted."""
 
-_TABLE_6 = "table 6, network 7"
+def fit_of(workload: Workload) -> Fit:
+    """The array that computes a workload.
+
+    Raises:
+      ValueError: if its layers differ in kind, or the paper has no such array.
+    """
+    kinds = sorted({layer.format for layer in workload.layers})
+    if len(kinds) > 1 or kinds[0] not in FITS:
+        raise ValueError(
+            f"{workload.name}: layers in the formats {kinds}; the paper's arrays have elements of "
+            f"one kind, {', '.join(FITS)}: choose another style, or cost the parts one by one"
+        )
+    return FITS[kinds[0]]
 
 
 def resources(kind: str, parallelism: int, device: Device) -> dict[str, Number]:
     """What an array of so many elements takes.
 
     Example:
-      >>> from flightnn_jax.hardware.device import find
-      >>> {name: n.value for name, n in resources("fp4", 512, find("XC7Z045")).items()}
+      >>> from flightnn_jax.hardware.device import named
+      >>> {name: n.value for name, n in resources("fp4", 512, named("XC7Z045")).items()}
       {'BRAM': 1024, 'DSP': 514, 'FF': 7168, 'LUT': 57856}
     """
-    element = ELEMENTS[kind]
-    known = device.lut_factor == 1 and kind == "shift"
+    fit = FITS[kind]
+    blocks = math.ceil(fit.blocks * 18 * 1024 / device.block_bits)
+    lut = parallelism * fit.lut * device.lut_factor
+    lut_error = fit.lut_error if device.lut_factor == 1 else None
     return {
-        "BRAM": Number(
-            parallelism * _blocks(element, device), BRAM_ERROR if kind != "full" else None, _TABLE_6
-        ),
-        "DSP": Number(
-            parallelism * element.dsp + element.dsp_array,
-            SHIFT_DSP_ERROR if kind == "shift" else None,
-            _TABLE_6,
-        ),
-        "FF": Number(parallelism * element.ff, None, "table 6, whose designs differ by 21x"),
-        "LUT": Number(
-            parallelism * element.lut * device.lut_factor,
-            LUT_ERROR if known else None,
-            "table 6, networks 7 and 8" if kind == "shift" else _TABLE_6,
-        ),
+        "BRAM": Number(parallelism * blocks, fit.bram_error, "table 6, network 7"),
+        "DSP": Number(parallelism * fit.dsp + fit.dsp_array, fit.dsp_error, "table 6, network 7"),
+        "FF": Number(parallelism * fit.ff, None, "table 6, whose designs differ by 21x"),
+        "LUT": Number(lut, lut_error, fit.lut_origin),
     }
-
-
-def _blocks(element: Element, device: Device) -> int:
-    return math.ceil(element.blocks * 18 * 1024 / device.block_bits)
 
 
 def exceeded(kind: str, parallelism: int, device: Device) -> tuple[str, ...]:
@@ -114,8 +128,8 @@ def largest_parallelism(kind: str, device: Device) -> int:
       ValueError: if not even one element fits.
 
     Example:
-      >>> from flightnn_jax.hardware.device import find
-      >>> [largest_parallelism(kind, find("XC7Z045")) for kind in ("shift", "fp4", "full")]
+      >>> from flightnn_jax.hardware.device import named
+      >>> [largest_parallelism(kind, named("XC7Z045")) for kind in ("shift", "fp4", "full")]
       [512, 512, 128]
     """
     short = exceeded(kind, 1, device)
@@ -143,7 +157,7 @@ class Batch(NamedTuple):
     streamed: tuple[str, ...]
 
 
-def largest_batch(layers: tuple[Layer, ...], parallelism: int, device: Device) -> Batch:
+def largest_batch(layers: tuple[LayerWork, ...], parallelism: int, device: Device) -> Batch:
     """The largest batch whose maps fit into the array's memory beside the weights.
 
     "The maximum batch size without running out of FPGA resources is set" (section 5.2). One layer
@@ -155,13 +169,13 @@ def largest_batch(layers: tuple[Layer, ...], parallelism: int, device: Device) -
       ValueError: if one image's maps do not fit.
 
     Example:
-      >>> from flightnn_jax.hardware.device import find
+      >>> from flightnn_jax.hardware.device import named
       >>> from flightnn_jax.hardware.workload import from_network
-      >>> largest_batch(from_network("net7", "lightnn1").largest().layers, 512, find("XC7Z045"))
+      >>> largest_batch(from_network("net7", "lightnn1").largest().layers, 512, named("XC7Z045"))
       Batch(images=128, streamed=())
     """
-    kind = layers[0].format
-    capacity = parallelism * _blocks(ELEMENTS[kind], device) * device.block_bits
+    blocks = resources(layers[0].format, parallelism, device)["BRAM"].value
+    capacity = int(blocks) * device.block_bits
     images, streamed = parallelism, []
     for layer in layers:
         room = capacity - layer.weight_bits
@@ -178,13 +192,13 @@ def largest_batch(layers: tuple[Layer, ...], parallelism: int, device: Device) -
     return Batch(1 << (images.bit_length() - 1), tuple(streamed))
 
 
-def folding(layer: Layer, parallelism: int, batch: int) -> int:
+def folding(layer: LayerWork, parallelism: int, batch: int) -> int:
     """Rounds: one-term filters of all images in the batch, over the elements."""
     return math.ceil(layer.terms * batch / parallelism)
 
 
-def cycles(layer: Layer, parallelism: int, batch: int) -> int:
-    """For one batch: c taps positions rounds, c of `CYCLES`.
+def cycles(layer: LayerWork, parallelism: int, batch: int) -> int:
+    """For one batch: c taps positions rounds, c = `Fit.cycles`.
 
     Elements are spread over images first, then over one-term filters (figure 3), so with the
     largest batch few of them idle and L-1 over FLightNN is 1 over mean k.
@@ -196,7 +210,7 @@ def cycles(layer: Layer, parallelism: int, batch: int) -> int:
       11452023
     """
     rounds = folding(layer, parallelism, batch)
-    return math.ceil(CYCLES[layer.format] * layer.taps * layer.positions * rounds)
+    return math.ceil(FITS[layer.format].cycles * layer.taps * layer.positions * rounds)
 
 
 def images_per_s(
@@ -208,5 +222,137 @@ def images_per_s(
       >>> round(images_per_s("shift", 9_437_184, 1.0, 512, 100.0))  # the paper: 1.1e3
       1118
     """
-    c = CYCLES[kind] if kind else 1.0
+    c = FITS[kind].cycles if kind else 1.0
     return clock_mhz * 1e6 * parallelism / (c * multiplications * mean_k)
+
+
+def designs(workload: Workload, device: Device, options: Options) -> list[Choice]:
+    """All powers of two of elements, and of images that their memory holds."""
+    del options
+    fit_of(workload)
+    kind, seconds = workload.layers[0].format, 1e-6 / device.clock_mhz
+    energy_nj = asic.energy(workload).value
+    choices = []
+    maximum = largest_parallelism(kind, device)
+    for power in range(maximum.bit_length()):
+        parallelism = 1 << power
+        try:
+            images = largest_batch(workload.layers, parallelism, device).images
+        except ValueError:
+            if parallelism == maximum:
+                raise
+            continue
+        needed = resources(kind, parallelism, device)
+        share = device.share([needed[name].value for name in device.available()])
+        for exponent in range(images.bit_length()):
+            batch = 1 << exponent
+            time = seconds * sum(cycles(x, parallelism, batch) for x in workload.layers)
+            choices.append(
+                Choice(
+                    workload.name,
+                    workload.scheme,
+                    "array",
+                    _design(workload, parallelism, batch),
+                    images_per_s=batch / time,
+                    latency_ms=time * 1e3,
+                    utilization=share,
+                    energy_nj=energy_nj,
+                )
+            )
+    return choices
+
+
+def largest(workload: Workload, device: Device, options: Options) -> Design:
+    """The largest parallelism that fits, and with it the largest batch."""
+    del options
+    fit_of(workload)
+    parallelism = largest_parallelism(workload.layers[0].format, device)
+    batch = largest_batch(workload.layers, parallelism, device).images
+    return _design(workload, parallelism, batch)
+
+
+def _design(workload: Workload, parallelism: int, batch: int) -> Design:
+    rounds = tuple(folding(x, parallelism, batch) for x in workload.layers)
+    return Design(parallelism, batch, rounds)
+
+
+def estimate(
+    workload: Workload, device: Device, design: Design | None, options: Options
+) -> Estimate:
+    """The costs of an array of which parallelism and batch are given."""
+    fit, kind = fit_of(workload), workload.layers[0].format
+    design = design or largest(workload, device, options)
+    parallelism, batch = design.parallelism, design.batch
+    if not 1 <= batch <= parallelism:
+        raise ValueError(
+            f"batch={batch} of parallelism={parallelism}: an element computes one image at a "
+            "time, so give a batch of 1 to the parallelism"
+        )
+    needed = resources(kind, parallelism, device)
+    base.check_fits(needed, workload, device, f"an array of {parallelism} elements")
+    memory = largest_batch(workload.layers, parallelism, device)
+    if batch > memory.images:
+        raise ValueError(
+            f"batch={batch}: the memory of {parallelism} elements holds {memory.images} images of "
+            f"{workload.name}; choose no more"
+        )
+    like_the_paper = len(workload.layers) == 1 and device.name == "XC7Z045"
+    counts: list[float] = [cycles(x, parallelism, batch) for x in workload.layers]
+    factor, origin = fit.absolute_error, _FITTED
+    if options.anchor is not None:
+        counts = _anchored(workload, options.anchor, 1e6 * device.clock_mhz * batch)
+        factor, origin = fit.anchored_error, f"scaled from {options.anchor}"
+    layers = [
+        base.layer_cost(x, Number(count, factor if like_the_paper else None, origin), {})
+        for x, count in zip(workload.layers, counts, strict=True)
+    ]
+    in_all = total(x.cycles for x in layers)
+    return Estimate(
+        workload=workload.name,
+        scheme=workload.scheme,
+        device=device.name,
+        style="array",
+        design=_design(workload, parallelism, batch),
+        layers=tuple(layers),
+        cycles=in_all,
+        latency_ms=in_all.times(1e-3 / device.clock_mhz),
+        images_per_s=base.rate(in_all, batch, device),
+        energy_nj=total(x.energy_nj for x in layers),
+        resources=needed,
+        bounded_by=exceeded(kind, 2 * parallelism, device),
+        notes=_notes(workload, memory, like_the_paper),
+    )
+
+
+_FITTED = "fitted to tables 2 to 5; the error is that of networks left out of the fit"
+
+
+def _notes(workload: Workload, memory: Batch, like_the_paper: bool) -> tuple[str, ...]:
+    notes = [*base.NOT_MODELLED]
+    if not like_the_paper:
+        notes.append("the paper measured single layers on XC7Z045 only, so times are unverified")
+    if memory.streamed:
+        notes.append(
+            f"weights of {', '.join(memory.streamed)} do not fit beside an image; the time to load "
+            "them is not included"
+        )
+    if any(x.terms == 0 for x in workload.layers):
+        notes.append("a layer whose filters are all pruned takes no time here")
+    return tuple(notes)
+
+
+def _anchored(workload: Workload, anchor: Anchor, scale: float) -> list[float]:
+    """Cycles of each layer, in proportion to its operations: `scale` / the anchor's throughput."""
+    if not anchor.images_per_s > 0:
+        raise ValueError(f"anchor of {anchor.images_per_s} images/s: a measured one is positive")
+    known = sum(x.operations for x in anchor.workload.layers)
+    one = scale / anchor.images_per_s / (known * fit_of(anchor.workload).relative)
+    return [one * x.operations * fit_of(workload).relative for x in workload.layers]
+
+
+def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
+    """Throughput; ratios within a network are known better than each throughput."""
+    speed = estimate(workload, device, None, Options()).images_per_s
+    cost = fit_of(workload).relative * workload.mean_k
+    error = FITS["shift"].anchored_error
+    return (Figure("array images/s", speed, "in the paper's array", cost, error),)

@@ -2,18 +2,27 @@
 
 Every layer has an engine of its own and they work as a pipeline, each on another batch. An engine
 computes `lanes` filters at once on each image of the batch; `folding` is how many rounds its
-filters take. The formulas are built of the parts that were synthesized (units.py) and what remains
-of nine synthesized engines (hardware.md): constants below.
+filters take. The formulas are built of the parts that were synthesized (synthesized.py) and what
+remains of nine synthesized engines (docs/measurements/synthesis.md): constants below.
 
 Not modelled: pools, batch norm, requantization, shortcut sums and their buffers, routing.
 """
 
+import dataclasses
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from flightnn_jax.hardware import synthesized
-from flightnn_jax.hardware.device import Device
-from flightnn_jax.hardware.workload import Layer
+from flightnn_jax.hardware.device import Device, Resources
+from flightnn_jax.hardware.pipeline import Pipeline, Stages
+from flightnn_jax.hardware.records import Choice, Design, Estimate, LayerCost, Number
+from flightnn_jax.hardware.styles import base
+from flightnn_jax.hardware.styles.base import Figure, Options
+from flightnn_jax.hardware.workload import LayerWork, Workload
+
+OPTIONS: tuple[str, ...] = ("multiplier",)
 
 CONTROL_LUT = 55
 """Counters and addresses: what 57 LUTs of the DSP engine and 954 - 16 x 56 leave."""
@@ -39,46 +48,19 @@ CYCLE_ERROR = 1.03
 MULTIPLIERS = ("dsp", "lut")
 
 
-class Engine(NamedTuple):
-    """What an engine takes.
-
-    Attributes:
-      bram: blocks, of weights and of one input map for each image.
-      dsp: multiplier blocks.
-      ff: flip-flops.
-      lut: the device's tables.
-    """
-
-    bram: int
-    dsp: int
-    ff: int
-    lut: int
-
-
 class Parts(NamedTuple):
     """An engine's parts: what images of a batch share, and what each of them needs."""
 
-    shared: Engine
-    each: Engine
+    shared: Resources
+    each: Resources
 
-    def of(self, batch: int) -> Engine:
+    def of(self, batch: int) -> Resources:
         """The engine for a batch: shared + batch x each."""
-        return Engine(*(s + batch * e for s, e in zip(*self, strict=True)))
+        return Resources(*(s + batch * e for s, e in zip(*self, strict=True)))
 
 
-def active_filters(layer: Layer) -> int:
-    """Filters that are not pruned.
-
-    Example:
-      >>> from flightnn_jax.hardware.workload import from_network
-      >>> active_filters(from_network("net1", "flightnn", mean_k=0.5).layers[0])
-      8
-    """
-    return sum(k > 0 for k in layer.k)
-
-
-def lanes(layer: Layer, folding: int) -> int:
-    """The fewest filters at once that are through after `folding` rounds, pruned ones not built.
+def lanes(layer: LayerWork, folding: int) -> int:
+    """Lanes that compute all filters in `folding` rounds: the least, without those of pruned ones.
 
     Raises:
       ValueError: if `folding` is not between 1 and the number of filters.
@@ -88,10 +70,10 @@ def lanes(layer: Layer, folding: int) -> int:
             f"{layer.name}: folding={folding} is outside 1 (all filters at once) to "
             f"{layer.filters} (one after the other)"
         )
-    return min(math.ceil(layer.filters / folding), active_filters(layer))
+    return min(math.ceil(layer.filters / folding), layer.active_filters)
 
 
-def foldings(layer: Layer) -> list[int]:
+def foldings(layer: LayerWork) -> list[int]:
     """Foldings that differ in hardware or time: the fewest rounds for each number of lanes.
 
     Example:
@@ -104,7 +86,7 @@ def foldings(layer: Layer) -> list[int]:
     return sorted({lanes(layer, r): r for r in reversed(rounds)}.values())
 
 
-def passes(layer: Layer, folding: int) -> int:
+def passes(layer: LayerWork, folding: int) -> int:
     """Passes over all positions: filters sorted by k, each round as long as its largest k.
 
     Figure 3 of the paper makes k one-term filters of one; a filter with k = 1 costs a pass and one
@@ -122,7 +104,7 @@ def passes(layer: Layer, folding: int) -> int:
     return sum(sorted(layer.k, reverse=True)[::at_once])
 
 
-def cycles(layer: Layer, folding: int) -> int:
+def cycles(layer: LayerWork, folding: int) -> int:
     """From one batch to the next: load the inputs, compute, hand on the outputs, a word a cycle.
 
     positions x taps x passes + inputs + outputs. The one engine that was run (256 -> 256 channels,
@@ -132,7 +114,7 @@ def cycles(layer: Layer, folding: int) -> int:
     return layer.positions * layer.taps * passes(layer, folding) + words
 
 
-def unit_name(layer: Layer, multiplier: str) -> str:
+def unit_name(layer: LayerWork, multiplier: str) -> str:
     """Which measured unit computes the layer.
 
     Raises:
@@ -140,15 +122,11 @@ def unit_name(layer: Layer, multiplier: str) -> str:
     """
     if multiplier not in MULTIPLIERS:
         raise ValueError(f"multiplier={multiplier!r}: choose one of {', '.join(MULTIPLIERS)}")
-    if layer.format == "shift":
-        return "shift"
-    if layer.format == "full":
-        return "float32" if multiplier == "dsp" else "float32 in LUTs"
-    return "4x8 in a DSP" if multiplier == "dsp" else "4x8 in LUTs"
+    return layer.arithmetic.units[multiplier]
 
 
 def parts(
-    layer: Layer,
+    layer: LayerWork,
     folding: int,
     device: Device,
     *,
@@ -177,11 +155,11 @@ def parts(
       hierarchical: whether units are synthesized once, as modules, or flattened.
 
     Example:
-      >>> from flightnn_jax.hardware.device import find
+      >>> from flightnn_jax.hardware.device import named
       >>> from flightnn_jax.hardware.workload import from_network
       >>> layer = from_network("net1", "lightnn1").layers[5]  # 64 -> 64 channels, 8x8
-      >>> parts(layer, 1, find("XC7Z045")).of(1)
-      Engine(bram=19, dsp=0, ff=3180, lut=3703)
+      >>> parts(layer, 1, named("XC7Z045")).of(1)
+      Resources(bram=19, dsp=0, ff=3180, lut=3703)
     """
     at_once = lanes(layer, folding)
     shared_time = max(layer.k) > 1
@@ -193,21 +171,115 @@ def parts(
     if words > 2 * widest:
         select = (math.ceil(words / widest) - 1) * width
         control += DEEP_LUT + select * (0.5 if hierarchical else 1.0)
-    in_dsp = unit.dsp > 0 and layer.format != "full"
+    in_dsp = unit.dsp > 0 and not unit.lut  # the sum too; that of floats is outside
     border = 2 * (layer.kernel_shape[0] // 2) if len(layer.kernel_shape) == 4 else 0
     *image, channels = layer.input_shape
     pixels = math.prod(side + border for side in image) * channels
-    shared = Engine(
+    shared = Resources(
         bram=device.blocks(width, words),
         dsp=0,
         ff=CONTROL_FF + TIME_SHARED_FF * shared_time,
         lut=math.ceil(control * device.lut_factor),
     )
     lane_lut = unit.lut + TIME_SHARED_LUT * shared_time
-    each = Engine(
-        bram=device.blocks(layer.activation_bits, pixels),
+    each = Resources(
+        bram=device.blocks(layer.arithmetic.activation_bits, pixels),
         dsp=at_once * unit.dsp,
         ff=math.ceil(at_once * (unit.ff + (DSP_FF if in_dsp else UNIT_FF))),
         lut=math.ceil(at_once * lane_lut * device.lut_factor),
     )
     return Parts(shared, each)
+
+
+def stages(layer: LayerWork, device: Device, multiplier: str) -> Stages:
+    """All engines that differ in hardware or time, the fastest first."""
+    rounds = foldings(layer)
+    time = np.array([cycles(layer, r) for r in rounds])
+    order = np.argsort(time, kind="stable")
+    costs = [parts(layer, r, device, multiplier=multiplier) for r in rounds]
+    return Stages(
+        folding=np.array(rounds)[order],
+        cycles=time[order],
+        lanes=np.array([lanes(layer, r) for r in rounds])[order],
+        shared=np.array([c.shared for c in costs])[order],
+        each=np.array([c.each for c in costs])[order],
+    )
+
+
+def pipeline(workload: Workload, device: Device, multiplier: str) -> Pipeline:
+    """The engines of all layers, for the search."""
+    known: dict[LayerWork, Stages] = {}  # residual networks repeat their layers
+    layers = []
+    for layer in workload.layers:
+        key = dataclasses.replace(layer, name="")
+        if key not in known:
+            known[key] = stages(layer, device, multiplier)
+        layers.append(known[key])
+    return Pipeline(workload, device, "engine", layers)
+
+
+def designs(workload: Workload, device: Device, options: Options) -> list[Choice]:
+    """The least engines of each speed and batch, exactly."""
+    return pipeline(workload, device, options.multiplier).all()
+
+
+def largest(workload: Workload, device: Device, options: Options) -> Design:
+    """The engines with the most images a second, and of these the ones that take the least."""
+    return pipeline(workload, device, options.multiplier).fastest()
+
+
+def estimate(
+    workload: Workload, device: Device, design: Design | None, options: Options
+) -> Estimate:
+    """The costs of engines of which batch and foldings are given."""
+    design = design or largest(workload, device, options)
+    if len(design.folding) != len(workload.layers) or design.batch < 1:
+        raise ValueError(
+            f"batch={design.batch} and {len(design.folding)} foldings for "
+            f"{len(workload.layers)} layers: give a batch of at least 1 and a folding for each"
+        )
+    pairs = list(zip(workload.layers, design.folding, strict=True))
+    alone = len(pairs) == 1
+    costs = [
+        _cost(
+            layer,
+            parts(layer, f, device, multiplier=options.multiplier).of(design.batch),
+            cycles(layer, f),
+            device,
+            alone,
+        )
+        for layer, f in pairs
+    ]
+    stage = base.slowest(costs).times(1e-3 / device.clock_mhz)
+    at_once = design.batch * sum(lanes(layer, f) for layer, f in pairs)
+    built = Design(at_once, design.batch, design.folding)
+    latency = stage.times(len(costs))
+    return base.pipelined(workload, device, "engine", built, costs, latency_ms=latency)
+
+
+def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, alone: bool) -> LayerCost:
+    """With errors: floats take more stages than were measured, and no pipeline was run."""
+    quantized = not layer.arithmetic.floats
+    measured = device.lut_factor == 1 and quantized
+    factors = {
+        "BRAM": BRAM_ERROR,
+        "DSP": 1.0 if quantized else None,
+        "FF": FF_ERROR if measured else None,
+        "LUT": LUT_ERROR * synthesized.VENDOR if measured else None,
+    }
+    known = CYCLE_ERROR if quantized and alone else None
+    return base.layer_cost(
+        layer,
+        Number(time, known, "formula; one engine was run"),
+        base.named(needed, factors, "sums of synthesized parts (Yosys 0.23)"),
+    )
+
+
+def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
+    """Throughput and tables of the fastest engine; no two engines were compared."""
+    costs = estimate(workload, device, None, Options())
+    speed = costs.images_per_s
+    return (
+        Figure("engine images/s", speed, "as an engine", 1 / speed.value),
+        Figure("engine LUT", costs.resources["LUT"]),
+    )

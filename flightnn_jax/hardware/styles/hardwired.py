@@ -1,54 +1,60 @@
 """Hard-wired weights: every weight a few adders in a pipeline, one position of the window a cycle.
 
-LUTs were measured with Yosys on fully pipelined layers of 576 and 2,304 weights (hardware.md).
-Here a shift has no advantage over 4-bit fixed point, whose constants have few signed digits too:
-L-1 takes 8.8 LUTs a weight, FP4 11.6 and L-2 16.2, and as an adder graph that shares sums L-1 takes
-0.97 of FP4 and L-2 1.7 (`synthesized.wired_matrix`). Say so with every comparison.
+LUTs were measured with Yosys on fully pipelined layers of 576 and 2,304 weights
+(docs/measurements/synthesis.md). Here a shift has no advantage over 4-bit fixed point, whose
+constants have few signed digits too: L-1 takes 8.8 LUTs a weight, FP4 11.6 and L-2 16.2, and as an
+adder graph that shares sums L-1 takes 0.97 of FP4 and L-2 1.7 (`synthesized.wired_matrix`). Say so
+with every comparison.
 
 Not modelled: pools, batch norm, requantization, shortcut sums.
 """
 
+import dataclasses
 import math
 
-from flightnn_jax.hardware.device import Device
-from flightnn_jax.hardware.styles.engine import Engine
-from flightnn_jax.hardware.workload import Layer
+from flightnn_jax.hardware import asic, synthesized
+from flightnn_jax.hardware.device import Device, Resources
+from flightnn_jax.hardware.records import Choice, Design, Estimate, Number, total
+from flightnn_jax.hardware.styles import base
+from flightnn_jax.hardware.styles.base import Figure, Options
+from flightnn_jax.hardware.workload import LayerWork, Workload
 
-LUT_TERM = 7.4
-"""For each term of a weight: 16.2 at k = 2 less 8.8 at k = 1. At a mean k of 1.5 this line gives
-12.5 where 12.8 was measured."""
-LUT_WEIGHT = 1.4
-"""For each weight of a filter that is not pruned: 8.8 less one term."""
-LUT_FP4 = 11.6
+OPTIONS: tuple[str, ...] = ()
+
 FF_LUT = 10.5 / 8.8
 """Flip-flops for a table, at k = 1: 10.1 to 10.9 a weight; taken to grow with the adders."""
 
 LUT_ERROR = 1.10
 """Within 3 % of the four rows; the widths of sums, which the rows do not tell apart, may add."""
 
+RATIO_ERROR = 1.35
+"""L-1 gains 1.32x over FP4 by the weight and loses 0.97x as a graph of adders that share sums, so
+between styles of wiring that much is open."""
 
-def luts(layer: Layer) -> float:
-    """Tables of 6 inputs: taps x sum over filters of (1.4 [k > 0] + 7.4 k), or 11.6 a weight.
+
+def luts(layer: LayerWork) -> float:
+    """Tables of 6 inputs: taps x sum over filters of (weight [k > 0] + term k), of `Wired`.
 
     Raises:
-      ValueError: for floats, which nobody measured.
+      ValueError: for a kind of weights that nobody measured, such as floats.
 
     Example:
       >>> from flightnn_jax.hardware.workload import from_network
       >>> round(luts(from_network("net4", "lightnn1").layers[1]))
       40550
     """
-    if layer.format == "full":
+    wired = layer.arithmetic.wired
+    if wired is None:
         raise ValueError(
-            f"{layer.name}: floats were not measured hard-wired; choose the style processing or "
-            "engine, or a quantized scheme"
+            f"{layer.name}: weights of the format {layer.format!r} were not measured hard-wired; "
+            "choose another style, or a quantized scheme"
         )
-    if layer.format == "fp4":
-        return layer.taps * layer.filters * LUT_FP4
-    return layer.taps * sum(LUT_WEIGHT * (k > 0) + LUT_TERM * k for k in layer.k)
+    if not wired.term:
+        return layer.taps * layer.active_filters * wired.weight
+    return layer.taps * sum(wired.weight * (k > 0) + wired.term * k for k in layer.k)
 
 
-def resources(layer: Layer, device: Device) -> Engine:
+def resources(layer: LayerWork, device: Device) -> Resources:
     """What a layer takes: `luts`, flip-flops in proportion, and blocks for the lines of the window.
 
     A window of h lines needs the last h - 1 of them, each as many words as the image is wide.
@@ -57,9 +63,9 @@ def resources(layer: Layer, device: Device) -> Engine:
     lines = 0
     if len(layer.kernel_shape) == 4 and layer.kernel_shape[0] > 1:
         width, channels = layer.input_shape[1:]
-        bits = (layer.kernel_shape[0] - 1) * channels * layer.activation_bits
+        bits = (layer.kernel_shape[0] - 1) * channels * layer.arithmetic.activation_bits
         lines = device.blocks(bits, width)
-    return Engine(
+    return Resources(
         bram=lines,
         dsp=0,
         ff=math.ceil(tables * FF_LUT),
@@ -67,7 +73,7 @@ def resources(layer: Layer, device: Device) -> Engine:
     )
 
 
-def cycles(layer: Layer) -> int:
+def cycles(layer: LayerWork) -> int:
     """A position a cycle, of the input or the output, whichever has more.
 
     Example:
@@ -76,3 +82,87 @@ def cycles(layer: Layer) -> int:
       1024
     """
     return max(math.prod(layer.input_shape[:-1]), layer.positions)
+
+
+def designs(workload: Workload, device: Device, options: Options) -> list[Choice]:
+    """The one design there is."""
+    design = largest(workload, device, options)
+    needed = _in_all(workload, device)
+    times = [cycles(x) for x in workload.layers]
+    ms = 1e-3 / device.clock_mhz
+    choice = Choice(
+        workload.name,
+        workload.scheme,
+        "hardwired",
+        design,
+        images_per_s=1e3 / (max(times) * ms),
+        latency_ms=sum(times) * ms,
+        utilization=device.share(needed),
+        energy_nj=asic.energy(workload).value,
+    )
+    return [choice]
+
+
+def largest(workload: Workload, device: Device, options: Options) -> Design:
+    """All weights at once.
+
+    Raises:
+      ValueError: if they do not fit.
+    """
+    del options
+    short = device.shortage(_in_all(workload, device))
+    if short:
+        raise ValueError(
+            f"{workload.name} in {workload.scheme} does not fit on {device.name} hard-wired, which "
+            f"takes {' and '.join(short.values())}; choose another style, fewer layers, or a "
+            "larger device"
+        )
+    weights = sum(x.taps * x.active_filters for x in workload.layers)
+    return Design(weights, 1, (1,) * len(workload.layers))
+
+
+def _in_all(workload: Workload, device: Device) -> list[int]:
+    parts = [resources(x, device) for x in workload.layers]
+    return [sum(column) for column in zip(*parts, strict=True)]
+
+
+def estimate(
+    workload: Workload, device: Device, design: Design | None, options: Options
+) -> Estimate:
+    """The costs of the one design there is."""
+    only = largest(workload, device, options)
+    if design not in (None, only):
+        raise ValueError(f"{design}: hard-wired weights leave one design, {only}; give none")
+    measured = device.lut_factor == 1
+    lut = LUT_ERROR * synthesized.VENDOR if measured else None
+    factors = {"BRAM": None, "DSP": 1.0, "FF": None, "LUT": lut}
+    origin = "tables a weight of synthesized layers (Yosys 0.23)"
+    layers = [
+        base.layer_cost(
+            x,
+            Number(cycles(x), None, "a position a cycle, by construction"),
+            base.named(resources(x, device), factors, origin),
+        )
+        for x in workload.layers
+    ]
+    latency = total(x.cycles for x in layers).times(1e-3 / device.clock_mhz)
+    return base.pipelined(
+        workload, device, "hardwired", only, layers, latency_ms=latency, notes=_NOTES
+    )
+
+
+_NOTES = (
+    *base.NOT_MODELLED,
+    "hard-wired, 4-bit fixed point costs about as little as one shift",
+)
+
+
+def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
+    """Tables, whether or not the device has as many; none for weights that nobody measured."""
+    heading, verdict = "hard-wired LUT", "hard-wired"
+    if any(x.arithmetic.wired is None for x in workload.layers):
+        return (Figure(heading, None, verdict),)
+    much = 10**9
+    boundless = dataclasses.replace(device, bram=much, dsp=much, ff=much, lut=much)
+    lut = estimate(workload, boundless, None, Options()).resources["LUT"]
+    return (Figure(heading, lut, verdict, lut.value, RATIO_ERROR),)

@@ -1,0 +1,134 @@
+"""The arithmetic of each kind of weights, one row a kind: all that tells them apart in the models.
+
+A new kind of weights is a new row here, and one in `styles.array.FITS` if the paper's array is to
+compute with it. None stands for what nobody measured, and is an error where it is needed.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+from flightnn_jax import schemes
+
+ACTIVATION_BITS = 8
+"""Of every activation of a quantized network (section 5.1 of the paper)."""
+
+
+class Wired(NamedTuple):
+    """Tables of 6 inputs of a weight that is wires (docs/measurements/synthesis.md).
+
+    Attributes:
+      weight: for each weight of a filter that is not pruned.
+      term: for each of its terms.
+    """
+
+    weight: float
+    term: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Arithmetic:
+    """What a multiply-accumulate of one kind of weights takes.
+
+    Attributes:
+      kind: of the weights, as `LayerWork.format` calls it.
+      stored: the same, as `schemes.Weights` calls it; None for floats.
+      bits: of a weight; of a term, where weights are sums of terms.
+      k_range: the least and the largest number of terms of a filter; 0 stands for a pruned one.
+      product_exponent: a product is at most 2**product_exponent in magnitude, in units of the
+        smallest weight; None for floats, whose sums have 32 bits.
+      units: which of `synthesized.UNITS` computes it, by `engine.MULTIPLIERS`.
+      asic: which of `asic.UNITS` does.
+      activity: which of `activity.N45` does.
+      wired: tables of hard-wired weights.
+    """
+
+    kind: str
+    stored: str | None
+    bits: int
+    k_range: tuple[int, int]
+    product_exponent: int | None
+    units: dict[str, str]
+    asic: str
+    activity: str | None
+    wired: Wired | None
+
+    @property
+    def floats(self) -> bool:
+        """Whether nothing is quantized."""
+        return self.product_exponent is None
+
+    @property
+    def activation_bits(self) -> int:
+        """Of an input or an output."""
+        return 32 if self.floats else ACTIVATION_BITS
+
+    def accumulator_bits(self, taps: int, k: int = 1) -> int:
+        """Bits of a signed sum of `taps` weights of k terms that nothing can overflow.
+
+        Example:
+          >>> KINDS["shift"].accumulator_bits(3 * 3 * 16)  # 144 x 2**14 and a sign
+          23
+        """
+        if self.product_exponent is None:
+            return 32
+        return 1 + (taps * max(k, 1) << self.product_exponent).bit_length()
+
+
+# An activation is at most 2**7 in magnitude, a 4-bit integer 2**3, and a term, a sign and 3 bits,
+# 2**7. Hard-wired: a term is 16.2 tables a weight at k = 2 less 8.8 at k = 1, and a weight 8.8 less
+# one term; at a mean k of 1.5 the line gives 12.5 where 12.8 was measured.
+_ROWS = (
+    Arithmetic(
+        kind="full",
+        stored=None,
+        bits=32,
+        k_range=(1, 1),
+        product_exponent=None,
+        units={"dsp": "float32", "lut": "float32 in LUTs"},
+        asic="float32",
+        activity=None,
+        wired=None,
+    ),
+    Arithmetic(
+        kind="fp4",
+        stored="fixed",
+        bits=4,
+        k_range=(1, 1),
+        product_exponent=10,
+        units={"dsp": "4x8 in a DSP", "lut": "4x8 in LUTs"},
+        asic="4x8",
+        activity="4x8",
+        wired=Wired(weight=11.6, term=0.0),
+    ),
+    Arithmetic(
+        kind="shift",
+        stored="shift",
+        bits=4,
+        k_range=(0, 3),
+        product_exponent=14,
+        units={"dsp": "shift", "lut": "shift"},
+        asic="shift",
+        activity="shift",
+        wired=Wired(weight=1.4, term=7.4),
+    ),
+)
+KINDS = {row.kind: row for row in _ROWS}
+
+
+def of(weights: schemes.Weights | None) -> Arithmetic:
+    """The row of weights that a scheme stores; None stands for floats.
+
+    Raises:
+      ValueError: if there is no such row.
+
+    Example:
+      >>> of(schemes.find("fp4").weights).kind
+      'fp4'
+    """
+    for row in _ROWS:
+        if weights is None and row.stored is None:
+            return row
+        if weights is not None and (weights.kind, weights.bits) == (row.stored, row.bits):
+            return row
+    known = ", ".join(f"{row.stored} of {row.bits} bits" for row in _ROWS if row.stored)
+    raise ValueError(f"{weights}: hardware models know floats, {known}; add a row for others")

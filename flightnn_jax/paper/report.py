@@ -1,0 +1,62 @@
+"""The audit and the errors of the fit as text for a terminal."""
+
+from collections.abc import Sequence
+
+from flightnn_jax.hardware.report import table
+from flightnn_jax.paper import audit, fit
+
+
+def audit_text(cells: Sequence[audit.Cell]) -> str:
+    """Every cell, then how many there are of each verdict, then the model's errors."""
+    rows = [["table", "row", "column", "printed", "model", "error", "verdict"]]
+    for c in cells:
+        error = "" if c.error is None else f"{c.error:+.0%}"
+        rows.append([c.table, c.row, c.column, c.printed, c.model, error, c.verdict])
+    first, *rest = table(rows).split("\n")
+    reasons = [f"  {c.reason}" if c.reason else "" for c in cells]
+    body = [line + reason for line, reason in zip(rest, reasons, strict=True)]
+    counts = [["table", audit.REPRODUCED, audit.CONTRADICTED, audit.NOT_VERIFIABLE]]
+    for name, verdicts in audit.summary(list(cells)).items():
+        counts.append([name, *(str(verdicts.get(verdict, 0)) for verdict in counts[0][1:])])
+    return "\n".join([first, *body, "", table(counts), "", errors_text()])
+
+
+def errors_text() -> str:
+    """The throughput model's errors against the 46 published rows."""
+    fitted, left_out, anchored = fit.fitted(), fit.left_out(), fit.anchored()
+    rows = [["throughput", "rows", "median", "nine of ten", "worst", "in 1.25x", "in 2x"]]
+    for name, predictions, keep in (
+        ("fitted, all", fitted, None),
+        ("left out, all", left_out, None),
+        ("left out, quantized", left_out, fit.quantized),
+        ("given L-1, quantized", anchored, fit.quantized),
+        ("given L-1, FLightNN", anchored, lambda row: row.scheme == "flightnn"),
+    ):
+        e = fit.errors(predictions, keep) if keep else fit.errors(predictions)
+        rows.append(
+            [
+                name,
+                str(e.count),
+                f"{e.median:.1%}",
+                f"{e.ninth:.2f}x",
+                f"{e.worst:.2f}x",
+                f"{e.shares[1.25]:.0%}",
+                f"{e.shares[2.0]:.0%}",
+            ]
+        )
+    orders = [
+        f"{name} {pairs.right} of {pairs.pairs} ({pairs.right / pairs.pairs:.1%})"
+        for name, pairs in (
+            ("fitted", fit.order(fitted)),
+            ("left out", fit.order(left_out)),
+            ("given L-1", fit.order(fit.with_anchors(anchored))),
+        )
+    ]
+    constants = ", ".join(f"{kind} {c:.2f}" for kind, c in fit.constants().items())
+    return "\n".join(
+        [
+            table(rows),
+            f"pairs of schemes in the published order: {'; '.join(orders)}",
+            f"fitted constants, cycles for a term of a product: {constants}",
+        ]
+    )
