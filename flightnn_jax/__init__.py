@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import checker as checker
     from flightnn_jax import data as data
     from flightnn_jax import encoding as encoding
+    from flightnn_jax import explore as explore
     from flightnn_jax import filters as filters
     from flightnn_jax import formats as formats
     from flightnn_jax import hardware as hardware
@@ -78,6 +79,7 @@ _TABLE = {
     "decode_params": "encoding",
     "encode_params": "encoding",
     "encoding": "encoding",
+    "explore": "explore",
     "exponent_of": "numerics",
     "filters": "filters",
     "formats": "formats",

@@ -6,7 +6,8 @@
 
 The same command goes on after a kill, to the same weights. SIGTERM saves first and ends with the
 exit code 143, so that whoever sent it knows that the training is not done. In the workdir:
-config.json, metrics.jsonl, tensorboard/, checkpoints/ and, at the end, result.json.
+config.json, metrics.jsonl, tensorboard/, checkpoints/ and, at the end, result.json and plots/ with
+pictures of the run, for which matplotlib is needed.
 """
 
 import sys
@@ -21,6 +22,9 @@ _STOPPED_BY_SIGTERM = 143  # 128 + 15, what a shell says of a process that SIGTE
 
 def main() -> None:
     """Trains what the flags describe."""
+    import jax
+
+    from flightnn_jax import explore
     from flightnn_jax.training import runs
 
     config = options.config()
@@ -30,6 +34,8 @@ def main() -> None:
     if record is None:
         sys.exit(_STOPPED_BY_SIGTERM)
     print(runs.summary(record))
+    if jax.process_index() == 0:
+        print(explore.draw([explore.read(_WORKDIR.value)]))
 
 
 if __name__ == "__main__":

@@ -104,6 +104,7 @@ EXTRAS = {
     "data.photographs": {"PIL"},
     "data.digits": {"sklearn"},
     "integer.export.onnx": {"onnx", "onnxruntime"},
+    "explore.plots": {"matplotlib"},
 }
 # What runs where JAX is not installed.
 WITHOUT_JAX = (
@@ -115,6 +116,7 @@ WITHOUT_JAX = (
     "hardware",
     "paper",
     "checker",
+    "explore",
     "integer.network",
     "integer.shapes",
     "integer.certificate",
@@ -285,6 +287,9 @@ ARROWS = {
     "checker": ["checker"],
     "hardware": ["hardware", "networks", "schemes", "pareto", *NUMPY_HALF],
     "paper": ["paper", "hardware", "networks", "schemes"],
+    "explore.results": [],
+    "explore.plots": ["atomic", "explore.results"],
+    "explore": ["explore.results", "explore.plots"],
 }
 
 
