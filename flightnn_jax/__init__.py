@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax.numerics import exponent_of as exponent_of
     from flightnn_jax.numerics import power_of_two as power_of_two
     from flightnn_jax.numerics import round_to_power_of_two as round_to_power_of_two
+    from flightnn_jax.penalty import add_residual_group_lasso as add_residual_group_lasso
     from flightnn_jax.penalty import residual_group_lasso as residual_group_lasso
     from flightnn_jax.quantize import Storage as Storage
     from flightnn_jax.quantize import count_shifts as count_shifts
@@ -71,6 +72,7 @@ _TABLE = {
     "Window": "formats.window",
     "activation_exponent": "activations",
     "activations": "activations",
+    "add_residual_group_lasso": "penalty",
     "atomic": "atomic",
     "budget": "budget",
     "checker": "checker",

@@ -1,7 +1,10 @@
-"""The penalty that drives filters towards fewer terms: a group lasso over their residuals."""
+"""The penalty that drives filters towards fewer terms: a group lasso over their residuals.
 
-from collections.abc import Sequence
-from typing import Any
+It is added to the loss, or its gradient to an optimizer's updates; both give the same steps.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,11 @@ import numpy as np
 from flightnn_jax import spec as specs
 from flightnn_jax.formats import base, shift
 
+if TYPE_CHECKING:
+    import optax  # type: ignore[import-untyped]  # it has no stubs
+
 PyTree = Any
+Parts = Callable[[PyTree], tuple[PyTree, PyTree]]
 
 
 def residual_group_lasso(
@@ -59,6 +66,72 @@ def residual_group_lasso(
             )
     weights = [(w.format, w.leaf) for w in matched if w.format is not None]
     return _penalty(weights, lambdas)
+
+
+def _weights_and_thresholds(trained: PyTree) -> tuple[PyTree, PyTree]:
+    return trained["weights"], trained["thresholds"]
+
+
+def add_residual_group_lasso(
+    lambdas: float | Sequence[float] | jax.Array, parts: Parts = _weights_and_thresholds
+) -> "optax.GradientTransformation":
+    """An Optax transformation that adds the gradient of `residual_group_lasso` to the updates.
+
+    In the manner of `optax.add_decayed_weights`: it stands before the optimizer in a chain, has no
+    state, and its `update` needs the parameters. The steps are those of a loss that contains the
+    penalty. Thresholds get no gradient from it.
+
+    Args:
+      lambdas: as in `residual_group_lasso`; may be traced.
+      parts: of the tree that is trained, the parameters and their spec. By default it is
+        {"weights": params, "thresholds": spec}. For a pair (params, spec) give `tuple`; for
+        parameters alone, whose spec stays as it is, `lambda params: (params, spec)`.
+
+    Raises:
+      ModuleNotFoundError: if Optax is not installed.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> from flightnn_jax import Shift
+      >>> trained = (jnp.array([[3.0], [4.0]]), Shift(k=2, thresholds=jnp.zeros(2)))
+      >>> optimizer = optax.chain(
+      ...     add_residual_group_lasso([0.1, 1.0], parts=tuple),
+      ...     optax.sgd(1.0),
+      ... )
+      >>> of_loss = jax.tree.map(jnp.zeros_like, trained)
+      >>> updates, _ = optimizer.update(of_loss, optimizer.init(trained), trained)
+      >>> print(updates[0].T, updates[1].thresholds)
+      [[ 0.94 -0.08]] [0. 0.]
+    """
+    return add_penalty(lambda params, spec: residual_group_lasso(params, spec, lambdas), parts)
+
+
+def add_penalty(
+    penalty: Callable[[PyTree, PyTree], jax.Array], parts: Parts = _weights_and_thresholds
+) -> "optax.GradientTransformation":
+    """The same for any penalty.
+
+    Args:
+      penalty: a differentiable function of (params, spec).
+      parts: as in `add_residual_group_lasso`.
+    """
+    try:
+        import optax
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "a penalty in an optimizer needs Optax: pip install optax, or add "
+            "residual_group_lasso(params, spec, lambdas) to the loss"
+        ) from None
+
+    def add(updates: PyTree, trained: PyTree) -> PyTree:
+        if trained is None:
+            raise ValueError(
+                "a penalty needs the parameters: call update(updates, state, params) with them"
+            )
+        gradient = jax.grad(lambda trained: penalty(*parts(trained)))(trained)
+        return jax.tree.map(jnp.add, updates, gradient)
+
+    return optax.stateless(add)
 
 
 @jax.jit

@@ -95,8 +95,9 @@ def later():
 # What `pip install .` does not install, and who may need it.
 EXTRAS = {
     "training.models": {"flax"},
+    "penalty": {"optax"},  # when add_residual_group_lasso is called
     "training.step": {"optax"},
-    "training.loop": {"optax"},
+    "training.optimizer": {"optax"},
     "training.checkpoint": {"orbax", "absl"},
     "training.runlog": {"tensorboardX"},
     "data.feed": {"grain"},
@@ -159,7 +160,7 @@ def test_the_core_needs_nothing_of_training():
     reached = set().union(*(reached_from(TABLE[name]) for name in flightnn_jax.__all__))
     assert {"formats.shift", "numerics"} <= reached
     assert not [m for m in reached if within(m, ("training", "data", "networks", "integer"))]
-    assert not reached & set(EXTRAS)
+    assert reached & set(EXTRAS) == {"penalty"}
 
 
 def test_inference_needs_nothing_of_training():
@@ -222,14 +223,15 @@ ARROWS = {
     "training.models": ["networks", "training.layers"],
     "training.config": ["networks", "schemes", "data.catalog"],
     "training.summary": ["quantize", "spec"],
-    "training.quantization": ["schemes", "spec", "thresholds", "formats"],
+    "training.quantization": ["formats", "penalty", "schemes", "spec", "thresholds"],
+    "training.optimizer": ["penalty", "training.config", "training.quantization"],
     "training.step": [
         "budget",
-        "penalty",
         "quantize",
         "schemes",
         "data",
         "training.config",
+        "training.optimizer",
         "training.quantization",
     ],
     "training.checkpoint": ["training.config"],
@@ -237,6 +239,7 @@ ARROWS = {
     "training.loop": [
         "data",
         "training.config",
+        "training.optimizer",
         "training.step",
         "training.checkpoint",
         "training.runlog",
