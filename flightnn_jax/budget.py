@@ -128,7 +128,7 @@ def mean_shifts(params: PyTree, spec: PyTree, cost: Cost = "filter") -> jax.Arra
 def budget_at(
     step: ArrayLike,
     steps: int,
-    mean_k: float,
+    mean_k: ArrayLike,
     *,
     start: float = 2.0,
     begin: float = 0.1,
@@ -141,7 +141,7 @@ def budget_at(
     Args:
       step: s, from 0; may be traced.
       steps: n, of the whole training.
-      mean_k: the budget that is asked for.
+      mean_k: the budget that is asked for; may be traced.
       start: k_0, the budget at first; 2 is LightNN-2.
       begin: b, the part of the training after which the budget falls.
       end: e, the part after which it stays.
@@ -155,7 +155,7 @@ def budget_at(
             f"begin={begin}, end={end}, steps={steps}: the budget falls between two parts of the "
             "training, 0 <= begin < end <= 1, of one step or more"
         )
-    if not 0 <= mean_k <= start:
+    if not isinstance(mean_k, jax.core.Tracer) and not 0 <= np.asarray(mean_k) <= start:
         raise ValueError(
             f"mean_k={mean_k} and start={start}: the budget is lowered, so it needs "
             "0 <= mean_k <= start; start at the k of the spec"

@@ -1,9 +1,8 @@
-"""The training loop: steps, validations, checkpoints, and an end at any moment."""
+"""The training loop: steps, validations, checkpoints; it can be interrupted at any moment."""
 
 import collections
 import contextlib
 import dataclasses
-import functools
 import math
 import signal
 import time
@@ -13,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import optax  # type: ignore[import-untyped]  # it has no stubs
 from jax.experimental import multihost_utils
 
 from flightnn_jax import data
-from flightnn_jax.training import checkpoint, runlog, summary
-from flightnn_jax.training import step as ts
+from flightnn_jax.training import checkpoint, optimizer, runlog, step, summary
 from flightnn_jax.training.config import Config
+from flightnn_jax.training.step import StepMetrics, TrainState
 
-_STEPS_IN_FLIGHT = 2  # metrics are read so late, for the devices must not wait for the host
+_STEPS_IN_FLIGHT = 2  # metrics are read this many steps late: the devices do not wait for the host
 
 
 class DivergedError(FloatingPointError):
@@ -43,7 +41,7 @@ class Run:
     """
 
     config: Config
-    model: ts.Model
+    model: step.Model
     train_split: data.Split
     validation_split: data.Split
     mesh: jax.sharding.Mesh
@@ -60,33 +58,28 @@ class Run:
         """The number of steps of the whole training."""
         return self.order.steps_per_epoch * self.config.epochs
 
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        """The optimizer of the whole training."""
-        return ts.make_optimizer(self.config, self.steps)
-
-    def initial_state(self) -> ts.TrainState:
+    def initial_state(self) -> TrainState:
         """The state before the first step."""
-        return ts.init_state(self.config, self.model, self.optimizer, self.mesh)
+        return step.init_state(self.config, self.model, self.mesh)
 
     def checkpoints(self) -> checkpoint.Checkpoints:
         """The checkpoints in its workdir."""
         return checkpoint.Checkpoints(self.workdir / "checkpoints", self.config)
 
-    def last_state(self) -> ts.TrainState:
+    def last_state(self) -> TrainState:
         """The state of the latest checkpoint."""
         with self.checkpoints() as checkpoints:
             return checkpoints.restore_step(checkpoints.find("last"), self.initial_state())[0]
 
-    def evaluate(self, state: ts.TrainState, split: data.Split) -> ts.Evaluation:
+    def evaluate(self, state: TrainState, split: data.Split) -> step.Evaluation:
         """Loss, top-1 and top-5 on a whole split."""
-        sharding = ts.by_batch(self.mesh)
+        sharding = step.by_batch(self.mesh)
         batches = data.evaluation_batches(split, self.config.batch_size, sharding=sharding)
-        return ts.evaluate(self._evaluation_step, state, batches)
+        return step.evaluate(self._evaluation_step, state, batches)
 
-    @functools.cached_property
-    def _evaluation_step(self) -> ts.EvaluationStep:
-        return ts.make_evaluation_step(self.model, self.mesh)
+    @property
+    def _evaluation_step(self) -> step.EvaluationStep:
+        return step.make_evaluation_step(self.model, self.mesh)
 
 
 @dataclasses.dataclass
@@ -98,54 +91,54 @@ class _Epoch:
     penalty: float = 0.0
     accuracy: float = 0.0
 
-    def add(self, metrics: ts.StepMetrics) -> None:
+    def add(self, metrics: StepMetrics) -> None:
         self.steps += 1
         for name, value in metrics._asdict().items():
             setattr(self, name, getattr(self, name) + float(value))
 
     def means(self) -> dict[str, float]:
-        return {name: getattr(self, name) / self.steps for name in ts.StepMetrics._fields}
+        return {name: getattr(self, name) / self.steps for name in StepMetrics._fields}
 
 
-def fit(run: Run) -> ts.TrainState | None:
+def fit(run: Run) -> TrainState | None:
     """Trains to the end, from the latest checkpoint if there is one.
 
-    The state at the end is the same, bit for bit, however often the run was broken off.
+    The state at the end is the same, bit for bit, however often the run was interrupted.
 
     Args:
       run: what to train.
 
     Returns:
-      The state after the last step; None if SIGTERM came before, and the state was saved.
+      The state after the last step; None if SIGTERM stopped the run, whose state was saved.
 
     Raises:
       DivergedError: if a loss is not finite. It says at which step and what helps.
       CheckpointError: if the workdir has checkpoints of another config.
     """
     with contextlib.ExitStack() as stack:
-        told = stack.enter_context(_termination())
+        termination = stack.enter_context(_termination())
         checkpoints = stack.enter_context(run.checkpoints())
         state, progress = run.initial_state(), {"epoch": {}, "seconds": 0.0}
-        if (found := checkpoints.restore(state)) is not None:
-            state, progress = found
+        if (latest := checkpoints.restore(state)) is not None:
+            state, progress = latest
         elif run.origin is not None:
-            state = ts.carry_over(run.origin.last_state(), state)
+            state = step.carry_over(run.origin.last_state(), state)
         log = None
         if jax.process_index() == 0:
             runlog.write_json(run.workdir / "config.json", run.config.to_dict())
             log = stack.enter_context(runlog.RunLog(run.workdir, int(state.step)))
-        return _Loop(run, checkpoints, log, state, progress).go(told)
+        return _Loop(run, checkpoints, log, state, progress).go(termination)
 
 
 class _Loop:
-    """The loop's variables, so that its parts can be read one by one."""
+    """The loop's variables, so that each of its parts is a method."""
 
     def __init__(
         self,
         run: Run,
         checkpoints: checkpoint.Checkpoints,
         log: runlog.RunLog | None,
-        state: ts.TrainState,
+        state: TrainState,
         progress: dict[str, Any],
     ) -> None:
         self.run, self.checkpoints, self.log, self.state = run, checkpoints, log, state
@@ -153,14 +146,15 @@ class _Loop:
         self.began = time.monotonic() - progress["seconds"]
         self.start = self.step = int(state.step)
         self.per_epoch = run.order.steps_per_epoch
-        self.waiting: collections.deque[tuple[int, ts.StepMetrics]] = collections.deque()
+        self.waiting: collections.deque[tuple[int, StepMetrics]] = collections.deque()
         self.display = runlog.Progress(self.start, run.steps, run.config.batch_size)
 
-    def go(self, told: "_Told") -> ts.TrainState | None:
+    def go(self, termination: "_Termination") -> TrainState | None:
         run, config = self.run, self.run.config
-        step = ts.make_train_step(
-            config, run.model, run.optimizer, run.train_split.dataset, run.steps, run.mesh
+        train_step = step.make_train_step(
+            config, run.model, run.train_split.dataset, run.steps, run.mesh
         )
+        hyper = jax.device_put(optimizer.hyperparameters(config), step.replicated(run.mesh))
         if self.start:
             self.say(f"going on from step {self.start} of {run.steps}")
         batches = data.train_batches(
@@ -168,15 +162,18 @@ class _Loop:
             run.order,
             start=self.start,
             stop=run.steps,
-            sharding=ts.by_batch(run.mesh),
+            sharding=step.by_batch(run.mesh),
         )
         tracked = math.ceil(config.track * run.steps)  # steps that measure ranges, then the others
         programs: dict[bool, Any] = {}
         for batch in batches:
-            if not programs:  # both before the first step, so that none waits for a compiler
+            if not programs:  # both before the first step, so that no later step waits for one
                 kinds = {self.step < tracked, run.steps - 1 < tracked}
-                programs = {kind: step.lower(self.state, batch, kind).compile() for kind in kinds}
-            self.state, metrics = programs[self.step < tracked](self.state, batch)
+                programs = {
+                    kind: train_step.lower(self.state, batch, hyper, kind).compile()
+                    for kind in kinds
+                }
+            self.state, metrics = programs[self.step < tracked](self.state, batch, hyper)
             self.step += 1
             self.waiting.append((self.step, metrics))
             self.read(all_but=_STEPS_IN_FLIGHT)
@@ -185,7 +182,7 @@ class _Loop:
                 self.end_epoch()
             elif every is not None and self.step % every == 0:
                 self.save()
-            if told.to_stop(self.step) and self.step < run.steps:
+            if termination.stops(self.step) and self.step < run.steps:
                 self.save()
                 self.checkpoints.wait()
                 self.say(f"saved at step {self.step}; the same command goes on from there")
@@ -196,17 +193,17 @@ class _Loop:
     def read(self, all_but: int = 0) -> None:
         """Reads metrics of steps that are done; every loss must be a number."""
         while len(self.waiting) > all_but:
-            step, metrics = self.waiting.popleft()
+            number, metrics = self.waiting.popleft()
             metrics = jax.device_get(metrics)
             if not math.isfinite(metrics.loss):
                 raise DivergedError(
-                    f"the loss of step {step} is {metrics.loss}: lower learning_rate (now "
+                    f"the loss of step {number} is {metrics.loss}: lower learning_rate (now "
                     f"{self.run.config.learning_rate}) or lambda1 ({self.run.config.lambda1}), "
                     "and start in a new workdir"
                 )
             self.epoch.add(metrics)
             if self.log is not None:
-                self.display.step(step, metrics.loss)
+                self.display.step(number, metrics.loss)
 
     def end_epoch(self) -> None:
         """Writes what the epoch measured; validates and saves if it is time."""
@@ -244,31 +241,32 @@ class _Loop:
             self.display.line(text)
 
 
-class _Told:
-    """Whether SIGTERM came, to this process or, of several, to any."""
+class _Termination:
+    """Whether this process, or one of several, has received SIGTERM."""
 
     def __init__(self) -> None:
-        self.came = False
+        self.received = False
 
-    def remember(self, number: int, frame: types.FrameType | None) -> None:
+    def handle(self, number: int, frame: types.FrameType | None) -> None:
         del number, frame
-        self.came = True
+        self.received = True
 
-    def to_stop(self, step: int) -> bool:
-        if jax.process_count() > 1:  # jax.distributed listens, and finds a step for all
-            return multihost_utils.reached_preemption_sync_point(step)
-        return self.came
+    def stops(self, after: int) -> bool:
+        """Whether training stops after this step; the same step in every process."""
+        if jax.process_count() > 1:  # jax.distributed has the handler and agrees on a step
+            return multihost_utils.reached_preemption_sync_point(after)
+        return self.received
 
 
 @contextlib.contextmanager
-def _termination() -> Iterator[_Told]:
-    """Turns SIGTERM into a note, so that the step at hand is finished."""
-    told = _Told()
+def _termination() -> Iterator[_Termination]:
+    """Records SIGTERM instead of dying of it, so that the step in progress is finished."""
+    termination = _Termination()
     if jax.process_count() > 1:
-        yield told
+        yield termination
         return
-    before = signal.signal(signal.SIGTERM, told.remember)
+    before = signal.signal(signal.SIGTERM, termination.handle)
     try:
-        yield told
+        yield termination
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -1,12 +1,16 @@
-"""What a scheme is in training: the format of its weights, and the spec tree of a model."""
+"""What a scheme is in training: the format of its weights, a model's spec tree, penalties."""
 
+from collections.abc import Callable
 from typing import Any
 
-from flightnn_jax import schemes, thresholds
+import jax
+
+from flightnn_jax import penalty, schemes, thresholds
 from flightnn_jax import spec as specs
 from flightnn_jax.formats import base, fixed_point, shift
 
 PyTree = Any
+Penalty = Callable[[PyTree, PyTree, Any], jax.Array]  # of params, spec, Hyperparameters
 
 
 def format_of(scheme: schemes.Scheme) -> base.Format | None:
@@ -50,3 +54,13 @@ def spec_of(scheme: schemes.Scheme, params: PyTree, per: str = "layer") -> PyTre
     if not scheme.flexible:
         return spec
     return thresholds.init_thresholds(params, spec, per)  # type: ignore[arg-type]  # it checks
+
+
+def residual_lasso(params: PyTree, spec: PyTree, hyper: Any) -> jax.Array:
+    """The residual group lasso with the weights of `hyper.lambdas`."""
+    return penalty.residual_group_lasso(params, spec, hyper.lambdas)
+
+
+def penalties_of(scheme: schemes.Scheme) -> tuple[Penalty, ...]:
+    """The penalties of a scheme; none where thresholds don't choose the number of terms."""
+    return (residual_lasso,) if scheme.flexible else ()

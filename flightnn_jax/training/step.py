@@ -1,6 +1,6 @@
 """One step of Algorithm 1 and one pass over a split, jitted, on one device or many.
 
-    quantize -> forward -> cross entropy + penalty -> backward -> Adam
+    quantize -> forward -> cross entropy -> backward -> + penalty's gradient -> Adam
 
 The state is replicated, the batch is spread over the mesh. Sums over the batch are plain sums in
 the jitted step, so batch statistics, loss and gradients are those of the global batch.
@@ -16,13 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # it has no stubs
 
-from flightnn_jax import budget, penalty, quantize, schemes
+from flightnn_jax import budget, quantize, schemes
 from flightnn_jax.data import Batch, Dataset, augment
-from flightnn_jax.training import quantization
+from flightnn_jax.training import optimizer, quantization
 from flightnn_jax.training.config import Config
+from flightnn_jax.training.optimizer import Hyperparameters
 
 PyTree = Any
 Model = Any  # a Flax module such as `models.Model`; this module does not import it
+
+_MAX_KEPT = 16  # compiled functions that later runs in this process use again
+# Fields on which no compiled function depends: arguments of the step, and what it does not read.
+_NOT_COMPILED_IN = (
+    *("lambda1", "lambda0", "learning_rate", "threshold_rate", "budget", "seed"),
+    *("start_from", "evaluate_every", "checkpoint_every", "keep"),
+)
 
 
 @functools.partial(
@@ -58,7 +66,7 @@ class StepMetrics(NamedTuple):
 
     Attributes:
       loss: [] cross entropy + penalty.
-      penalty: [] the residual group lasso.
+      penalty: [] the sum of the scheme's penalties, such as the residual group lasso.
       accuracy: [] top-1, with quantized weights and the batch's own statistics.
     """
 
@@ -97,56 +105,44 @@ def by_batch(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
 
 
-def learning_rate(config: Config, initial: float, steps: int) -> Callable[[Any], Any]:
-    """The rate of each step of a training of `steps` steps.
-
-    Example:
-      >>> rate = learning_rate(Config(schedule="step"), initial=1.0, steps=100)
-      >>> [round(float(rate(step)), 4) for step in (0, 50, 75)]
-      [1.0, 0.1, 0.01]
-    """
-    if config.schedule == "cosine":
-        return optax.cosine_decay_schedule(initial, steps)
-    if config.schedule == "step":
-        bounds = {round(part * steps): config.decay_by for part in config.decay_at}
-        return optax.piecewise_constant_schedule(initial, bounds)
-    return optax.constant_schedule(initial)
-
-
-def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """Adam over {"weights": params, "thresholds": spec}, each with a rate of its own."""
-    rates = {"weights": config.learning_rate, "thresholds": config.threshold_rate}
-    parts = {name: optax.adam(learning_rate(config, r, steps)) for name, r in rates.items()}
-    if config.has_budget:
-        parts["thresholds"] = optax.set_to_zero()
-    return optax.partition(parts, {name: name for name in rates})
-
-
-def init_state(
-    config: Config, model: Model, optimizer: optax.GradientTransformation, mesh: jax.sharding.Mesh
-) -> TrainState:
+def init_state(config: Config, model: Model, mesh: jax.sharding.Mesh) -> TrainState:
     """The state before the first step, the same on every device and for every scheme."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    return _initial(_compiled_in(config), model, mesh)(key)
+
+
+@functools.lru_cache(maxsize=_MAX_KEPT)
+def _initial(
+    config: Config, model: Model, mesh: jax.sharding.Mesh
+) -> Callable[[jax.Array], TrainState]:
+    per = "filter" if config.has_budget else config.thresholds_per
+    penalties = quantization.penalties_of(schemes.find(config.scheme))
+    hyper = optimizer.hyperparameters(config)
+    adam = optimizer.make_optimizer(config, 1, hyper, penalties)
 
     def initial(key: jax.Array) -> TrainState:
         images = jnp.zeros((1, *model.network.input_shape), jnp.uint8)
         variables = model.init(key, images)
         params = variables["params"]
-        per = "filter" if config.has_budget else config.thresholds_per
         spec = quantization.spec_of(schemes.find(config.scheme), params, per)
         return TrainState(
             params=params,
             spec=spec,
             batch_stats=variables["batch_stats"],
             ranges=variables.get("ranges", {}),
-            opt_state=optimizer.init({"weights": params, "thresholds": spec}),
+            opt_state=adam.init({"weights": params, "thresholds": spec}),
             step=jnp.zeros((), jnp.int32),
         )
 
-    key = jax.random.fold_in(jax.random.key(config.seed), 0)
     # Random numbers take LLVM 1.5 seconds a layer to optimize, and this runs once.
     cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if cpu else {}
-    return jax.jit(initial, out_shardings=replicated(mesh), compiler_options=options)(key)
+    return jax.jit(initial, out_shardings=replicated(mesh), compiler_options=options)
+
+
+def _compiled_in(config: Config) -> Config:
+    """What a compiled function depends on: all other fields have their defaults."""
+    return dataclasses.replace(config, **{name: getattr(Config, name) for name in _NOT_COMPILED_IN})
 
 
 def carry_over(origin: TrainState, state: TrainState) -> TrainState:
@@ -169,69 +165,56 @@ def carry_over(origin: TrainState, state: TrainState) -> TrainState:
     )
 
 
-TrainStep = jax.stages.Wrapped  # of (TrainState, Batch, bool), gives (TrainState, StepMetrics)
+# Of (TrainState, Batch, Hyperparameters, bool), gives (TrainState, StepMetrics).
+TrainStep = jax.stages.Wrapped
 
 
 def make_train_step(
-    config: Config,
-    model: Model,
-    optimizer: optax.GradientTransformation,
-    dataset: Dataset,
-    steps: int,
-    mesh: jax.sharding.Mesh,
+    config: Config, model: Model, dataset: Dataset, steps: int, mesh: jax.sharding.Mesh
 ) -> TrainStep:
     """One iteration of Algorithm 1.
 
     Args:
-      config: the run.
+      config: the run. All configs that differ in `Hyperparameters` alone get the same function,
+        which is compiled once for them.
       model: a function of images whose weights are quantized outside of it.
-      optimizer: of `make_optimizer`.
       dataset: says how images are augmented.
       steps: of the whole training.
       mesh: the devices.
 
     Returns:
-      A jitted function of (state, batch, track) that gives the next state, for which the memory
-      of the old one is used, and metrics. `track` is static: whether activation ranges are
-      measured, or stay as they are.
+      A jitted function of (state, batch, hyper, track) that gives the next state, for which the
+      memory of the old one is used, and metrics. `hyper` is `hyperparameters(config)`. `track` is
+      static: whether activation ranges are measured, or stay as they are.
     """
+    return _jitted_step(_compiled_in(config), model, dataset.pad, dataset.flip, steps, mesh)
 
-    def loss(
-        trained: PyTree, state: TrainState, images: jax.Array, labels: jax.Array, track: bool
-    ) -> tuple[jax.Array, Any]:
-        params, spec = trained["weights"], trained["thresholds"]
-        if config.has_budget:
-            spec = jax.lax.stop_gradient(spec)
-        variables = {"batch_stats": state.batch_stats}
-        if state.ranges:
-            variables["ranges"] = state.ranges
-        logits, updates = model.apply(
-            {"params": quantize.quantize_params(params, spec), **variables},
-            images,
-            train=True,
-            track=track,
-            mutable=["batch_stats", *(["ranges"] if track else [])],
-        )
-        entropy = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
-        lasso = _penalty(config, params, spec)
-        accuracy = jnp.mean(jnp.argmax(logits, -1) == labels, dtype=jnp.float32)
-        total = entropy + lasso
-        return total, (updates, StepMetrics(total, lasso, accuracy))
 
-    def step(state: TrainState, batch: Batch, track: bool) -> tuple[TrainState, StepMetrics]:
-        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+@functools.lru_cache(maxsize=_MAX_KEPT)
+def _jitted_step(
+    config: Config, model: Model, pad: int, flip: bool, steps: int, mesh: jax.sharding.Mesh
+) -> TrainStep:
+    penalties = quantization.penalties_of(schemes.find(config.scheme))
+    loss = functools.partial(_loss, model, config.has_budget)
+
+    def step(
+        state: TrainState, batch: Batch, hyper: Hyperparameters, track: bool
+    ) -> tuple[TrainState, StepMetrics]:
+        key = jax.random.fold_in(jax.random.key(hyper.seed), 1)
         key = jax.random.fold_in(key, state.step)
-        images = augment(key, batch.images, pad=dataset.pad, flip=dataset.flip)
+        images = augment(key, batch.images, pad=pad, flip=flip)
         trained = {"weights": state.params, "thresholds": state.spec}
-        gradient, (updates, metrics) = jax.grad(loss, has_aux=True)(
+        gradient, (entropy, accuracy, updates) = jax.grad(loss, has_aux=True)(
             trained, state, images, batch.labels, track
         )
-        changes, opt_state = optimizer.update(gradient, state.opt_state, trained)
+        adam = optimizer.make_optimizer(config, steps, hyper, penalties)
+        changes, opt_state = adam.update(gradient, state.opt_state, trained)
+        penalty = sum((p(state.params, state.spec, hyper) for p in penalties), jnp.zeros(()))
         trained = optax.apply_updates(trained, changes)
         params = _clamped(trained["weights"]) if config.clamp else trained["weights"]
         spec = trained["thresholds"]
         if config.has_budget:  # for the next step, so that the state is always a whole network
-            mean_k = budget.budget_at(state.step + 1, steps, config.budget)
+            mean_k = budget.budget_at(state.step + 1, steps, hyper.budget)
             # Adam's running mean of squared gradients says what an error of each weight does.
             errors = optax.tree_utils.tree_get(opt_state, "nu")["weights"]
             spec = budget.gates_for(params, spec, mean_k, config.budget_cost, importance=errors)
@@ -243,23 +226,44 @@ def make_train_step(
             opt_state=opt_state,
             step=state.step + 1,
         )
-        return done, metrics
+        return done, StepMetrics(entropy + penalty, penalty, accuracy)
 
     everywhere = replicated(mesh)
     return jax.jit(
         step,
-        static_argnums=2,
-        in_shardings=(everywhere, by_batch(mesh)),
+        static_argnums=3,
+        in_shardings=(everywhere, by_batch(mesh), everywhere),
         out_shardings=everywhere,
         donate_argnums=0,
     )
 
 
-def _penalty(config: Config, params: PyTree, spec: PyTree) -> jax.Array:
-    """The lasso of a flexible scheme: in the others there is nothing that it could choose."""
-    if not schemes.find(config.scheme).flexible:
-        return jnp.zeros(())
-    return penalty.residual_group_lasso(params, spec, jnp.array(config.lambdas))
+def _loss(
+    model: Model,
+    has_budget: bool,
+    trained: PyTree,
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array,
+    track: bool,
+) -> tuple[jax.Array, Any]:
+    """Cross entropy; with it itself, accuracy, and the model's new statistics and ranges."""
+    params, spec = trained["weights"], trained["thresholds"]
+    if has_budget:
+        spec = jax.lax.stop_gradient(spec)
+    variables = {"batch_stats": state.batch_stats}
+    if state.ranges:
+        variables["ranges"] = state.ranges
+    logits, updates = model.apply(
+        {"params": quantize.quantize_params(params, spec), **variables},
+        images,
+        train=True,
+        track=track,
+        mutable=["batch_stats", *(["ranges"] if track else [])],
+    )
+    entropy = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+    accuracy = jnp.mean(jnp.argmax(logits, -1) == labels, dtype=jnp.float32)
+    return entropy, (entropy, accuracy, updates)
 
 
 def _clamped(params: PyTree) -> PyTree:
@@ -270,6 +274,7 @@ def _clamped(params: PyTree) -> PyTree:
 EvaluationStep = Callable[[TrainState, Batch], jax.Array]
 
 
+@functools.lru_cache(maxsize=_MAX_KEPT)
 def make_evaluation_step(model: Model, mesh: jax.sharding.Mesh) -> EvaluationStep:
     """A jitted function of (state, batch): [4] sums of loss, top-1 hits, top-5 hits, images."""
 

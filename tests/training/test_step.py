@@ -11,8 +11,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from flightnn_jax import data, quantize_params
-from flightnn_jax.training import loop, runs, summary
-from flightnn_jax.training import step as ts
+from flightnn_jax.training import loop, optimizer, runs, summary
+from flightnn_jax.training.quantization import residual_lasso
+from flightnn_jax.training.step import by_batch, data_mesh, make_train_step
 from tests.support import training
 
 pytestmark = pytest.mark.slow
@@ -21,13 +22,14 @@ pytestmark = pytest.mark.slow
 def first_steps(run, count, track=True, pad=2):
     """The state after some steps, and their metrics."""
     dataset = dataclasses.replace(run.train_split.dataset, pad=pad)
-    step = ts.make_train_step(run.config, run.model, run.optimizer, dataset, run.steps, run.mesh)
-    sharding = ts.by_batch(run.mesh)
+    step = make_train_step(run.config, run.model, dataset, run.steps, run.mesh)
+    hyper = optimizer.hyperparameters(run.config)
+    sharding = by_batch(run.mesh)
     state, all_metrics = run.initial_state(), []
     for batch in data.train_batches(run.train_split, run.order, stop=count, sharding=sharding):
-        state, metrics = step(state, batch, track)
+        state, metrics = step(state, batch, hyper, track)
         all_metrics.append(jax.device_get(metrics))
-    assert step._cache_size() <= 1
+    assert step._cache_size() <= 2  # with and without tracked ranges
     return state, all_metrics
 
 
@@ -78,6 +80,60 @@ def test_every_scheme_learns(tmp_path, scheme):
     assert all((m.penalty > 0) == (scheme == "flightnn") for m in metrics)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "mode"),
+    [
+        ("lambda1", 1.0, "paper"),
+        ("lambda0", 1.0, "paper"),
+        ("learning_rate", 0.01, "paper"),
+        ("threshold_rate", 0.1, "paper"),
+        ("seed", 1, "paper"),
+        ("budget", 0.5, "budget"),
+    ],
+)
+def test_members_of_a_sweep_share_a_compiled_step(tmp_path, field, value, mode):
+    one, other = (
+        training.prepare(tmp_path, mode=mode, **fields) for fields in ({}, {field: value})
+    )
+    steps = [
+        make_train_step(run.config, run.model, run.train_split.dataset, run.steps, run.mesh)
+        for run in (one, other)
+    ]
+    assert steps[0] is steps[1]
+    states = [first_steps(run, 3)[0] for run in (one, other)]
+    assert any((a != b).any() for a, b in zip(*map(numbers, states), strict=True))
+
+
+def test_what_is_compiled_in_makes_another_step(tmp_path):
+    run = training.prepare(tmp_path)
+    others = [training.prepare(tmp_path, **f) for f in ({"clamp": False}, {"schedule": "step"})]
+    steps = [
+        make_train_step(r.config, r.model, r.train_split.dataset, r.steps, r.mesh)
+        for r in (run, *others)
+    ]
+    assert len(set(map(id, steps))) == 3
+
+
+def test_penalties_add_up(tmp_path):
+    state = training.prepare(tmp_path).initial_state()
+    trained = {"weights": state.params, "thresholds": state.spec}
+    zeros = jax.tree.map(jnp.zeros_like, trained)
+    hyper = optimizer.hyperparameters(training.TINY)
+
+    def updates(*penalties):
+        adam = optimizer.make_optimizer(training.TINY, 10, hyper, penalties)
+        return adam.update(zeros, adam.init(trained), trained)[0]["weights"]["conv1"]
+
+    def of_biases(params, spec, hyper):
+        del spec
+        return hyper.lambdas[1] * jnp.sum(params["conv1"]["bias"] - 1.0)
+
+    both, lasso = updates(of_biases, residual_lasso), updates(residual_lasso)
+    assert_array_equal(both["kernel"], lasso["kernel"])
+    assert_allclose(both["bias"], -training.TINY.learning_rate, rtol=1e-3)
+    assert not lasso["bias"].any()
+
+
 def test_schemes_start_from_the_same_weights(tmp_path):
     one, two = (
         training.prepare(tmp_path, scheme=scheme).initial_state() for scheme in ("full", "flightnn")
@@ -88,7 +144,7 @@ def test_schemes_start_from_the_same_weights(tmp_path):
 def test_eight_devices_do_what_one_does(tmp_path):
     results = [
         first_steps(training.prepare(tmp_path, mesh), 3)
-        for mesh in (training.one_device(), ts.data_mesh())
+        for mesh in (training.one_device(), data_mesh())
     ]
     (one, one_metrics), (eight, eight_metrics) = results
     assert len(eight.step.sharding.device_set) == 8
@@ -148,16 +204,16 @@ def test_a_budget_is_met(tmp_path, cost, field):
 
 def test_schedules():
     config = training.TINY
-    step = ts.learning_rate(dataclasses.replace(config, schedule="step"), 1.0, 200)
+    step = optimizer.learning_rate(dataclasses.replace(config, schedule="step"), 1.0, 200)
     assert_allclose([step(s) for s in (0, 99, 100, 149, 150)], [1, 1, 0.1, 0.1, 0.01], rtol=1e-6)
-    cosine = ts.learning_rate(config, 1.0, 200)
+    cosine = optimizer.learning_rate(config, 1.0, 200)
     assert_allclose([cosine(s) for s in (0, 100, 200)], [1, 0.5, 0], atol=1e-7)
-    constant = ts.learning_rate(dataclasses.replace(config, schedule="constant"), 1.0, 200)
+    constant = optimizer.learning_rate(dataclasses.replace(config, schedule="constant"), 1.0, 200)
     assert constant(0) == constant(199) == 1
 
 
 def test_an_evaluation_counts_every_image_once(tmp_path):
-    run = training.prepare(tmp_path, ts.data_mesh())
+    run = training.prepare(tmp_path, data_mesh())
     state, _ = first_steps(run, 3)
     got = run.evaluate(state, run.validation_split)  # 180 images in batches of 240
     logits = run.model.apply(
@@ -215,7 +271,8 @@ def test_begins_with_the_weights_of_another_run(tmp_path):
 
 
 def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
-    run = training.prepare(tmp_path, epochs=1, checkpoint_every=None, track=0.5)
+    # a config of no other test: compiled steps are shared
+    run = training.prepare(tmp_path, epochs=1, checkpoint_every=None, track=0.5, clamp=False)
     compiled, counts = [], []
     original = loop._Loop.read
 

@@ -1,0 +1,89 @@
+"""Optax for a training run: penalties, Adam and the rates, over weights and thresholds.
+
+    penalties -> {weights: Adam, thresholds: Adam}
+
+What differs between the members of a sweep is an argument, so that they share a compiled step.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import optax  # type: ignore[import-untyped]  # it has no stubs
+
+from flightnn_jax import penalty
+from flightnn_jax.training.config import Config
+from flightnn_jax.training.quantization import Penalty
+
+
+class Hyperparameters(NamedTuple):
+    """The numbers of a config that the training step takes as an argument.
+
+    Invariant: two configs that differ in nothing else share one compiled step.
+
+    Attributes:
+      lambdas: [2] float32, weights of the penalty on a filter's two residuals.
+      learning_rate: [] float32, of weights, biases and batch norm, before the schedule.
+      threshold_rate: [] float32, of thresholds, before the schedule.
+      budget: [] float32, the mean k at the end; nothing reads it without a budget.
+      seed: [] uint32, of the augmentation.
+    """
+
+    lambdas: Any
+    learning_rate: Any
+    threshold_rate: Any
+    budget: Any
+    seed: Any
+
+
+def hyperparameters(config: Config) -> Hyperparameters:
+    """Those of a config, as NumPy arrays."""
+    return Hyperparameters(
+        np.array(config.lambdas, np.float32),
+        np.float32(config.learning_rate),
+        np.float32(config.threshold_rate),
+        np.float32(config.budget),
+        np.uint32(config.seed & 0xFFFFFFFF),  # what jax.random.key takes of a larger one
+    )
+
+
+def learning_rate(config: Config, initial: Any, steps: int) -> Callable[[Any], Any]:
+    """The rate of each step of a training of `steps` steps.
+
+    Example:
+      >>> rate = learning_rate(Config(schedule="step"), initial=1.0, steps=100)
+      >>> [round(float(rate(step)), 4) for step in (0, 50, 75)]
+      [1.0, 0.1, 0.01]
+    """
+    if config.schedule == "cosine":
+        return optax.cosine_decay_schedule(initial, steps)
+    if config.schedule == "step":
+        bounds = {round(part * steps): config.decay_by for part in config.decay_at}
+        return optax.piecewise_constant_schedule(initial, bounds)
+    return optax.constant_schedule(initial)
+
+
+def make_optimizer(
+    config: Config,
+    steps: int,
+    hyper: Hyperparameters,
+    penalties: tuple[Penalty, ...] = (),
+) -> optax.GradientTransformation:
+    """Adam over {"weights": params, "thresholds": spec}, each with a rate of its own.
+
+    Args:
+      config: says what the schedule is, and whether thresholds are trained at all.
+      steps: of the whole training.
+      hyper: may be traced. The optimizer's state does not depend on it.
+      penalties: each adds its gradient before Adam.
+    """
+    rates = {"weights": hyper.learning_rate, "thresholds": hyper.threshold_rate}
+    parts = {name: optax.adam(learning_rate(config, r, steps)) for name, r in rates.items()}
+    if config.has_budget:
+        parts["thresholds"] = optax.set_to_zero()
+    adam = optax.partition(parts, {name: name for name in rates})
+    return optax.chain(*(_with(hyper, each) for each in penalties), adam)
+
+
+def _with(hyper: Hyperparameters, each: Penalty) -> optax.GradientTransformation:
+    return penalty.add_penalty(lambda params, spec: each(params, spec, hyper))
