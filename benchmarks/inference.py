@@ -30,10 +30,7 @@ from absl import app, flags
 from benchmarks import onnxruntime_int8
 from benchmarks.integer_networks import random_network
 from flightnn_jax import networks
-from flightnn_jax.integer import files, inference
-from flightnn_jax.integer.export import onnx as onnx_export
-from flightnn_jax.integer.inference import native_build
-from flightnn_jax.integer.network import (
+from flightnn_jax.integer import (
     IMAGE,
     Add,
     Average,
@@ -41,7 +38,11 @@ from flightnn_jax.integer.network import (
     Dense,
     IntegerNetwork,
     MaxPool,
+    files,
+    inference,
 )
+from flightnn_jax.integer.export import onnx as onnx_export
+from flightnn_jax.integer.inference import native_build
 
 _NETWORKS = flags.DEFINE_list("networks", ["net1", "net3", "net7"], "which networks, by name")
 _BATCHES = flags.DEFINE_list("batches", ["32", "1"], "images at once")

@@ -7,8 +7,7 @@ every second filter and 2 in the others. Activations are spread over the range o
 import numpy as np
 
 from flightnn_jax import networks
-from flightnn_jax.integer import certificate, invariants
-from flightnn_jax.integer.network import (
+from flightnn_jax.integer import (
     IMAGE,
     Add,
     Affine,
@@ -20,6 +19,8 @@ from flightnn_jax.integer.network import (
     MaxPool,
     Shape,
     ShiftWeights,
+    certificate,
+    invariants,
 )
 
 _SHIFT = 12  # of every activation

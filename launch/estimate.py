@@ -13,8 +13,7 @@ import json
 
 from flightnn_jax.hardware import device, estimate, report, search, workload
 from flightnn_jax.hardware.activity import Distances
-from flightnn_jax.integer import files
-from flightnn_jax.integer.network import IntegerNetwork
+from flightnn_jax.integer import IntegerNetwork, files
 
 from . import command, devices, options
 from .command import flags
@@ -94,7 +93,7 @@ def _distances(network: IntegerNetwork) -> dict[str, Distances]:
             "with launch.lower, which keeps some"
         )
     changes = switching.collect(network, network.golden.images)
-    return {name: changed.distances() for name, changed in changes.items()}
+    return {name: Distances(*changed.distances()) for name, changed in changes.items()}
 
 
 if __name__ == "__main__":

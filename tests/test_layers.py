@@ -36,6 +36,7 @@ from flightnn_jax import (
     storage_bits,
 )
 from flightnn_jax.formats import base, packing
+from flightnn_jax.integer import LoweringError
 
 PACKAGE = Path(flightnn_jax.__file__).parent
 TABLE = flightnn_jax._TABLE
@@ -118,11 +119,14 @@ WITHOUT_JAX = (
     "paper",
     "checker",
     "explore",
+    "integer:",
+    "integer.limits",
+    "integer.codes",
+    "integer.weights",
     "integer.network",
     "integer.shapes",
     "integer.certificate",
     "integer.invariants",
-    "integer.codes",
     "integer.manifest",
     "integer.files",
     "integer.affine",
@@ -135,8 +139,11 @@ WITHOUT_JAX = (
 
 
 def within(name, places):
-    """Whether a module is one of these places or lies inside of one."""
-    return any(name == place or name.startswith(place + ".") for place in places)
+    """Whether a module is one of these places or lies inside of one.
+
+    "integer:" is that package's __init__ alone.
+    """
+    return any(name == place.rstrip(":") or name.startswith(place + ".") for place in places)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -159,7 +166,9 @@ def reached_from(name):
 def test_the_core_needs_nothing_of_training():
     reached = set().union(*(reached_from(TABLE[name]) for name in flightnn_jax.__all__))
     assert {"formats.shift", "numerics"} <= reached
-    assert not [m for m in reached if within(m, ("training", "data", "networks", "integer"))]
+    assert not [m for m in reached if within(m, ("training", "data", "networks"))]
+    records = {f"integer.{name}" for name in ("weights", "codes", "limits")}  # what codes become
+    assert {m for m in reached if within(m, ["integer"])} == records
     assert reached & set(EXTRAS) == {"penalty"}
 
 
@@ -194,12 +203,13 @@ assert data.augment is data.augment and data.Batch and "jax" in sys.modules
 def test_integer_networks_and_their_costs_need_numpy_alone(name):
     reached = reached_from(name)
     assert {"integer.network", "integer.certificate"} < reached
-    assert all(within(module, WITHOUT_JAX) or module == "integer" for module in reached)
+    assert all(within(module, WITHOUT_JAX) for module in reached)
 
 
 # What a module may import of ours: one row for every module, or for a package whose modules all
 # follow one rule. `within` reads both sides: "formats" is that package and all that it holds.
-NUMPY_HALF = ["integer.network", "integer.shapes", "integer.certificate", "integer.invariants"]
+RECORDS = ["integer.limits", "integer.weights", "integer.network", "integer.shapes"]
+NUMPY_HALF = ["integer:", *RECORDS, "integer.certificate", "integer.invariants", "integer.files"]
 LIBRARY = ["formats", "numerics", "filters", "spec", "thresholds", "quantize", "penalty"]
 ARROWS = {
     "lazy": [],
@@ -208,7 +218,7 @@ ARROWS = {
     "filters": [],
     "atomic": [],
     "activations": ["numerics"],
-    "formats": ["numerics", "filters", "formats"],
+    "formats": ["numerics", "filters", "formats", "integer.weights"],
     "spec": ["formats"],
     "thresholds": ["formats", "spec"],
     "quantize": ["formats", "spec"],
@@ -249,44 +259,54 @@ ARROWS = {
     "training.export": ["networks", "quantize", "data", "integer", "training"],
     "training.sources": ["data", "integer", "training"],
     "training": [],
-    "integer.network": [],
-    "integer.shapes": ["integer.network"],
-    "integer.certificate": ["integer.network"],
-    "integer.invariants": ["integer.network", "integer.shapes", "integer.certificate"],
-    "integer.codes": ["integer.network"],
-    "integer.manifest": [*NUMPY_HALF, "integer.codes"],
-    "integer.files": ["atomic", "integer.network", "integer.invariants", "integer.manifest"],
+    "integer.limits": [],
+    "integer.codes": ["integer.limits"],
+    "integer.weights": ["integer.limits", "integer.codes"],
+    "integer.network": ["integer.limits", "integer.weights"],
+    "integer.shapes": ["integer.limits", "integer.network"],
+    "integer.certificate": RECORDS,
+    "integer.invariants": [*RECORDS, "integer.certificate"],
+    "integer.manifest": [*RECORDS, "integer.invariants"],
+    "integer.files": ["atomic", *RECORDS, "integer.invariants", "integer.manifest"],
     "integer.affine": ["integer.network", "integer.certificate"],
-    "integer.weights": ["integer.network", "formats"],
     "integer.lower": [
-        *NUMPY_HALF,
+        *RECORDS,
+        "integer.certificate",
+        "integer.invariants",
         "integer.affine",
-        "integer.weights",
         "activations",
         "encoding",
+        "formats.base",
         "networks",
     ],
-    "integer.inference.shifts": ["integer.network"],
-    "integer.inference.float32": ["integer.network", "integer.certificate", "numerics"],
+    "integer.inference.operations": RECORDS,
+    "integer.inference.shifts": [*RECORDS, "integer.inference.operations"],
+    "integer.inference.float32": [
+        *RECORDS,
+        "integer.certificate",
+        "integer.inference.operations",
+        "numerics",
+    ],
     "integer.inference.int8_columns": [],
     "integer.inference.int8": [
-        *NUMPY_HALF,
+        *RECORDS,
+        "integer.certificate",
         "integer.inference.int8_columns",
-        "integer.inference.shifts",
+        "integer.inference.operations",
     ],
     "integer.inference.native_build": ["atomic"],
     "integer.inference.native": [
-        "integer.network",
+        *RECORDS,
         "integer.inference.int8",
         "integer.inference.native_build",
-        "integer.inference.shifts",
+        "integer.inference.operations",
     ],
     "integer.inference.paths": ["integer.network", "integer.inference"],
     "integer.inference": ["integer.inference.paths"],
-    "integer.export": [*NUMPY_HALF, "integer.inference"],
-    "integer.switching": ["integer.network", "integer.inference", "hardware.activity"],
-    "integer.verify": ["integer", "checker"],
-    "integer": [],
+    "integer.export": [*RECORDS, "integer.inference"],
+    "integer.switching": [*RECORDS, "integer.inference"],
+    "integer.verify": [*RECORDS, "integer.files", "integer.inference", "integer.export", "checker"],
+    "integer": ["lazy", *NUMPY_HALF],
     "checker": ["checker"],
     "hardware": ["hardware", "networks", "schemes", "pareto", *NUMPY_HALF],
     "paper": ["paper", "hardware", "networks", "schemes"],
@@ -486,3 +506,8 @@ def test_a_new_format_beside_shifts():
 def test_a_new_formats_problems_are_reported():
     with pytest.raises(ValueError, match=r"\['binary'\]: filter_axis=2 is not an axis"):
         quantize_params(PARAMS, SPEC | {"binary": Binary(filter_axis=2)})
+
+
+def test_a_new_format_without_a_form_in_integers_says_so():
+    with pytest.raises(LoweringError, match="BinaryCodes have no form in integer networks: train"):
+        Binary().encode(W).to_weights()

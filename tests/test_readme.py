@@ -21,8 +21,7 @@ from typing import NamedTuple
 import jax
 import pytest
 
-from flightnn_jax.integer import files
-from flightnn_jax.integer.network import Golden
+from flightnn_jax.integer import Golden, files
 from tests.support import brute_force, networks_at_random, prepared
 
 ROOT = prepared.ROOT

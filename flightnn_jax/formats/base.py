@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.typing import DTypeLike
 
+from flightnn_jax.integer.weights import LoweringError, Scaled
+
 
 class ShiftCounts(NamedTuple):
     """How many shifts each filter of an array takes.
@@ -40,6 +42,17 @@ class Codes(abc.ABC):
     @abc.abstractmethod
     def to_bytes(self) -> bytes:
         """The codes packed bit by bit, behind a header and before a checksum."""
+
+    def to_weights(self) -> Scaled:
+        """The same integers in the form that integer networks hold, and their unit.
+
+        Raises:
+          LoweringError: if they have none: always, unless a class of codes says otherwise.
+        """
+        raise LoweringError(
+            f"weights of {type(self).__name__} have no form in integer networks: train with "
+            "another format, or write its to_weights"
+        )
 
 
 class Format(abc.ABC):

@@ -13,10 +13,16 @@ from jax.typing import DTypeLike
 
 from flightnn_jax import numerics
 from flightnn_jax.formats import base, packing
+from flightnn_jax.integer.weights import (
+    IntegerWeights,
+    LoweringError,
+    Scaled,
+    check_filters_last,
+)
 
 _KIND = 2
 _HEADER = struct.Struct("<Bh")  # bits, exponent
-_LEAST_BITS, _MOST_BITS = 2, 16
+_MIN_BITS, _MAX_BITS = 2, 16
 _STEPS_TRIED = 3
 
 
@@ -50,8 +56,8 @@ class FixedPointCodes(base.Codes):
         """Raises ValueError, naming the first invariant that does not hold."""
         value, exponent = np.asarray(self.value), int(np.asarray(self.exponent))
         base.check_axis_of_codes(self.filter_axis, value.ndim)
-        if not _LEAST_BITS <= self.bits <= _MOST_BITS:
-            raise ValueError(f"bits={self.bits}: must be from {_LEAST_BITS} to {_MOST_BITS}")
+        if not _MIN_BITS <= self.bits <= _MAX_BITS:
+            raise ValueError(f"bits={self.bits}: must be from {_MIN_BITS} to {_MAX_BITS}")
         half = 1 << (self.bits - 1)
         if value.size and not -half <= value.min() <= value.max() <= half - 1:
             raise ValueError(
@@ -87,6 +93,17 @@ class FixedPointCodes(base.Codes):
             + packing.pack_integers(code, self.bits),
         )
 
+    def to_weights(self) -> Scaled:
+        """The values, in units of their power of two."""
+        check_filters_last(self.filter_axis, np.ndim(self.value))
+        if self.bits > 4:
+            raise LoweringError(
+                f"fixed-point weights of {self.bits} bits: integer networks hold 4; train with "
+                "FixedPoint(bits=4)"
+            )
+        value = np.asarray(self.value).astype(np.int8)
+        return Scaled(IntegerWeights(value), int(np.asarray(self.exponent)))
+
     @classmethod
     def from_bytes(cls, data: bytes) -> "FixedPointCodes":
         """Unpacks what `to_bytes` packed.
@@ -98,8 +115,8 @@ class FixedPointCodes(base.Codes):
         reader = packing.Reader(packing.unframe(_KIND, data))
         shape, dtype, axis = reader.array_header()
         bits, exponent = reader.unpack(_HEADER)
-        if not _LEAST_BITS <= bits <= _MOST_BITS:
-            raise ValueError(f"bits={bits}: must be from {_LEAST_BITS} to {_MOST_BITS}")
+        if not _MIN_BITS <= bits <= _MAX_BITS:
+            raise ValueError(f"bits={bits}: must be from {_MIN_BITS} to {_MAX_BITS}")
         code = reader.integers(math.prod(shape), bits).astype(np.int32)
         reader.finish()
         value = code - ((code >> (bits - 1)) << bits)
@@ -139,9 +156,9 @@ class FixedPoint(base.Format):
 
     def __post_init__(self) -> None:
         """Checks each field by itself."""
-        if not numerics.is_whole(self.bits) or not _LEAST_BITS <= self.bits <= _MOST_BITS:
+        if not numerics.is_whole(self.bits) or not _MIN_BITS <= self.bits <= _MAX_BITS:
             raise ValueError(
-                f"bits={self.bits!r}: a fixed-point weight has {_LEAST_BITS} to {_MOST_BITS} bits"
+                f"bits={self.bits!r}: a fixed-point weight has {_MIN_BITS} to {_MAX_BITS} bits"
             )
         if not numerics.is_whole(self.filter_axis):
             raise TypeError(f"filter_axis={self.filter_axis!r}: an axis is a whole number")

@@ -13,9 +13,15 @@ import numpy as np
 from flightnn_jax import numerics
 from flightnn_jax.formats import base, packing
 from flightnn_jax.formats import window as windows
+from flightnn_jax.integer.weights import (
+    LoweringError,
+    Scaled,
+    ShiftWeights,
+    check_filters_last,
+)
 
 KIND = 1
-MOST_TERMS = 3
+MAX_TERMS = 3
 _HEADER = struct.Struct("<BBHh")  # most terms, window kind, width, low
 _K_BITS = 2
 _WINDOWS: tuple[Literal["none", "clamp", "flush"], ...] = ("none", "clamp", "flush")
@@ -165,10 +171,10 @@ class ShiftCodes(base.Codes):
         reader = packing.Reader(packing.unframe(KIND, data))
         shape, dtype, axis = reader.array_header()
         terms, kind, width, low = reader.unpack(_HEADER)
-        if terms > MOST_TERMS or kind >= len(_WINDOWS):
+        if terms > MAX_TERMS or kind >= len(_WINDOWS):
             raise ValueError(
                 f"packed codes name {terms} terms and window kind {kind}: there are at most "
-                f"{MOST_TERMS} terms and {len(_WINDOWS)} kinds"
+                f"{MAX_TERMS} terms and {len(_WINDOWS)} kinds"
             )
         below = _WINDOWS[kind]
         window = None if below == "none" else windows.Window(width, None, below)
@@ -206,6 +212,31 @@ class ShiftCodes(base.Codes):
         )
         codes.check()
         return codes
+
+    def to_weights(self) -> Scaled:
+        """Terms in units of the window's smallest power of two.
+
+        Example:
+          >>> import jax.numpy as jnp
+          >>> from flightnn_jax import Shift
+          >>> weights, exponent = Shift(k=2).encode(jnp.array([[0.75], [0.0]])).to_weights()
+          >>> weights.integers().tolist(), exponent  # 96 = 128 - 32
+          ([[96], [0]], -7)
+          >>> weights.shift[:, :, 0].tolist()
+          [[7, 0], [5, 0]]
+        """
+        check_filters_last(self.filter_axis, len(self.shape))
+        window = self.window
+        if window is None or window.has_zero or window.width > 8:
+            what = "no window" if window is None else f"{window.width} exponents, {window.below!r}"
+            raise LoweringError(
+                f"terms with {what}: a term of 4 bits has 8 exponents at most and no code for "
+                "zero; train with Window(width=8, below='clamp')"
+            )
+        sign, low = np.asarray(self.sign), int(np.asarray(self.low))
+        shift = np.where(sign == 0, 0, np.asarray(self.exponent) - low).astype(np.uint8)
+        k = np.asarray(self.k).astype(np.uint8)
+        return Scaled(ShiftWeights(sign.astype(np.int8), shift, k), low)
 
     def _term_bits(self) -> int:
         return windows.term_bits(self.window, numerics.layout_of(self.dtype))

@@ -13,8 +13,15 @@ from collections.abc import Sequence
 from flightnn_jax import networks, schemes
 from flightnn_jax.hardware import arithmetic as rows
 from flightnn_jax.hardware.arithmetic import KINDS, Arithmetic
-from flightnn_jax.integer import certificate, invariants, shapes
-from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork, ShiftWeights
+from flightnn_jax.integer import (
+    Convolution,
+    Dense,
+    IntegerNetwork,
+    ShiftWeights,
+    certificate,
+    invariants,
+    shapes,
+)
 
 Shape = tuple[int, ...]
 
@@ -268,7 +275,7 @@ def from_integers(network: IntegerNetwork) -> Workload:
 
     Example:
       >>> import numpy as np
-      >>> from flightnn_jax.integer.network import Average, ShiftWeights
+      >>> from flightnn_jax.integer import Average, ShiftWeights
       >>> one = ShiftWeights(np.ones((1, 3, 1), np.int8), np.zeros((1, 3, 1), np.uint8),
       ...                    np.ones(1, np.uint8))
       >>> dense = Dense("dense", "average", one, -7, np.zeros(1, np.int32), None)

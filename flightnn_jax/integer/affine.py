@@ -7,7 +7,7 @@ import numpy as np
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.network import Affine
 
-MOST_MULTIPLIER = 1 << 15
+MAX_MULTIPLIER = 1 << 15
 _INT32 = (-(1 << 31), (1 << 31) - 1)
 
 
@@ -45,8 +45,8 @@ def batch_norm(
       step: exponent of the output's step.
 
     Example:
-      >>> found = {"mean": np.array([3.0]), "variance": np.array([4.0])}
-      >>> line = batch_norm(found, np.array([1.0]), np.array([0.5]), 0.0, unit=-4, step=-2)
+      >>> statistics = {"mean": np.array([3.0]), "variance": np.array([4.0])}
+      >>> line = batch_norm(statistics, np.array([1.0]), np.array([0.5]), 0.0, unit=-4, step=-2)
       >>> [part.tolist() for part in line]  # (acc / 16 - 3) / 2 + 0.5 in quarters
       [[0.125], [-4.0], [48.0]]
     """
@@ -91,13 +91,13 @@ def integers_at(line: Line, shift: np.ndarray, terms: int | None) -> tuple[np.nd
     return multiplier, np.rint(np.ldexp(line.offset, shift) + moved)
 
 
-def fits(line: Line, most_shift: int, terms: int | None, most_bias: int) -> np.ndarray:
-    """[most_shift + 1, filters] whether a shift gives multiplier and bias in their limits."""
-    found = []
-    for shift in range(most_shift + 1):
+def fits(line: Line, max_shift: int, terms: int | None, max_bias: int) -> np.ndarray:
+    """[max_shift + 1, filters] whether a shift gives multiplier and bias in their limits."""
+    fitting = []
+    for shift in range(max_shift + 1):
         multiplier, bias = integers_at(line, np.full(line.factor.shape, shift), terms)
-        found.append((np.abs(multiplier) <= MOST_MULTIPLIER) & (np.abs(bias) <= most_bias))
-    return np.stack(found)
+        fitting.append((np.abs(multiplier) <= MAX_MULTIPLIER) & (np.abs(bias) <= max_bias))
+    return np.stack(fitting)
 
 
 def largest(fitting: np.ndarray) -> np.ndarray:
@@ -124,7 +124,7 @@ def saturating(line: Line, acc: Range, slope: int) -> tuple[np.ndarray, np.ndarr
     with np.errstate(all="ignore"):
         ends = np.stack([line.factor * end + line.offset for end in acc])
         same = (ends.min(axis=0) >= far) | (ends.max(axis=0) <= -far)
-        steep = (np.abs(line.factor) > MOST_MULTIPLIER) & ~same
+        steep = (np.abs(line.factor) > MAX_MULTIPLIER) & ~same
         crossing = np.clip(np.rint(-line.offset / line.factor), acc.low - 1, acc.high + 1)
         multiplier = np.where(steep, np.sign(line.factor) * 2 * far, 0.0)
         at = np.where(steep, crossing, 0.0)

@@ -8,16 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.integer.network import (
-    Add,
-    Affine,
-    Convolution,
-    Dense,
-    IntegerNetwork,
-    IntegerNetworkError,
-    ShiftWeights,
-    Weights,
-)
+from flightnn_jax.integer.limits import MAX_ACTIVATION, MIN_ACTIVATION, IntegerNetworkError
+from flightnn_jax.integer.network import Add, Affine, Convolution, Dense, IntegerNetwork
+from flightnn_jax.integer.weights import Weights
 
 COLUMNS = (
     "acc_min",
@@ -32,7 +25,6 @@ COLUMNS = (
     "shift_max",
 )
 ADD_COLUMNS = ("v_min", "v_max", "v_width")
-LEAST, MOST = -128, 127  # of an activation
 FLOAT_INTEGERS = 1 << 24  # float32 holds every integer up to here
 
 
@@ -59,7 +51,7 @@ def accumulators(weights: Weights) -> Range:
     """What sums of these weights with activations can be.
 
     Example:
-      >>> from flightnn_jax.integer.network import IntegerWeights
+      >>> from flightnn_jax.integer import IntegerWeights
       >>> weights = IntegerWeights(np.array([[3, 0], [-2, 0]], np.int8))
       >>> [bound.tolist() for bound in accumulators(weights)]
       [[-638, 0], [637, 0]]
@@ -67,17 +59,16 @@ def accumulators(weights: Weights) -> Range:
     w = weights.integers().reshape(-1, weights.shape[-1])
     above = np.maximum(w, 0).sum(axis=0, dtype=np.int64)
     below = np.minimum(w, 0).sum(axis=0, dtype=np.int64)
-    return Range(LEAST * above + MOST * below, MOST * above + LEAST * below)
+    return Range(
+        MIN_ACTIVATION * above + MAX_ACTIVATION * below,
+        MAX_ACTIVATION * above + MIN_ACTIVATION * below,
+    )
 
 
 def partial_sums(weights: Weights) -> np.ndarray:
     """[filters] what no partial sum exceeds in magnitude, in any order, over terms or weights."""
-    if isinstance(weights, ShiftWeights):
-        positive = dataclasses.replace(weights, sign=np.abs(weights.sign))
-        sizes = positive.integers()
-    else:
-        sizes = np.abs(weights.integers())
-    return -LEAST * sizes.reshape(-1, weights.shape[-1]).sum(axis=0, dtype=np.int64)
+    sizes = weights.sizes().reshape(-1, weights.shape[-1])
+    return -MIN_ACTIVATION * sizes.sum(axis=0, dtype=np.int64)
 
 
 def products(acc: Range, affine: Affine) -> Range:
@@ -101,7 +92,7 @@ def of_dense(weights: Weights, bias: np.ndarray) -> np.ndarray:
     """[units, 10] int64, the columns `COLUMNS`, of a dense layer; v are its logits.
 
     Example:
-      >>> from flightnn_jax.integer.network import IntegerWeights
+      >>> from flightnn_jax.integer import IntegerWeights
       >>> weights = IntegerWeights(np.array([[3], [-2]], np.int8))
       >>> of_dense(weights, np.array([1000], np.int32)).tolist()
       [[-638, 637, 640, 11, 362, 1637, 12, 1, 0, 0]]
@@ -114,20 +105,8 @@ def _table(weights: Weights, acc: Range, v: Range) -> np.ndarray:
     partial = partial_sums(weights)
     acc_width = width(Range(-partial, partial))
     exact = (partial < FLOAT_INTEGERS).astype(np.int64)
-    columns = [*acc, partial, acc_width, *v, width(v), exact, *_shifts(weights)]
+    columns = [*acc, partial, acc_width, *v, width(v), exact, *weights.shift_range()]
     return np.stack(columns, axis=1)
-
-
-def _shifts(weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-    """[filters] the smallest and the largest shift of the terms; zeros without terms."""
-    filters = weights.shape[-1]
-    none = np.zeros(filters, np.int64)
-    if not isinstance(weights, ShiftWeights) or not weights.sign.size:
-        return none, none
-    shift = weights.shift.reshape(-1, filters).astype(np.int64)
-    used = weights.sign.reshape(-1, filters) != 0
-    least = np.where(used, shift, 1 << 8).min(axis=0)
-    return np.where(used.any(axis=0), least, 0), np.where(used, shift, 0).max(axis=0)
 
 
 def of_add(first: Range, second: Range) -> np.ndarray:
@@ -146,25 +125,25 @@ def tables(network: IntegerNetwork) -> dict[str, np.ndarray]:
       By the layers' names [filters, 10] for convolutions and dense layers, [channels, 3] for
       adds.
     """
-    found: dict[str, np.ndarray] = {}
+    known: dict[str, np.ndarray] = {}
     for layer in network.layers:
         if isinstance(layer, Convolution):
-            found[layer.name] = of_convolution(layer.weights, layer.affine)
+            known[layer.name] = of_convolution(layer.weights, layer.affine)
         elif isinstance(layer, Dense):
-            found[layer.name] = of_dense(layer.weights, layer.bias)
+            known[layer.name] = of_dense(layer.weights, layer.bias)
         elif isinstance(layer, Add):
-            found[layer.name] = of_add(*(_branch(layer, i, found) for i in (0, 1)))
-    return found
+            known[layer.name] = of_add(*(_branch(layer, i, known) for i in (0, 1)))
+    return known
 
 
-def _branch(layer: Add, index: int, found: dict[str, np.ndarray]) -> Range:
+def _branch(layer: Add, index: int, known: dict[str, np.ndarray]) -> Range:
     """What one input of an add can be, shifted to the left where it is activations."""
     lift = layer.lift[index]
     if lift is None:
-        table = found[layer.inputs[index]]
+        table = known[layer.inputs[index]]
         return Range(table[:, 4], table[:, 5])
     one = np.int64(1) << lift.astype(np.int64)
-    return Range(LEAST * one, MOST * one)
+    return Range(MIN_ACTIVATION * one, MAX_ACTIVATION * one)
 
 
 def certified(network: IntegerNetwork) -> IntegerNetwork:
@@ -173,27 +152,17 @@ def certified(network: IntegerNetwork) -> IntegerNetwork:
     Raises:
       IntegerNetworkError: if a bound is beyond 32 bits: no certificate can be written then.
     """
-    found = tables(network)
-    for name, table in found.items():
+    derived = tables(network)
+    for name, table in derived.items():
         if table.min(initial=0) < -(1 << 31) or table.max(initial=0) >= 1 << 31:
             raise IntegerNetworkError(
                 f"{name}: its certificate goes from {table.min()} to {table.max()}: 32 bits hold "
                 "every bound; use fewer inputs, or smaller multipliers and biases"
             )
     layers = tuple(
-        dataclasses.replace(layer, certificate=found[layer.name].astype(np.int32))
+        dataclasses.replace(layer, certificate=derived[layer.name].astype(np.int32))
         if isinstance(layer, Convolution | Dense | Add)
         else layer
         for layer in network.layers
     )
     return dataclasses.replace(network, layers=layers)
-
-
-def average_sums(positions: int) -> tuple[int, int]:
-    """What the sum of an average over so many positions can be.
-
-    Example:
-      >>> average_sums(64)
-      (-8192, 8128)
-    """
-    return LEAST * positions, MOST * positions

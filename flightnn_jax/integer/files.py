@@ -16,11 +16,10 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from flightnn_jax import atomic
-from flightnn_jax.integer import invariants, manifest
-from flightnn_jax.integer.network import IntegerNetwork, IntegerNetworkError
+from flightnn_jax.integer import invariants, limits, manifest
+from flightnn_jax.integer.limits import MAX_FILE, MAX_HEADER, IntegerNetworkError
+from flightnn_jax.integer.network import IntegerNetwork
 
-LONGEST_HEADER = 1 << 22
-LARGEST_FILE = 1 << 30
 _LENGTH = 8  # bytes of the header's length
 _TYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype(np.uint8),
@@ -28,7 +27,7 @@ _TYPES: dict[str, np.dtype[Any]] = {
     "I32": np.dtype("<i4"),
 }
 _TENSOR = re.compile(r"[A-Za-z][A-Za-z0-9_]*\.[A-Za-z0-9_]+", re.ASCII)
-_NAMES = {np.dtype(np.uint8): "U8", np.dtype(np.int8): "I8", np.dtype(np.int32): "I32"}
+_NAMES = {dtype.newbyteorder("="): name for name, dtype in _TYPES.items()}
 
 
 def save(network: IntegerNetwork, path: str | Path) -> None:
@@ -44,7 +43,7 @@ def save(network: IntegerNetwork, path: str | Path) -> None:
 
     Example:
       >>> import tempfile
-      >>> from flightnn_jax.integer.network import Average
+      >>> from flightnn_jax.integer import Average
       >>> layers = (Average("average", "image", None, -11),)
       >>> network = IntegerNetwork(
       ...     "brightness", (4, 4, 1), layers, 3, None, -11, ("bright",), {}, None
@@ -103,10 +102,10 @@ def to_bytes(network: IntegerNetwork) -> bytes:
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
-    if len(head) > LONGEST_HEADER or len(head) + end + _LENGTH > LARGEST_FILE:
+    if len(head) > MAX_HEADER or len(head) + end + _LENGTH > MAX_FILE:
         raise IntegerNetworkError(
             f"network: a header of {len(head)} and tensors of {end} bytes: a file holds "
-            f"{LONGEST_HEADER} and {LARGEST_FILE}: shorten provenance and labels, or keep fewer "
+            f"{MAX_HEADER} and {MAX_FILE}: shorten provenance and labels, or keep fewer "
             "golden images"
         )
     return b"".join(
@@ -121,13 +120,13 @@ def digest(text: str, tensors: manifest.Tensors) -> str:
       >>> digest("{}", {})[:16] == hashlib.sha256(b"{}" + bytes(1)).hexdigest()[:16]
       True
     """
-    found = hashlib.sha256(text.encode() + b"\0")
+    sha = hashlib.sha256(text.encode() + b"\0")
     for name in sorted(tensors, key=str.encode):
         array = tensors[name]
         shape = ",".join(map(str, array.shape))
-        found.update(b"\0".join(part.encode() for part in (name, _NAMES[array.dtype], shape, "")))
-        found.update(_data(array))
-    return found.hexdigest()
+        sha.update(b"\0".join(part.encode() for part in (name, _NAMES[array.dtype], shape, "")))
+        sha.update(_data(array))
+    return sha.hexdigest()
 
 
 def _data(array: np.ndarray) -> bytes:
@@ -136,7 +135,7 @@ def _data(array: np.ndarray) -> bytes:
 
 def _read(file: BinaryIO, size: int) -> IntegerNetwork:
     length = int.from_bytes(file.read(_LENGTH), "little")
-    if not _LENGTH <= size <= LARGEST_FILE or length > min(LONGEST_HEADER, size - _LENGTH):
+    if not _LENGTH <= size <= MAX_FILE or length > min(MAX_HEADER, size - _LENGTH):
         raise IntegerNetworkError(
             f"a file of {size} bytes whose header would have {length}: it is truncated, no "
             "safetensors file, or of the wrong byte order"
@@ -159,19 +158,20 @@ def _read(file: BinaryIO, size: int) -> IntegerNetwork:
     return manifest.build(fields, tensors, size)
 
 
-def _metadata(found: Any) -> tuple[str, str]:
+def _metadata(entries: Any) -> tuple[str, str]:
     names = ("manifest", "sha256")
-    if not isinstance(found, dict) or set(found) != set(names):
+    if not isinstance(entries, dict) or set(entries) != set(names):
         raise IntegerNetworkError(
             f"header: __metadata__ must hold {' and '.join(names)}, and no more"
         )
-    if not all(type(found[name]) is str for name in names):
+    text, sha256 = (entries[name] for name in names)
+    if type(text) is not str or type(sha256) is not str:
         raise IntegerNetworkError("header: manifest and sha256 must be texts")
     try:
-        found["manifest"].encode()
+        text.encode()
     except UnicodeEncodeError:
         raise IntegerNetworkError("header: the manifest is no text of Unicode characters") from None
-    return found["manifest"], found["sha256"]
+    return text, sha256
 
 
 def _json(where: str, data: bytes) -> Any:
@@ -181,15 +181,15 @@ def _json(where: str, data: bytes) -> Any:
             data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
     except (ValueError, RecursionError) as error:
-        told = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise IntegerNetworkError(f"{where}: {told:.200}: it is no JSON that can be read") from None
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise IntegerNetworkError(f"{where}: {why:.200}: it is no JSON that can be read") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
         raise ValueError("an object names a key twice")
-    return found
+    return entries
 
 
 def _no_constant(name: str) -> Any:
@@ -226,7 +226,7 @@ def _places(header: dict[str, Any], size: int) -> dict[str, _Place]:
             )
         for values, most in ((shape, 5), (offsets, 2)):
             good = isinstance(values, list) and len(values) <= most
-            if not good or not all(invariants.whole(value, 0, LARGEST_FILE) for value in values):
+            if not good or not all(limits.whole(value, 0, MAX_FILE) for value in values):
                 raise IntegerNetworkError(
                     f"{name!r:.80}: {values!r:.80} is no shape, or are no offsets"
                 )

@@ -1,34 +1,36 @@
 """From a trained network to an integer network: nothing is learned or measured here."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flightnn_jax import activations, encoding, networks
+from flightnn_jax.formats.base import Codes
 from flightnn_jax.integer import affine as maps
-from flightnn_jax.integer import certificate, invariants
+from flightnn_jax.integer import certificate, invariants, limits
+from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import (
-    IMAGE,
     Add,
+    Affine,
     Average,
     Convolution,
     Dense,
     IntegerNetwork,
     Layer,
     MaxPool,
-    Weights,
 )
-from flightnn_jax.integer.weights import LoweringError, integer_weights, low_exponent
+from flightnn_jax.integer.weights import LoweringError, Scaled
 
 PyTree = Any
 
 _IMAGE_EXPONENT = -7
-_MOST_ROUNDED = 22  # shift + slope, so that 128.5 * 2**22 < 2**30: what saturates is beyond
-_MOST_ADDED = 19  # likewise in an add, whose inputs are to leave each other room
+_MAX_ROUNDED = 22  # shift + slope, so that 128.5 * 2**22 < 2**30: what saturates is beyond
+_MAX_ADDED = 19  # likewise in an add, whose inputs are to leave each other room
 _LIMIT = (1 << 30) - 1  # of |v|
 _ADDED_LIMIT = (1 << 29) - 1  # of each input's
-_MOST_LIFT = 22  # 128 << 22 = 2**29
+_MAX_LIFT = 22  # 128 << 22 = 2**29
 
 
 def lower(
@@ -72,212 +74,115 @@ def lower(
             f"activations of {'float' if activation_bits is None else activation_bits} bits: "
             "integer networks have 8: train with another scheme"
         )
-    if not -invariants.MOST_SLOPE <= network.slope_exponent < 0:
+    if not -limits.MAX_SLOPE <= network.slope_exponent < 0:
         raise LoweringError(
             f"slope_exponent={network.slope_exponent}: a leaky ReLU's shift is 1 to "
-            f"{invariants.MOST_SLOPE}"
+            f"{limits.MAX_SLOPE}"
         )
-    work = _Lowering(network, params, spec, batch_stats, ranges, affine_terms, epsilon)
-    layers = work.layers()
-    found = IntegerNetwork(
-        name=network.name,
-        input_shape=tuple(network.input_shape),
-        layers=layers,
+    encoded = encoding.encode_params(params, spec)
+    trained = _Trained(
+        encoded=encoded,
+        decoded=encoding.decode_params(encoded),
+        batch_stats=batch_stats,
+        ranges=ranges,
+        terms=affine_terms,
         slope=-network.slope_exponent,
-        affine_terms=affine_terms,
-        output_exponent=work.exponent,
-        labels=tuple(labels or map(str, range(network.classes))),
-        provenance=dict(provenance or {}),
-        golden=None,
+        epsilon=epsilon,
     )
-    found = certificate.certified(found)
-    invariants.check(found)
-    return found
-
-
-class _Lowering:
-    """Walks a network and knows what the layer before gives."""
-
-    def __init__(
-        self,
-        network: networks.Network,
-        params: PyTree,
-        spec: PyTree,
-        batch_stats: PyTree,
-        ranges: Mapping[str, Any],
-        terms: int | None,
-        epsilon: float,
-    ) -> None:
-        self.network = network
-        self.encoded = encoding.encode_params(params, spec)
-        self.decoded = encoding.decode_params(self.encoded)
-        self.batch_stats, self.ranges = batch_stats, ranges
-        self.terms, self.epsilon = terms, epsilon
-        self.slope = -network.slope_exponent
-        self.before, self.exponent = IMAGE, _IMAGE_EXPONENT
-        self.rounded = True  # whether what is there are activations, not logits
-
-    def layers(self) -> tuple[Layer, ...]:
-        """All layers, in order of computation."""
-        found: list[Layer] = []
-        steps = list(networks.walk(self.network))
-        for step in steps:
-            if not self.rounded:
-                raise LoweringError(
-                    f"{step.name}: it stands behind {self.before}, whose output is not quantized"
-                )
-            if isinstance(step.layer, networks.Conv):
-                found.append(self.convolution(step))
-            elif isinstance(step.layer, networks.Residual):
-                found += self.residual(step)
-            elif isinstance(step.layer, networks.MaxPool):
-                found.append(MaxPool(step.name, self.before))
-            elif isinstance(step.layer, networks.GlobalAverage):
-                found.append(self.average(step, last=step is steps[-1]))
-            else:
-                found.append(self.dense(step))
-            self.before = step.name
-        return tuple(found)
-
-    def convolution(self, step: networks.Step) -> Convolution:
-        """One with an activation behind it."""
-        name = step.name
-        weights, unit, exponent = self.weights(name), self.unit(name), self.step_exponent(name)
-        line = self.line(name, unit, exponent)
-        acc = certificate.accumulators(weights)
-        shift = maps.largest(maps.fits(line, _MOST_ROUNDED - self.slope, self.terms, 1 << 29))
-        multiplier, bias = maps.integers_at(line, np.maximum(shift, 0), self.terms)
-        if np.any(shift < 0):
-            special = maps.saturating(line, acc, self.slope)
-            self.refuse(name, (shift < 0) & ~special[2], line)
-            multiplier = np.where(shift < 0, special[0], multiplier)
-            bias = np.where(shift < 0, special[1], bias)
-        affine = maps.clipped(multiplier, bias, acc, _LIMIT)
-        self.exponent = exponent
-        return self.record(step, weights, affine, np.maximum(shift, 0).astype(np.uint8), exponent)
-
-    def residual(self, step: networks.Step) -> list[Layer]:
-        """Both convolutions, the shortcut if it has weights, and the sum."""
-        first, *branches = step.inside
-        around, exponent_around = self.before, self.exponent
-        inner = self.convolution(first)
-        exponent = self.step_exponent(step.name)
-        most = _MOST_ADDED - self.slope
-        sources = [(first.name, self.exponent), (around, exponent_around)]
-        fitting = np.ones((most + 1, step.output_shape[-1]), bool)
-        lines = []
-        for branch, (_, source_exponent) in zip(branches, sources, strict=False):
-            self.exponent = source_exponent
-            line = self.line(branch.name, self.unit(branch.name), exponent)
-            fitting &= maps.fits(line, most, self.terms, 1 << 28)
-            self.refuse(branch.name, np.logical_not(fitting.any(axis=0)), line)
-            lines.append(line)
-        lift = exponent_around - exponent
-        if len(branches) == 1:
-            lifted = np.arange(most + 1) + lift
-            fitting &= ((lifted >= 0) & (lifted <= _MOST_LIFT))[:, None]
-            if not fitting.any(axis=0).all():
-                raise LoweringError(
-                    f"{step.name}: its input has steps of 2**{exponent_around} and its output of "
-                    f"2**{exponent}: no shift brings the skip to the sum; measure the ranges on "
-                    "more batches"
-                )
-        shift = maps.largest(fitting)
-        found: list[Layer] = [inner]
-        for branch, line, (source, source_exponent) in zip(branches, lines, sources, strict=False):
-            self.before, self.exponent = source, source_exponent
-            weights = self.weights(branch.name)
-            integers = maps.integers_at(line, shift, self.terms)
-            acc = certificate.accumulators(weights)
-            affine = maps.clipped(*integers, acc, _ADDED_LIMIT)
-            found.append(self.record(branch, weights, affine, None, exponent))
-        skip = around if len(branches) == 1 else branches[1].name
-        lifts = None if len(branches) > 1 else (shift + lift).astype(np.uint8)
-        none = np.zeros((shift.size, len(certificate.ADD_COLUMNS)), np.int32)
-        inputs = (branches[0].name, skip)
-        self.exponent = exponent
-        shifts = shift.astype(np.uint8)
-        return [*found, Add(step.name, inputs, (None, lifts), shifts, exponent, none)]
-
-    def average(self, step: networks.Step, last: bool) -> Average:
-        """The sum, which the model divides by the next power of two, and its rounding."""
-        height, width, _ = step.input_shape
-        divided = self.exponent - (height * width - 1).bit_length()
-        if last:
-            self.exponent, self.rounded = divided, False
-            return Average(step.name, self.before, None, divided)
-        exponent = self.step_exponent(step.name)
-        shift = exponent - divided
-        if not invariants.LEAST_AVERAGE_SHIFT <= shift <= invariants.MOST_SHIFT:
-            raise LoweringError(
-                f"{step.name}: its range {self.ranges[step.name]} against an input in steps of "
-                f"2**{self.exponent} asks for a shift of {shift}: "
-                f"{invariants.LEAST_AVERAGE_SHIFT} to {invariants.MOST_SHIFT} are possible; "
-                "measure the range on more batches"
-            )
-        self.exponent = exponent
-        return Average(step.name, self.before, shift, exponent)
-
-    def dense(self, step: networks.Step) -> Dense:
-        """The logits, whose step is that of its accumulators."""
-        weights, unit = self.weights(step.name), self.unit(step.name)
-        bias = np.rint(np.ldexp(self.array(step.name, "bias"), -unit))
-        if not np.all(np.abs(bias) < 1 << 31):
-            raise LoweringError(
-                f"{step.name}: a bias of {np.abs(self.array(step.name, 'bias')).max()} in steps of "
-                f"2**{unit} has more than 32 bits: measure the range before it on more batches"
-            )
-        none = np.zeros((weights.shape[-1], len(certificate.COLUMNS)), np.int32)
-        source, exponent = self.before, unit - self.exponent
-        self.exponent, self.rounded = unit, False
-        return Dense(step.name, source, weights, exponent, bias.astype(np.int32), none)
-
-    def record(
-        self,
-        step: networks.Step,
-        weights: Weights,
-        affine: maps.Affine,
-        shift: np.ndarray | None,
-        exponent: int,
-    ) -> Convolution:
-        assert isinstance(step.layer, networks.Conv)
-        none = np.zeros((weights.shape[-1], len(certificate.COLUMNS)), np.int32)
-        of_weights = low_exponent(self.codes(step.name))
-        source, stride = self.before, step.layer.stride
-        return Convolution(
-            step.name, source, stride, weights, of_weights, affine, shift, exponent, none
+    layers: tuple[Layer, ...] = ()
+    source = Source(IMAGE, _IMAGE_EXPONENT, rounded=True)
+    steps = list(networks.walk(network))
+    for step in steps:
+        more, source = _layers(trained, step, source, is_last=step is steps[-1])
+        layers += more
+    lowered = certificate.certified(
+        IntegerNetwork(
+            name=network.name,
+            input_shape=tuple(network.input_shape),
+            layers=layers,
+            slope=trained.slope,
+            affine_terms=affine_terms,
+            output_exponent=source.exponent,
+            labels=tuple(labels or map(str, range(network.classes))),
+            provenance=dict(provenance or {}),
+            golden=None,
         )
+    )
+    invariants.check(lowered)
+    return lowered
 
-    def codes(self, name: str) -> Any:
-        """The encoded kernel of a layer."""
+
+class Source(NamedTuple):
+    """What a layer reads.
+
+    Attributes:
+      name: of the layer before, or `IMAGE`.
+      exponent: its integers stand for multiples of 2**exponent.
+      rounded: whether they are activations; logits otherwise.
+    """
+
+    name: str
+    exponent: int
+    rounded: bool
+
+
+Lowered = tuple[tuple[Layer, ...], Source]  # the layers of a step, and what the next one reads
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """What training left.
+
+    Attributes:
+      encoded: parameters, with codes in place of what is quantized.
+      decoded: the same numbers as arrays.
+      batch_stats: running statistics by layer.
+      ranges: of activations by layer.
+      terms: see `affine_terms`.
+      slope: of the leaky ReLU, as a shift.
+      epsilon: of batch norm.
+    """
+
+    encoded: PyTree
+    decoded: PyTree
+    batch_stats: PyTree
+    ranges: Mapping[str, Any]
+    terms: int | None
+    slope: int
+    epsilon: float
+
+    def kernel(self, name: str) -> Scaled:
+        """The integers of a layer's kernel."""
         try:
-            return self.encoded[name]["kernel"]
+            codes = self.encoded[name]["kernel"]
         except KeyError:
             raise LoweringError(f"{name}: the parameters have no kernel of that name") from None
+        if not isinstance(codes, Codes):
+            raise LoweringError(
+                f"{name}: weights that are {type(codes).__name__}, not codes of a format: float "
+                "weights (full precision) have no integers; train with another scheme"
+            )
+        try:
+            return codes.to_weights()
+        except LoweringError as error:
+            raise LoweringError(f"{name}: {error}") from None
 
-    def weights(self, name: str) -> Weights:
-        """The integers of a layer's kernel."""
-        return integer_weights(name, self.codes(name))
-
-    def unit(self, name: str) -> int:
-        """The exponent of the last bit of a layer's accumulators."""
-        return self.exponent + low_exponent(self.codes(name))
-
-    def array(self, name: str, part: str) -> np.ndarray:
+    def vector(self, name: str, part: str) -> np.ndarray:
         """A parameter that is a vector, quantized if the spec says so; float64."""
         values = np.asarray(self.decoded[name][part], np.float64)
         if not np.isfinite(values).all():
             raise LoweringError(f"{name}: its {part} is not finite")
         return values
 
-    def line(self, name: str, unit: int, exponent: int) -> maps.Line:
+    def line(self, name: str, kernel: Scaled, source: Source, exponent: int) -> maps.Line:
         """Batch norm of a convolution; a filter without weights has its offset alone."""
         stats = {part: np.asarray(x) for part, x in self.batch_stats[name].items()}
-        scale, bias = self.array(name, "scale"), self.array(name, "bias")
+        scale, bias = self.vector(name, "scale"), self.vector(name, "bias")
+        unit = source.exponent + kernel.exponent
         line = maps.batch_norm(stats, scale, bias, self.epsilon, unit, exponent)
         if not np.isfinite(line).all():
             raise LoweringError(f"{name}: batch norm's statistics are not finite: {stats}")
-        some = certificate.partial_sums(self.weights(name)) > 0
+        some = certificate.partial_sums(kernel.weights) > 0
         factor, middle = (np.where(some, part, 0.0) for part in (line.factor, line.middle))
         return maps.Line(factor, line.offset, middle)
 
@@ -290,13 +195,146 @@ class _Lowering:
             )
         return int(activations.activation_exponent(np.asarray(self.ranges[name], np.float32)))
 
-    def refuse(self, name: str, where: np.ndarray, line: maps.Line) -> None:
-        """Raises if a filter has no integers."""
-        if np.any(where):
-            filter_ = int(np.argmax(where))
+
+def _layers(trained: _Trained, step: networks.Step, source: Source, is_last: bool) -> Lowered:
+    if not source.rounded:
+        raise LoweringError(f"{step.name}: it reads {source.name}, whose output is not quantized")
+    if isinstance(step.layer, networks.Conv):
+        return _convolution(trained, step, source)
+    if isinstance(step.layer, networks.Residual):
+        return _residual(trained, step, source)
+    if isinstance(step.layer, networks.MaxPool):
+        return (MaxPool(step.name, source.name),), source._replace(name=step.name)
+    if isinstance(step.layer, networks.GlobalAverage):
+        return _average(trained, step, source, is_last)
+    return _dense(trained, step, source)
+
+
+def _convolution(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
+    """One with an activation behind it."""
+    name, slope = step.name, trained.slope
+    kernel, exponent = trained.kernel(name), trained.step_exponent(name)
+    line = trained.line(name, kernel, source, exponent)
+    acc = certificate.accumulators(kernel.weights)
+    shift = maps.largest(maps.fits(line, _MAX_ROUNDED - slope, trained.terms, 1 << 29))
+    multiplier, bias = maps.integers_at(line, np.maximum(shift, 0), trained.terms)
+    if np.any(shift < 0):
+        special = maps.saturating(line, acc, slope)
+        _refuse(name, (shift < 0) & ~special[2], line)
+        multiplier = np.where(shift < 0, special[0], multiplier)
+        bias = np.where(shift < 0, special[1], bias)
+    affine = maps.clipped(multiplier, bias, acc, _LIMIT)
+    shifts = np.maximum(shift, 0).astype(np.uint8)
+    layer = _record(step, kernel, source, affine, shifts, exponent)
+    return (layer,), Source(name, exponent, rounded=True)
+
+
+def _residual(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
+    """Both convolutions, the shortcut if it has weights, and the sum."""
+    first, *branches = step.inside
+    layers, inner = _convolution(trained, first, source)
+    exponent = trained.step_exponent(step.name)
+    max_shift = _MAX_ADDED - trained.slope
+    fitting = np.ones((max_shift + 1, step.output_shape[-1]), bool)
+    summed = []
+    for branch, reads in zip(branches, (inner, source), strict=False):
+        kernel = trained.kernel(branch.name)
+        line = trained.line(branch.name, kernel, reads, exponent)
+        fitting &= maps.fits(line, max_shift, trained.terms, 1 << 28)
+        _refuse(branch.name, np.logical_not(fitting.any(axis=0)), line)
+        summed.append((branch, reads, kernel, line))
+    lift = source.exponent - exponent
+    if len(branches) == 1:
+        lifted = np.arange(max_shift + 1) + lift
+        fitting &= ((lifted >= 0) & (lifted <= _MAX_LIFT))[:, None]
+        if not fitting.any(axis=0).all():
             raise LoweringError(
-                f"{name}: filter {filter_} maps accumulators to {line.factor[filter_]:.3g} acc + "
-                f"{line.offset[filter_]:.3g} steps of its output, and no shift has multiplier and "
-                "bias in their limits: the layer's range does not fit what it gives; measure it on "
+                f"{step.name}: its input has steps of 2**{source.exponent} and its output of "
+                f"2**{exponent}: no shift brings the skip to the sum; measure the ranges on "
                 "more batches"
             )
+    shift = maps.largest(fitting)
+    for branch, reads, kernel, line in summed:
+        integers = maps.integers_at(line, shift, trained.terms)
+        acc = certificate.accumulators(kernel.weights)
+        affine = maps.clipped(*integers, acc, _ADDED_LIMIT)
+        layers += (_record(branch, kernel, reads, affine, None, exponent),)
+    skip = source.name if len(branches) == 1 else branches[1].name
+    added = Add(
+        name=step.name,
+        inputs=(branches[0].name, skip),
+        lift=(None, None if len(branches) > 1 else (shift + lift).astype(np.uint8)),
+        shift=shift.astype(np.uint8),
+        exponent=exponent,
+        certificate=np.zeros((shift.size, len(certificate.ADD_COLUMNS)), np.int32),
+    )
+    return (*layers, added), Source(step.name, exponent, rounded=True)
+
+
+def _average(trained: _Trained, step: networks.Step, source: Source, is_last: bool) -> Lowered:
+    """The sum, which the model divides by the next power of two, and its rounding."""
+    height, width, _ = step.input_shape
+    divided = source.exponent - (height * width - 1).bit_length()
+    if is_last:
+        layer = Average(step.name, source.name, None, divided)
+        return (layer,), Source(step.name, divided, rounded=False)
+    exponent = trained.step_exponent(step.name)
+    shift = exponent - divided
+    if not limits.MIN_AVERAGE_SHIFT <= shift <= limits.MAX_SHIFT:
+        raise LoweringError(
+            f"{step.name}: its range {trained.ranges[step.name]} against an input in steps of "
+            f"2**{source.exponent} asks for a shift of {shift}: {limits.MIN_AVERAGE_SHIFT} to "
+            f"{limits.MAX_SHIFT} are possible; measure the range on more batches"
+        )
+    layer = Average(step.name, source.name, shift, exponent)
+    return (layer,), Source(step.name, exponent, rounded=True)
+
+
+def _dense(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
+    """The logits, whose step is that of its accumulators."""
+    weights, exponent = trained.kernel(step.name)
+    unit = source.exponent + exponent
+    real = trained.vector(step.name, "bias")
+    bias = np.rint(np.ldexp(real, -unit))
+    if not np.all(np.abs(bias) < 1 << 31):
+        raise LoweringError(
+            f"{step.name}: a bias of {np.abs(real).max()} in steps of 2**{unit} has more than 32 "
+            "bits: measure the range before it on more batches"
+        )
+    none = np.zeros((weights.shape[-1], len(certificate.COLUMNS)), np.int32)
+    layer = Dense(step.name, source.name, weights, exponent, bias.astype(np.int32), none)
+    return (layer,), Source(step.name, unit, rounded=False)
+
+
+def _record(
+    step: networks.Step,
+    kernel: Scaled,
+    source: Source,
+    affine: Affine,
+    shift: np.ndarray | None,
+    exponent: int,
+) -> Convolution:
+    assert isinstance(step.layer, networks.Conv)
+    return Convolution(
+        name=step.name,
+        input=source.name,
+        stride=step.layer.stride,
+        weights=kernel.weights,
+        weight_exponent=kernel.exponent,
+        affine=affine,
+        shift=shift,
+        exponent=exponent,
+        certificate=np.zeros((kernel.weights.shape[-1], len(certificate.COLUMNS)), np.int32),
+    )
+
+
+def _refuse(name: str, where: np.ndarray, line: maps.Line) -> None:
+    """Raises if a filter has no integers."""
+    if np.any(where):
+        filter_ = int(np.argmax(where))
+        raise LoweringError(
+            f"{name}: filter {filter_} maps accumulators to {line.factor[filter_]:.3g} acc + "
+            f"{line.offset[filter_]:.3g} steps of its output, and no shift has multiplier and "
+            "bias in their limits: the layer's range does not fit what it gives; measure it on "
+            "more batches"
+        )

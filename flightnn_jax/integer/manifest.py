@@ -1,15 +1,21 @@
-"""A network as a manifest (what JSON holds) and tensors by name, and back. No JAX."""
+"""A network as a manifest (what JSON holds) and tensors by name, and back. No JAX.
+
+`_LAYERS` says of each record how it stands in a file. Reading checks what is needed to make records
+of little memory: names and types of entries, sizes, and the lengths of packed weights. All else is
+left to `invariants.check`.
+"""
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from flightnn_jax.integer import certificate, codes, invariants, shapes
+from flightnn_jax.integer import invariants, limits, shapes
+from flightnn_jax.integer import weights as kinds
+from flightnn_jax.integer.limits import IMAGE, IntegerNetworkError, Shape
 from flightnn_jax.integer.network import (
-    IMAGE,
     Add,
     Affine,
     Average,
@@ -17,20 +23,14 @@ from flightnn_jax.integer.network import (
     Dense,
     Golden,
     IntegerNetwork,
-    IntegerNetworkError,
     Layer,
     MaxPool,
-    Shape,
-    ShiftWeights,
-    Weights,
 )
 
 FORMAT = "flightnn integer network"
 VERSION = 1
-WEIGHTS_PER_BYTE = 64  # at most, of a file: an empty filter takes no codes
 
 Tensors = dict[str, np.ndarray]
-
 _NETWORK = {
     "format": str,
     "version": int,
@@ -45,19 +45,14 @@ _NETWORK = {
     "provenance": dict,
     "golden": int,
 }
-_WEIGHTS = {"shape": list, "weights": str, "weight_exponent": int}
-_LAYERS: dict[str, dict[str, Any]] = {
-    "conv": {"input": str, "stride": int, **_WEIGHTS, "output": str, "exponent": int},
-    "add": {"inputs": list, "exponent": int},
-    "max_pool": {"input": str},
-    "average": {"input": str, "shift": int | None, "exponent": int},
-    "dense": {"input": str, **_WEIGHTS},
-}
 
 
 def describe(network: IntegerNetwork) -> tuple[dict[str, Any], Tensors]:
     """The manifest and the tensors of a network that `check` accepts."""
     golden = network.golden
+    if golden is None:  # a file has arrays without rows then
+        none = {name: np.zeros(*like[::-1]) for name, like in shapes.golden(network, 0).items()}
+        golden = Golden(none.pop(IMAGE), none)
     fields = {
         "format": FORMAT,
         "version": VERSION,
@@ -65,78 +60,21 @@ def describe(network: IntegerNetwork) -> tuple[dict[str, Any], Tensors]:
         "input_shape": list(network.input_shape),
         "output_exponent": network.output_exponent,
         "slope": network.slope,
-        "affine": "multiplier" if network.affine_terms is None else "shifts",
+        "affine": _affine(network.affine_terms),
         "affine_terms": network.affine_terms,
         "labels": list(network.labels),
         "layers": [_fields_of(layer) for layer in network.layers],
         "provenance": network.provenance,
-        "golden": 0 if golden is None else len(golden.images),
+        "golden": len(golden.images),
     }
     tensors = {
-        f"{layer.name}.{part}": array for layer in network.layers for part, array in _arrays(layer)
+        f"{layer.name}.{part}": array
+        for layer in network.layers
+        for part, array in _LAYERS[_kind_of(layer)].tensors(layer).items()
+        if array is not None
     }
-    if golden is None:
-        golden = _no_golden(network)
-    tensors["golden.image"] = golden.images
     tensors |= {f"golden.{name}": array for name, array in golden.outputs.items()}
-    return fields, tensors
-
-
-def _no_golden(network: IntegerNetwork) -> Golden:
-    """Golden images without rows, which a file has where there are none."""
-    arrays = {
-        name: np.zeros((0, *output.shape), _golden_type(name, output))
-        for name, output in shapes.outputs(network).items()
-    }
-    return Golden(arrays.pop(IMAGE), arrays)
-
-
-def _golden_type(name: str, output: shapes.Output) -> Any:
-    """An image is bytes, though what layers read of it are activations."""
-    return np.uint8 if name == IMAGE else np.int32 if output.sums else np.int8
-
-
-def _fields_of(layer: Layer) -> dict[str, Any]:
-    name: dict[str, Any] = {"name": layer.name}
-    if isinstance(layer, Add):
-        return {"kind": "add", **name, "inputs": list(layer.inputs), "exponent": layer.exponent}
-    fields = {**name, "input": layer.input}
-    if isinstance(layer, MaxPool):
-        return {"kind": "max_pool", **fields}
-    if isinstance(layer, Average):
-        return {"kind": "average", **fields, "shift": layer.shift, "exponent": layer.exponent}
-    weights: dict[str, Any] = {
-        "shape": list(layer.weights.shape),
-        "weights": "shift" if isinstance(layer.weights, ShiftWeights) else "integer",
-        "weight_exponent": layer.weight_exponent,
-    }
-    if isinstance(layer, Dense):
-        return {"kind": "dense", **fields, **weights}
-    output = "sum" if layer.shift is None else "activation"
-    fields = {"kind": "conv", **fields, "stride": layer.stride, **weights, "output": output}
-    return {**fields, "exponent": layer.exponent}
-
-
-def _arrays(layer: Layer) -> Iterator[tuple[str, np.ndarray]]:
-    if isinstance(layer, Convolution | Dense):
-        if isinstance(layer.weights, ShiftWeights):
-            yield "k", layer.weights.k
-            yield "codes", codes.pack_shifts(layer.weights)
-        else:
-            yield "codes", codes.pack_integers(layer.weights)
-    if isinstance(layer, Convolution):
-        for part in ("multiplier", "bias", "low", "high"):
-            yield part, getattr(layer.affine, part)
-    if isinstance(layer, Dense):
-        yield "bias", layer.bias
-    if isinstance(layer, Convolution | Add) and layer.shift is not None:
-        yield "shift", layer.shift
-    if isinstance(layer, Add):
-        for i, lift in enumerate(layer.lift):
-            if lift is not None:
-                yield f"lift{i}", lift
-    if isinstance(layer, Convolution | Add | Dense):
-        yield "certificate", layer.certificate
+    return fields, tensors | {f"golden.{IMAGE}": golden.images}
 
 
 def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
@@ -144,7 +82,7 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
 
     Args:
       fields: what the manifest's JSON holds, whatever that is.
-      tensors: of the file; they are taken out one by one.
+      tensors: of the file.
       size: of the file in bytes; weights of much more memory than that are refused.
 
     Returns:
@@ -155,21 +93,19 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
         or the network breaks an invariant.
     """
     check_version(fields)
-    fields = _checked("manifest", fields, _NETWORK)
-    if fields["affine"] != ("multiplier" if fields["affine_terms"] is None else "shifts"):
-        raise IntegerNetworkError(
-            f"manifest: affine={fields['affine']!r:.50} with affine_terms="
-            f"{fields['affine_terms']!s:.50}: "
-            '"multiplier" goes with null and "shifts" with a number'
-        )
-    _check_list("manifest", "labels", fields["labels"], str)
-    _check_sizes(fields["layers"], size)
-    reader = _Reader(tensors)
-    layers = tuple(reader.layer(layer) for layer in fields["layers"])
+    _check_fields("manifest", fields, _NETWORK)
+    limits.require(
+        fields["affine"] == _affine(fields["affine_terms"]),
+        "manifest",
+        f"affine={fields['affine']!r:.50} with affine_terms={fields['affine_terms']}",
+        '"multiplier" goes with null and "shifts" with a number',
+    )
+    _check_layers(fields["layers"], size)
+    rest = dict(tensors)
     network = IntegerNetwork(
         name=fields["name"],
-        input_shape=_shape("manifest", "input_shape", fields["input_shape"], 3),
-        layers=layers,
+        input_shape=tuple(fields["input_shape"]),
+        layers=tuple(_LAYERS[layer["kind"]].read(layer, rest) for layer in fields["layers"]),
         slope=fields["slope"],
         affine_terms=fields["affine_terms"],
         output_exponent=fields["output_exponent"],
@@ -178,7 +114,10 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
         golden=None,
     )
     invariants.check(network)
-    return reader.with_golden(network, fields["golden"])
+    golden = _read_golden(network, fields["golden"], rest)
+    if rest:
+        raise IntegerNetworkError(f"tensors {sorted(rest)[:5]!s:.200} belong to nothing")
+    return dataclasses.replace(network, golden=golden)
 
 
 def check_version(fields: Any) -> None:
@@ -188,163 +127,211 @@ def check_version(fields: Any) -> None:
             f'manifest: its format is not "{FORMAT}": the file is of another kind'
         )
     version = fields.get("version")
-    if not invariants.whole(version, VERSION, VERSION):
+    if not limits.whole(version, VERSION, VERSION):
         raise IntegerNetworkError(
             f"manifest: version {version!r:.50}: this program reads version {VERSION}; a newer one "
             "may read the file"
         )
 
 
-def _checked(where: str, fields: Any, kinds: dict[str, Any]) -> dict[str, Any]:
-    """Fields that have these names, no others, and these types."""
-    if not isinstance(fields, dict):
-        raise IntegerNetworkError(f"{where}: {fields!r:.50} is no JSON object")
+def _affine(terms: int | None) -> str:
+    return "multiplier" if terms is None else "shifts"
+
+
+def _check_fields(where: str, fields: Any, kinds: dict[str, Any]) -> None:
+    """That a JSON object has these names, no others, and values of these types."""
     if fields.keys() != kinds.keys():
         names = sorted(fields.keys() ^ kinds.keys())[:5]
-        raise IntegerNetworkError(
-            f"{where}: the fields {names!s:.200} are missing, or there and unknown"
-        )
+        raise IntegerNetworkError(f"{where}: the fields {names!s:.200} are missing, or unknown")
     for name, kind in kinds.items():
         if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
             raise IntegerNetworkError(f"{where}: {name}={fields[name]!r:.50} is of the wrong type")
-    return fields
 
 
-def _check_list(where: str, name: str, values: list[Any], kind: type) -> None:
-    if any(type(value) is not kind for value in values):
-        raise IntegerNetworkError(f"{where}: {name} holds what is no {kind.__name__}")
-
-
-def _shape(where: str, name: str, values: list[Any], rank: int) -> Shape:
-    if len(values) != rank or not all(
-        invariants.whole(axis, 1, invariants.LONGEST_AXIS) for axis in values
-    ):
-        raise IntegerNetworkError(
-            f"{where}: {name}={values!r:.50} must have {rank} axes of 1 to "
-            f"{invariants.LONGEST_AXIS:,}"
-        )
-    return tuple(values)
-
-
-def _check_sizes(layers: list[Any], size: int) -> None:
-    """Types of all layers and the number of weights, before anything of that size is made."""
-    if len(layers) > invariants.MOST_LAYERS:
-        raise IntegerNetworkError(
-            f"manifest: {len(layers)} layers: {invariants.MOST_LAYERS:,} at most"
-        )
+def _check_layers(layers: list[Any], size: int) -> None:
+    """Entries of all layers and the number of weights, before anything of that size is made."""
+    if len(layers) > limits.MAX_LAYERS:
+        raise IntegerNetworkError(f"manifest: {len(layers)} layers: {limits.MAX_LAYERS:,} at most")
     weights = 0
-    for i, layer in enumerate(layers):
-        where = f"layer {i}"
-        kind = layer.get("kind") if isinstance(layer, dict) else None
+    for i, fields in enumerate(layers):
+        kind = fields.get("kind") if isinstance(fields, dict) else None
         if not isinstance(kind, str) or kind not in _LAYERS:
             raise IntegerNetworkError(
-                f"{where}: kind {kind!r:.50}: choose one of {', '.join(_LAYERS)}"
+                f"layer {i}: kind {kind!r:.50}: choose one of {', '.join(_LAYERS)}"
             )
-        _checked(where, layer, {"kind": str, "name": str, **_LAYERS[kind]})
-        if not invariants.NAME.fullmatch(layer["name"]):
-            raise IntegerNetworkError(
-                f"{where}: name {layer['name']!r:.50}: a letter, then letters, digits, underscores"
-            )
-        if "shape" in layer:
-            rank = 4 if kind == "conv" else 2
-            weights += math.prod(_shape(layer["name"], "shape", layer["shape"], rank))
-    if weights > min(invariants.MOST_WEIGHTS, WEIGHTS_PER_BYTE * size):
+        types = _LAYERS[kind].fields
+        _check_fields(f"layer {i}", fields, {"kind": str, "name": str, **types})
+        if "shape" in types:
+            limits.check_axes(fields["name"], fields["shape"], 4 if kind == "conv" else 2)
+            weights += math.prod(fields["shape"])
+    if weights > min(limits.MAX_WEIGHTS, limits.MAX_WEIGHTS_PER_BYTE * size):
         raise IntegerNetworkError(
             f"manifest: {weights} weights in a file of {size} bytes: there are at most "
-            f"{WEIGHTS_PER_BYTE} for a byte, and {invariants.MOST_WEIGHTS:,} in all"
+            f"{limits.MAX_WEIGHTS_PER_BYTE} for a byte, and {limits.MAX_WEIGHTS:,} in all"
         )
 
 
-class _Reader:
-    """Takes tensors out by name, each with the type and shape that it must have."""
+class _Record(NamedTuple):
+    """How a record stands in a file.
 
-    def __init__(self, tensors: Tensors) -> None:
-        self._tensors = dict(tensors)
+    Attributes:
+      type: of the record.
+      fields: what its entry in the manifest holds besides kind and name, with the types.
+      tensors: its tensors by part; None for one that this layer does not have.
+      read: makes the record of its fields and the file's tensors, which it takes out.
+    """
 
-    def take(self, name: str, dtype: Any, shape: Shape) -> np.ndarray:
-        array = self._tensors.pop(name, None)
-        if array is None:
-            raise IntegerNetworkError(f"{name}: the tensor is missing")
-        if array.dtype != dtype or array.shape != shape:
-            raise IntegerNetworkError(
-                f"{name}: {array.dtype} of shape {array.shape}, where {np.dtype(dtype).name} of "
-                f"shape {shape} is needed"
-            )
+    type: type
+    fields: dict[str, Any]
+    tensors: Callable[[Any], dict[str, np.ndarray | None]]
+    read: Callable[[dict[str, Any], Tensors], Layer]
+
+
+def _kind_of(layer: Layer) -> str:
+    return next(kind for kind, record in _LAYERS.items() if record.type is type(layer))
+
+
+def _fields_of(layer: Layer) -> dict[str, Any]:
+    kind = _kind_of(layer)
+    values = {"kind": kind, "name": layer.name}
+    for field in _LAYERS[kind].fields:
+        value = _DERIVED[field](layer) if field in _DERIVED else getattr(layer, field)
+        values[field] = value
+    return values
+
+
+# Fields of the manifest that are not attributes of a record.
+_DERIVED: dict[str, Callable[[Any], Any]] = {
+    "inputs": lambda layer: list(layer.inputs),
+    "shape": lambda layer: list(layer.weights.shape),
+    "weights": lambda layer: layer.weights.kind,
+    "output": lambda layer: "sum" if layer.shift is None else "activation",
+}
+
+
+def _choice(fields: dict[str, Any], name: str, *choices: str) -> str:
+    rule = f"choose {' or '.join(map(repr, choices))}"
+    limits.require(fields[name] in choices, fields["name"], f"{name}={fields[name]!r:.50}", rule)
+    return fields[name]
+
+
+def _take(tensors: Tensors, name: str) -> np.ndarray:
+    if name not in tensors:
+        raise IntegerNetworkError(f"{name:.80}: the tensor is missing")
+    return tensors.pop(name)
+
+
+def _read_weights(fields: dict[str, Any], tensors: Tensors) -> kinds.Weights:
+    name = fields["name"]
+
+    def take(part: str, dtype: Any, shape: Shape) -> np.ndarray:
+        array = _take(tensors, f"{name}.{part}")
+        limits.check_array(name, part, array, dtype, shape)
         return array
 
-    def layer(self, fields: dict[str, Any]) -> Layer:
-        kind, name = fields["kind"], fields["name"]
-        if kind == "max_pool":
-            return MaxPool(name, fields["input"])
-        if kind == "average":
-            return Average(name, fields["input"], fields["shift"], fields["exponent"])
-        if kind == "add":
-            return self._add(name, fields)
-        weights = self._weights(name, fields)
-        units = weights.shape[-1:]
-        exponent = fields["weight_exponent"]
-        table = self.take(f"{name}.certificate", np.int32, (*units, len(certificate.COLUMNS)))
-        if kind == "dense":
-            bias = self.take(f"{name}.bias", np.int32, units)
-            return Dense(name, fields["input"], weights, exponent, bias, table)
-        if fields["output"] not in ("activation", "sum"):
-            raise IntegerNetworkError(
-                f'{name}: output={fields["output"]!r:.50}: choose "activation" or "sum"'
-            )
-        parts = ("multiplier", "bias", "low", "high")
-        affine = Affine(*(self.take(f"{name}.{part}", np.int32, units) for part in parts))
-        activates = fields["output"] == "activation"
-        shift = self.take(f"{name}.shift", np.uint8, units) if activates else None
-        source, stride = fields["input"], fields["stride"]
-        return Convolution(
-            name, source, stride, weights, exponent, affine, shift, fields["exponent"], table
-        )
+    kind = kinds.KINDS[_choice(fields, "weights", *kinds.KINDS)]
+    return kind.read(name, take, tuple(fields["shape"]))
 
-    def _weights(self, name: str, fields: dict[str, Any]) -> Weights:
-        shape = tuple(fields["shape"])
-        size, filters = math.prod(shape[:-1]), shape[-1]
-        if fields["weights"] == "integer":
-            data = self.take(f"{name}.codes", np.uint8, (codes.packed_bytes(size * filters),))
-            return codes.unpack_integers(data, shape)
-        if fields["weights"] != "shift":
-            raise IntegerNetworkError(
-                f'{name}: weights={fields["weights"]!r:.50}: choose "shift" or "integer"'
-            )
-        k = self.take(f"{name}.k", np.uint8, (filters,))
-        if k.max(initial=0) > invariants.MOST_TERMS:
-            raise IntegerNetworkError(
-                f"{name}: k={k.max()}: {invariants.MOST_TERMS} terms are the most"
-            )
-        count = size * int(k.sum(dtype=np.int64))
-        data = self.take(f"{name}.codes", np.uint8, (codes.packed_bytes(count),))
-        return codes.unpack_shifts(data, k, shape)
 
-    def _add(self, name: str, fields: dict[str, Any]) -> Add:
-        _check_list(name, "inputs", fields["inputs"], str)
-        if len(fields["inputs"]) != 2:
-            raise IntegerNetworkError(f"{name}: {len(fields['inputs'])} inputs: an add has two")
-        shift = self._tensors.get(f"{name}.shift", np.zeros(0, np.uint8))
-        channels = shift.shape[:1]
-        shift = self.take(f"{name}.shift", np.uint8, channels)
-        lifts = [
-            self.take(part, np.uint8, channels) if part in self._tensors else None
-            for part in (f"{name}.lift0", f"{name}.lift1")
-        ]
-        first, second = fields["inputs"]
-        table = self.take(
-            f"{name}.certificate", np.int32, (*channels, len(certificate.ADD_COLUMNS))
-        )
-        return Add(name, (first, second), (lifts[0], lifts[1]), shift, fields["exponent"], table)
+def _read_convolution(fields: dict[str, Any], tensors: Tensors) -> Convolution:
+    name = fields["name"]
+    weights = _read_weights(fields, tensors)
+    parts = [field.name for field in dataclasses.fields(Affine)]
+    affine = Affine(*(_take(tensors, f"{name}.{part}") for part in parts))
+    activates = _choice(fields, "output", "activation", "sum") == "activation"
+    return Convolution(
+        name=name,
+        input=fields["input"],
+        stride=fields["stride"],
+        weights=weights,
+        weight_exponent=fields["weight_exponent"],
+        affine=affine,
+        shift=_take(tensors, f"{name}.shift") if activates else None,
+        exponent=fields["exponent"],
+        certificate=_take(tensors, f"{name}.certificate"),
+    )
 
-    def with_golden(self, network: IntegerNetwork, count: int) -> IntegerNetwork:
-        """With the golden images, if there are any; nothing may be left then."""
-        arrays = {
-            name: self.take(f"golden.{name}", _golden_type(name, output), (count, *output.shape))
-            for name, output in shapes.outputs(network).items()
-        }
-        if self._tensors:
-            raise IntegerNetworkError(
-                f"tensors {sorted(self._tensors)[:5]!s:.200} belong to nothing"
-            )
-        golden = Golden(arrays.pop(IMAGE), arrays)
-        return dataclasses.replace(network, golden=golden if count else None)
+
+def _read_add(fields: dict[str, Any], tensors: Tensors) -> Add:
+    name, inputs = fields["name"], fields["inputs"]
+    good = len(inputs) == 2 and all(type(read) is str for read in inputs)
+    limits.require(good, name, f"inputs={inputs}", "an add has two, each the name of a layer")
+    first, second = inputs
+    return Add(
+        name=name,
+        inputs=(first, second),
+        lift=(tensors.pop(f"{name}.lift0", None), tensors.pop(f"{name}.lift1", None)),
+        shift=_take(tensors, f"{name}.shift"),
+        exponent=fields["exponent"],
+        certificate=_take(tensors, f"{name}.certificate"),
+    )
+
+
+def _read_dense(fields: dict[str, Any], tensors: Tensors) -> Dense:
+    name = fields["name"]
+    return Dense(
+        name=name,
+        input=fields["input"],
+        weights=_read_weights(fields, tensors),
+        weight_exponent=fields["weight_exponent"],
+        bias=_take(tensors, f"{name}.bias"),
+        certificate=_take(tensors, f"{name}.certificate"),
+    )
+
+
+_WEIGHTS = {"shape": list, "weights": str, "weight_exponent": int}
+_LAYERS: dict[str, _Record] = {
+    "conv": _Record(
+        Convolution,
+        {"input": str, "stride": int, **_WEIGHTS, "output": str, "exponent": int},
+        lambda x: {
+            **x.weights.tensors(),
+            **vars(x.affine),
+            "shift": x.shift,
+            "certificate": x.certificate,
+        },
+        _read_convolution,
+    ),
+    "add": _Record(
+        Add,
+        {"inputs": list, "exponent": int},
+        lambda x: {
+            "shift": x.shift,
+            "lift0": x.lift[0],
+            "lift1": x.lift[1],
+            "certificate": x.certificate,
+        },
+        _read_add,
+    ),
+    "max_pool": _Record(
+        MaxPool,
+        {"input": str},
+        lambda x: {},
+        lambda fields, _: MaxPool(fields["name"], fields["input"]),
+    ),
+    "average": _Record(
+        Average,
+        {"input": str, "shift": int | None, "exponent": int},
+        lambda x: {},
+        lambda fields, _: Average(
+            fields["name"], fields["input"], fields["shift"], fields["exponent"]
+        ),
+    ),
+    "dense": _Record(
+        Dense,
+        {"input": str, **_WEIGHTS},
+        lambda x: {**x.weights.tensors(), "bias": x.bias, "certificate": x.certificate},
+        _read_dense,
+    ),
+}
+
+
+def _read_golden(network: IntegerNetwork, count: int, tensors: Tensors) -> Golden | None:
+    """The golden images; where there are none, tensors without rows may be there or not."""
+    limits.check_whole("manifest", "golden", count, 0, limits.MAX_AXIS)
+    arrays = {}
+    for name, like in shapes.golden(network, count).items():
+        if count or f"golden.{name}" in tensors:
+            arrays[name] = _take(tensors, f"golden.{name}")
+            limits.check_array("golden", name, arrays[name], *like)
+    return Golden(arrays.pop(IMAGE), arrays) if count else None

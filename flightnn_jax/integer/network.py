@@ -8,62 +8,19 @@ from typing import Any
 
 import numpy as np
 
-Shape = tuple[int, ...]
-IMAGE = "image"  # the name by which layers read the image's activations
+from flightnn_jax.integer.limits import Shape
+from flightnn_jax.integer.weights import Weights
 
 
-class IntegerNetworkError(ValueError):
-    """An integer network, or a file of one, that breaks a rule of docs/integers.md."""
+class _OneInput:
+    """A layer that reads one tensor."""
 
-
-@dataclasses.dataclass(frozen=True)
-class ShiftWeights:
-    """Weights as sums of signed powers of two.
-
-    Attributes:
-      sign: [terms, *shape] int8, -1 or 1 for the first k[filter] terms of a filter, then 0.
-      shift: [terms, *shape] uint8, 0 to 7; 0 where the sign is 0.
-      k: [filters] uint8, 0 to terms; `terms` is the largest of them.
-    """
-
-    sign: np.ndarray
-    shift: np.ndarray
-    k: np.ndarray
+    input: str
 
     @property
-    def shape(self) -> Shape:
-        """Of the weights; filters are the last axis."""
-        return self.sign.shape[1:]
-
-    def integers(self) -> np.ndarray:
-        """[*shape] int32, the sums of the terms."""
-        total = np.zeros(self.shape, np.int32)
-        for sign, shift in zip(self.sign, self.shift, strict=True):
-            total += sign.astype(np.int32) << shift
-        return total
-
-
-@dataclasses.dataclass(frozen=True)
-class IntegerWeights:
-    """Weights as 4-bit signed integers.
-
-    Attributes:
-      value: [*shape] int8, -8 to 7; filters are the last axis.
-    """
-
-    value: np.ndarray
-
-    @property
-    def shape(self) -> Shape:
-        """Of the weights."""
-        return self.value.shape
-
-    def integers(self) -> np.ndarray:
-        """[*shape] int32."""
-        return self.value.astype(np.int32)
-
-
-Weights = ShiftWeights | IntegerWeights
+    def inputs(self) -> tuple[str, ...]:
+        """The names that the layer reads."""
+        return (self.input,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +41,12 @@ class Affine:
 
 
 @dataclasses.dataclass(frozen=True)
-class Convolution:
+class Convolution(_OneInput):
     """A convolution and its affine map, and the activation behind it unless an `Add` follows.
 
     Attributes:
       name: its own.
-      input: name of the layer that it reads, or `IMAGE`.
+      input: name of the layer that it reads, or 'image'.
       stride: in both directions.
       weights: [size, size, inputs, filters].
       weight_exponent: a weight stands for its integer times 2**weight_exponent.
@@ -132,7 +89,7 @@ class Add:
 
 
 @dataclasses.dataclass(frozen=True)
-class MaxPool:
+class MaxPool(_OneInput):
     """The largest of each 2x2 square."""
 
     name: str
@@ -140,7 +97,7 @@ class MaxPool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Average:
+class Average(_OneInput):
     """The sum over all positions, rounded to activations unless it is the logits.
 
     Attributes:
@@ -157,7 +114,7 @@ class Average:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dense:
+class Dense(_OneInput):
     """A matrix and a bias, which give the logits.
 
     Attributes:
@@ -219,3 +176,8 @@ class IntegerNetwork:
     labels: tuple[str, ...]
     provenance: dict[str, Any]
     golden: Golden | None
+
+    @property
+    def weighted(self) -> tuple[Convolution | Dense, ...]:
+        """The layers that have weights."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Convolution | Dense))

@@ -2,18 +2,10 @@
 
 from typing import NamedTuple
 
-from flightnn_jax.integer.network import (
-    IMAGE,
-    Add,
-    Average,
-    Convolution,
-    Dense,
-    IntegerNetwork,
-    IntegerNetworkError,
-    Layer,
-    MaxPool,
-    Shape,
-)
+import numpy as np
+
+from flightnn_jax.integer.limits import IMAGE, IntegerNetworkError, Shape
+from flightnn_jax.integer.network import Add, Average, Convolution, Dense, IntegerNetwork, Layer
 
 
 class Output(NamedTuple):
@@ -28,11 +20,6 @@ class Output(NamedTuple):
     sums: bool
 
 
-def inputs_of(layer: Layer) -> tuple[str, ...]:
-    """The names that a layer reads."""
-    return layer.inputs if isinstance(layer, Add) else (layer.input,)
-
-
 def outputs(network: IntegerNetwork) -> dict[str, Output]:
     """What the image and every layer are, by name, in the order of computation.
 
@@ -40,6 +27,7 @@ def outputs(network: IntegerNetwork) -> dict[str, Output]:
       IntegerNetworkError: if a layer reads what is not there, or what it cannot read.
 
     Example:
+      >>> from flightnn_jax.integer import MaxPool
       >>> pools = (MaxPool("pool1", "image"), Average("average", "pool1", None, -7))
       >>> labels = ("cat", "dog", "owl")
       >>> network = IntegerNetwork("net1", (4, 4, 3), pools, 3, None, -9, labels, {}, None)
@@ -48,57 +36,69 @@ def outputs(network: IntegerNetwork) -> dict[str, Output]:
     """
     known = {IMAGE: Output(tuple(network.input_shape), False)}
     for layer in network.layers:
-        read = []
-        for name in inputs_of(layer):
+        for name in layer.inputs:
             if name not in known:
                 raise IntegerNetworkError(
                     f"{layer.name}: it reads {name!r:.80}, which is no layer before it: a "
                     f"layer reads {IMAGE!r} or earlier layers"
                 )
-            read.append(known[name])
         if layer.name in known:
             raise IntegerNetworkError(
-                f"{layer.name}: the name is there twice: give each layer its own"
+                f"{layer.name}: an earlier layer has this name: give each layer its own"
             )
-        known[layer.name] = _output(layer, *read)
+        known[layer.name] = _output(layer, [known[name] for name in layer.inputs])
     return known
 
 
-def _output(layer: Layer, first: Output, second: Output | None = None) -> Output:
-    if second is not None:
+def golden(network: IntegerNetwork, count: int) -> dict[str, tuple[np.dtype, Shape]]:
+    """Type and shape of so many golden images and of their outputs, by name."""
+    types = {
+        name: (np.dtype(np.int32 if output.sums else np.int8), (count, *output.shape))
+        for name, output in outputs(network).items()
+    }
+    # An image is bytes, though what layers read of it are activations.
+    return types | {IMAGE: (np.dtype(np.uint8), (count, *network.input_shape))}
+
+
+def _output(layer: Layer, read: list[Output]) -> Output:
+    if isinstance(layer, Add):
+        first, second = read
         if first.shape != second.shape:
             raise IntegerNetworkError(
                 f"{layer.name}: its inputs have the shapes {first.shape} and {second.shape}: what "
                 "is added has one shape"
             )
         return Output(first.shape, False)
-    if first.sums:
+    (given,) = read
+    if given.sums:
         raise IntegerNetworkError(
-            f"{layer.name}: it reads sums: only an add does, so let {inputs_of(layer)[0]} give "
-            "activations"
+            f"{layer.name}: it reads sums: only an add does, so let {layer.input} give activations"
         )
     rank = 1 if isinstance(layer, Dense) else 3
-    if len(first.shape) != rank:
+    if len(given.shape) != rank:
         raise IntegerNetworkError(
-            f"{layer.name}: its input has the shape {first.shape}, and must have {rank} axes"
+            f"{layer.name}: its input has the shape {given.shape}, and must have {rank} axes"
         )
-    channels = first.shape[-1]
     if isinstance(layer, Convolution | Dense):
-        if layer.weights.shape[-2] != channels:
-            raise IntegerNetworkError(
-                f"{layer.name}: weights of shape {layer.weights.shape} on {channels} channels: "
-                "the last axis but one counts the input's channels"
-            )
-        if isinstance(layer, Dense):
-            return Output(layer.weights.shape[-1:], True)
-        height, width = (-(-size // layer.stride) for size in first.shape[:2])
-        return Output((height, width, layer.weights.shape[-1]), layer.shift is None)
+        return _weighted(layer, given.shape)
+    height, width, channels = given.shape
     if isinstance(layer, Average):
         return Output((channels,), layer.shift is None)
-    assert isinstance(layer, MaxPool)
-    height, width = first.shape[:2]
     if height % 2 or width % 2:
         raise IntegerNetworkError(
             f"{layer.name}: a 2x2 pool on {height}x{width}: height and width must be even"
         )
     return Output((height // 2, width // 2, channels), False)
+
+
+def _weighted(layer: Convolution | Dense, shape: Shape) -> Output:
+    if layer.weights.shape[-2] != shape[-1]:
+        raise IntegerNetworkError(
+            f"{layer.name}: weights of shape {layer.weights.shape} on {shape[-1]} channels: the "
+            "last axis but one counts the input's channels"
+        )
+    filters = layer.weights.shape[-1]
+    if isinstance(layer, Dense):
+        return Output((filters,), True)
+    height, width = (-(-size // layer.stride) for size in shape[:2])
+    return Output((height, width, filters), layer.shift is None)

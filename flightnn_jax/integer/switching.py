@@ -1,9 +1,9 @@
-"""How many bits change from cycle to cycle while a network runs: what `hardware.activity` needs.
+"""How many bits change from cycle to cycle while a network runs, which decides its energy.
 
-Counted over whole layers, under jit, of the activations that the integer inference hands from
-layer to layer. The order is that of `activity.shift_trace`: one unit computes one output after the
-other, an output being a position of the window and one term of a filter. It takes tap after tap in
-the order of the weights' axes (dy, dx, input), padding included, and its accumulator is cleared
+Counted over whole layers, under jit, of the activations that the integer inference hands from layer
+to layer. The order is that of `hardware.activity.shift_trace`: one unit computes one output after
+the other, an output being a position of the window and one term of a filter. It takes tap after tap
+in the order of the weights' axes (dy, dx, input), padding included, and its accumulator is cleared
 before each output. A filter with k = 2 is two passes with sums of their own, as the paper's figure
 3 draws it. Changes from one output to the next are not counted, so the order of outputs, filters
 and images makes no difference.
@@ -17,22 +17,35 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from flightnn_jax.hardware import activity
 from flightnn_jax.integer import inference
-from flightnn_jax.integer.inference import shifts
-from flightnn_jax.integer.network import (
-    IMAGE,
-    Convolution,
-    Dense,
-    IntegerNetwork,
-    ShiftWeights,
-    Weights,
-)
+from flightnn_jax.integer.inference import operations
+from flightnn_jax.integer.limits import IMAGE
+from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
+from flightnn_jax.integer.weights import Weights
 
 BLOCK = 1 << 16
 """Outputs that are computed at once; what is kept for them fits into a processor's cache."""
 
 Four = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+class Means(NamedTuple):
+    """Bits that change in a cycle, on average.
+
+    Attributes:
+      activation: of 8 bits.
+      weight: of the code of 4 bits.
+      product: of 16 bits.
+      accumulator: of 24 bits.
+    """
+
+    activation: float
+    weight: float
+    product: float
+    accumulator: float
+
+
+ACTIVATION_BITS, PRODUCT_BITS, ACCUMULATOR_BITS = 8, 16, 24
 
 
 class Changes(NamedTuple):
@@ -56,16 +69,16 @@ class Changes(NamedTuple):
     filters: int
     cycles: int
 
-    def distances(self) -> activity.Distances:
+    def distances(self) -> Means:
         """Means for each cycle; 0 where there was none.
 
         Example:
           >>> Changes(6, 2, 12, 18, windows=3, filters=2, cycles=1).distances()
-          Distances(activation=2.0, weight=1.0, product=2.0, accumulator=3.0)
+          Means(activation=2.0, weight=1.0, product=2.0, accumulator=3.0)
         """
         outputs = self.windows * self.filters
         pairs = (self.windows, self.filters, outputs, outputs)
-        return activity.Distances(
+        return Means(
             *(
                 changed / (count * self.cycles) if count * self.cycles else 0.0
                 for changed, count in zip(self[:4], pairs, strict=True)
@@ -88,7 +101,7 @@ def collect(network: IntegerNetwork, images: npt.ArrayLike) -> dict[str, Changes
       ValueError: if the images are not what the network takes, or there are none.
 
     Example:
-      >>> from flightnn_jax.integer.network import Average, Dense, IntegerWeights
+      >>> from flightnn_jax.integer import Average, Dense, IntegerWeights
       >>> weights = IntegerWeights(np.array([[1], [2]], np.int8))
       >>> dense = Dense("dense", "sums", weights, 0, np.zeros(1, np.int32), np.zeros((1, 10)))
       >>> layers = (Average("sums", "image", 0, -7), dense)
@@ -97,69 +110,46 @@ def collect(network: IntegerNetwork, images: npt.ArrayLike) -> dict[str, Changes
       (1, 2, 3, 2)
     """
     batch = np.asarray(images)
-    if batch.ndim != 4 or not len(batch):
+    if batch.ndim != 1 + len(network.input_shape) or not len(batch):
         raise ValueError(
             f"images of shape {batch.shape}: give (batch, height, width, channels), at least one"
         )
     outputs_of = inference.make_layer_outputs(network)
-    layers = [x for x in network.layers if isinstance(x, Convolution | Dense)]
+    layers = network.weighted
     factors = {layer.name: jnp.asarray(_factors(layer.weights)) for layer in layers}
-    found = {layer.name: np.zeros(3, np.int64) for layer in layers}
-    windows = dict.fromkeys(found, 0)
+    counts = {layer.name: np.zeros(3, np.int64) for layer in layers}
+    windows = dict.fromkeys(counts, 0)
     for image in batch:
         values = outputs_of(image[None])
-        values[IMAGE] = shifts.image_activations(jnp.asarray(image[None]))
+        values[IMAGE] = operations.image_activations(jnp.asarray(image[None]))
         for layer in layers:
             rows = _windows(values[layer.input], layer)
-            found[layer.name] += _count(rows, factors[layer.name])
+            counts[layer.name] += _count(rows, factors[layer.name])
             windows[layer.name] += len(rows)
     return {
-        layer.name: _changes(layer.weights, found[layer.name], windows[layer.name])
+        layer.name: _changes(layer.weights, counts[layer.name], windows[layer.name])
         for layer in layers
     }
 
 
-def _changes(weights: Weights, counted: np.ndarray, windows: int) -> Changes:
-    codes = _codes(weights)
-    cycles, filters = len(codes) - 1, codes.shape[1]
-    weight = int(np.bitwise_count(codes[1:] ^ codes[:-1]).sum(dtype=np.int64))
-    a, p, s = (int(n) for n in counted)
-    return Changes(a, weight, p, s, windows, filters, cycles)
-
-
-def _columns(weights: ShiftWeights) -> tuple[np.ndarray, np.ndarray]:
-    """Signs and shifts of all one-term filters, [taps, sum of k] both."""
-    filters = weights.shape[-1]
-    taps = int(np.prod(weights.shape[:-1]))
-    parts: list[list[np.ndarray]] = [[], []]
-    for j, terms in enumerate(zip(weights.sign, weights.shift, strict=True)):
-        for part, term in zip(parts, terms, strict=True):
-            part.append(term.reshape(taps, filters)[:, weights.k > j])
-    none = np.zeros((taps, 0), np.int8)
-    sign, shift = (np.concatenate([none, *part], axis=1) for part in parts)
-    return sign, shift
+def _changes(weights: Weights, counts: np.ndarray, windows: int) -> Changes:
+    codes = weights.codes()  # of each filter of one term, tap after tap
+    filters, taps = codes.shape
+    weight = int(np.bitwise_count(codes[:, 1:] ^ codes[:, :-1]).sum(dtype=np.int64))
+    a, p, s = (int(n) for n in counts)
+    return Changes(a, weight, p, s, windows, filters, taps - 1)
 
 
 def _factors(weights: Weights) -> np.ndarray:
-    """What each tap of each one-term filter multiplies with, [taps, filters] int32."""
-    if isinstance(weights, ShiftWeights):
-        sign, shift = _columns(weights)
-        return sign.astype(np.int32) << shift.astype(np.int32)
-    return weights.integers().reshape(-1, weights.shape[-1])
-
-
-def _codes(weights: Weights) -> np.ndarray:
-    """The bits that stand for them: sign and shift, or two's complement; [taps, filters] uint8."""
-    if isinstance(weights, ShiftWeights):
-        sign, shift = _columns(weights)
-        return ((sign < 0) << 3 | shift).astype(np.uint8)
-    mask = (1 << activity.CODE_BITS) - 1
-    return (_factors(weights) & mask).astype(np.uint8)
+    """What each tap of each filter of one term multiplies with, [taps, filters] int32."""
+    taps = int(np.prod(weights.shape[:-1]))
+    parts = [weights.product(np.int32(1), *part.operands) for part in weights.summands()]
+    return np.concatenate([np.zeros((taps, 0), np.int32), *parts], axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "stride"))
 def _patches(x: jax.Array, size: int, stride: int) -> jax.Array:
-    patches = shifts.patches_of(x, size, stride)
+    patches = operations.patches_of(x, size, stride)
     return patches.reshape(-1, patches.shape[-1])
 
 
@@ -175,11 +165,11 @@ def _count(rows: np.ndarray, factors: jax.Array) -> np.ndarray:
     size = min(len(rows), max(1, BLOCK // max(1, factors.shape[1])))
     # Windows of zeros fill the last block up: all that they add is zero.
     padded = np.pad(rows, ((0, -len(rows) % size), (0, 0)))
-    found = np.zeros(3, np.int64)
+    total = np.zeros(3, np.int64)
     for start in range(0, len(padded), size):
         blocks = _count_block(padded[start : start + size], factors)
-        found += [np.asarray(block).sum(dtype=np.int64) for block in blocks]
-    return found
+        total += [np.asarray(block).sum(dtype=np.int64) for block in blocks]
+    return total
 
 
 @jax.jit
@@ -196,12 +186,12 @@ def _count_block(rows: jax.Array, factors: jax.Array) -> tuple[jax.Array, jax.Ar
         product, total, of_products, of_totals = carry
         x, factor = tap
         new = x[:, None] * factor[None]
-        of_products += _changed(product, new, activity.PRODUCT_BITS)
-        of_totals += _changed(total, total + new, activity.ACCUMULATOR_BITS)
+        of_products += _changed(product, new, PRODUCT_BITS)
+        of_totals += _changed(total, total + new, ACCUMULATOR_BITS)
         return (new, total + new, of_products, of_totals), None
 
     carry, _ = jax.lax.scan(step, (first, first, none, none), (wide.T[1:], factors[1:]))
-    of_activations = _changed(wide[:, 1:], wide[:, :-1], activity.ACTIVATION_BITS)
+    of_activations = _changed(wide[:, 1:], wide[:, :-1], ACTIVATION_BITS)
     return of_activations.sum(axis=1), carry[2], carry[3]
 
 

@@ -21,11 +21,25 @@ from flightnn_jax.integer.export import onnx as onnx_export
 from flightnn_jax.integer.inference import float32, native_build
 from flightnn_jax.integer.network import IntegerNetwork
 
-PATHS = ("fast", "native", "float", "independent", "onnx")  # besides the reference
 REFERENCE = "shifts"
 Outputs = Mapping[str, Any]
 Runner = Callable[[np.ndarray], Outputs]  # from images to outputs by the layers' names
 Batches = Iterable[tuple[np.ndarray, np.ndarray | None]]  # images, and labels or None
+Kernels = Mapping[str, Any] | None  # trained float32 weights: see `float32.function_of`
+
+
+class Interpreter(NamedTuple):
+    """One way to run a network, which `verify` compares with the reference.
+
+    Attributes:
+      runner: makes the function from images to every layer's output.
+      logits: makes one from images to the logits, where that is another program; None elsewhere.
+      unavailable: why it cannot run on this machine, or None.
+    """
+
+    runner: Callable[[IntegerNetwork, Kernels], Runner]
+    logits: Callable[[IntegerNetwork], Runner] | None = None
+    unavailable: Callable[[], str | None] = lambda: None
 
 
 class Difference(NamedTuple):
@@ -38,7 +52,7 @@ class Difference(NamedTuple):
       pixel: (row, column), or () behind the average.
       channel: the filter.
       expected: the reference's integer.
-      found: the other one.
+      actual: the other one.
     """
 
     path: str
@@ -47,20 +61,20 @@ class Difference(NamedTuple):
     pixel: tuple[int, ...]
     channel: int
     expected: int
-    found: int
+    actual: int
 
     def __str__(self) -> str:
         """One line for people."""
         pixel = f" pixel {self.pixel}," if self.pixel else ""
         return (
             f"{self.path}: first mismatch in layer {self.layer}, channel {self.channel},{pixel} "
-            f"image {self.image}: {self.found} instead of {self.expected}"
+            f"image {self.image}: {self.actual} instead of {self.expected}"
         )
 
 
 @dataclasses.dataclass
 class PathReport:
-    """What was found of one path.
+    """How one path compares.
 
     Attributes:
       layers: how many were compared.
@@ -81,7 +95,7 @@ class PathReport:
 
 @dataclasses.dataclass
 class Report:
-    """What a verification found.
+    """The result of a verification.
 
     Attributes:
       images: how many were run.
@@ -109,10 +123,10 @@ class Report:
         lines = [f"{self.images} images, {self.layers} layers, {self.mismatches} mismatches"]
         for name, path in self.paths.items():
             accuracy = self.accuracy(name)
-            told = "" if accuracy is None else f"  accuracy {100 * accuracy:6.2f} %"
+            top = "" if accuracy is None else f"  accuracy {100 * accuracy:6.2f} %"
             speed = f"{path.timed / path.seconds:9.0f} images/s" if path.timed else ""
             lines.append(
-                f"  {name:14}{path.layers:3} layers  {path.mismatches} mismatches{told}{speed}"
+                f"  {name:14}{path.layers:3} layers  {path.mismatches} mismatches{top}{speed}"
             )
         lines += [str(path.first) for path in self.paths.values() if path.first]
         return "\n".join(lines)
@@ -123,7 +137,7 @@ def verify(
     batches: Batches,
     *,
     paths: Sequence[str] | None = None,
-    kernels: Mapping[str, Any] | None = None,
+    kernels: Kernels = None,
 ) -> Report:
     """Runs every interpreter over a data set and compares all layers with the reference.
 
@@ -138,7 +152,7 @@ def verify(
       ValueError: if a path is unknown, or there are no images.
 
     Example:
-      >>> from flightnn_jax.integer.network import Average, MaxPool
+      >>> from flightnn_jax.integer import Average, MaxPool
       >>> layers = (MaxPool("pool1", "image"), Average("average", "pool1", None, -7))
       >>> network = IntegerNetwork("mean", (2, 2, 1), layers, 3, None, -7, ("grey",), {}, None)
       >>> images = np.arange(8, dtype=np.uint8).reshape(2, 2, 2, 1)
@@ -151,52 +165,69 @@ def verify(
 
 def unavailable() -> dict[str, str]:
     """By path, why it cannot run on this machine; nothing for those that can."""
-    found = {}
-    why_not = native_build.unavailable()
-    if why_not is not None:
-        found["native"] = why_not
-    if importlib.util.find_spec("onnxruntime") is None:
-        found["onnx"] = "onnxruntime is not installed: pip install 'flightnn-jax[onnx]'"
-    return found
+    reasons = {name: path.unavailable() for name, path in PATHS.items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def runners(
-    network: IntegerNetwork,
-    paths: Sequence[str] | None = None,
-    kernels: Mapping[str, Any] | None = None,
+    network: IntegerNetwork, paths: Sequence[str] | None = None, kernels: Kernels = None
 ) -> dict[str, Runner]:
-    """The interpreters by name, the reference first; arguments as those of `verify`.
-
-    The fast and the native path are there twice, for they are other programs when only logits are
-    asked for.
-    """
+    """The interpreters by name, the reference first; arguments as those of `verify`."""
     if paths is None:
         missing = unavailable()
         paths = [path for path in PATHS if path not in missing]
     unknown = sorted(set(paths) - {*PATHS, REFERENCE})
     if unknown:
         raise ValueError(f"paths {unknown} are unknown: choose of {', '.join(PATHS)}")
-    found: dict[str, Runner] = {REFERENCE: inference.make_layer_outputs(network, REFERENCE)}
-    for path in ("fast", "native"):
-        if path in paths:
-            found[path] = inference.make_layer_outputs(network, path)
-            found[f"{path}, logits"] = _logits(network, path)
-    if "float" in paths:
-        found["float"] = float32.function_of(network, kernels)
-    if "independent" in paths:
-        with tempfile.TemporaryDirectory() as directory:
-            file = Path(directory) / "network.safetensors"
-            files.save(network, file)
-            loaded = reader.load(file)
-        found["independent"] = lambda images: interpreter.run(loaded, images)
-    if "onnx" in paths:
-        found["onnx"] = onnx_export.run_onnx(onnx_export.to_onnx(network, every_layer=True))
-    return found
+    made: dict[str, Runner] = {REFERENCE: inference.make_layer_outputs(network, REFERENCE)}
+    for name, path in PATHS.items():
+        if name in paths:
+            made[name] = path.runner(network, kernels)
+            if path.logits is not None:
+                made[f"{name}, logits"] = path.logits(network)
+    return made
 
 
-def _logits(network: IntegerNetwork, path: str) -> Runner:
-    last, infer = network.layers[-1].name, inference.make_inference(network, path)
-    return lambda images: {last: infer(images)}
+def _inference(path: str, unavailable: Callable[[], str | None]) -> Interpreter:
+    """A path of `inference`."""
+
+    def logits(network: IntegerNetwork) -> Runner:
+        last, infer = network.layers[-1].name, inference.make_inference(network, path)
+        return lambda images: {last: infer(images)}
+
+    def runner(network: IntegerNetwork, _: Kernels) -> Runner:
+        return inference.make_layer_outputs(network, path)
+
+    return Interpreter(runner, logits, unavailable)
+
+
+def _independent(network: IntegerNetwork, _: Kernels) -> Runner:
+    """The checker's interpreter, on what its reader makes of the network's file."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "network.safetensors"
+        files.save(network, file)
+        loaded = reader.load(file)
+    return lambda images: interpreter.run(loaded, images)
+
+
+def _onnx(network: IntegerNetwork, _: Kernels) -> Runner:
+    return onnx_export.run_onnx(onnx_export.to_onnx(network, every_layer=True))
+
+
+def _without_onnx() -> str | None:
+    if importlib.util.find_spec("onnxruntime") is not None:
+        return None
+    return "onnxruntime is not installed: pip install 'flightnn-jax[onnx]'"
+
+
+# Besides the reference. A further path is a further entry.
+PATHS: dict[str, Interpreter] = {
+    "fast": _inference("fast", lambda: None),
+    "native": _inference("native", native_build.unavailable),
+    "float": Interpreter(float32.function_of),
+    "independent": Interpreter(_independent),
+    "onnx": Interpreter(_onnx, unavailable=_without_onnx),
+}
 
 
 def compare(network: IntegerNetwork, runners: Mapping[str, Runner], batches: Batches) -> Report:
@@ -218,13 +249,13 @@ def compare(network: IntegerNetwork, runners: Mapping[str, Runner], batches: Bat
         for name, run in runners.items():
             path = report.paths[name]
             start = time.perf_counter()
-            found = {layer: np.asarray(value)[:count] for layer, value in run(filled).items()}
+            outputs = {layer: np.asarray(value)[:count] for layer, value in run(filled).items()}
             if report.images:
                 path.seconds += time.perf_counter() - start
                 path.timed += count
-            expected = expected or found
-            _compare_layers(network, name, path, expected, found, report.images)
-            logits = found[network.layers[-1].name]
+            expected = expected or outputs
+            _compare_layers(network, name, path, expected, outputs, report.images)
+            logits = outputs[network.layers[-1].name]
             if labels is not None:
                 path.hits += int(np.sum(logits.argmax(axis=1) == np.asarray(labels)))
         report.images += count
@@ -239,13 +270,13 @@ def _compare_layers(
     name: str,
     path: PathReport,
     expected: Outputs,
-    found: Outputs,
+    outputs: Outputs,
     start: int,
 ) -> None:
     order = [layer.name for layer in network.layers]
-    path.layers = len(found)
-    for layer in (layer for layer in order if layer in found):
-        differs = expected[layer] != found[layer]
+    path.layers = len(outputs)
+    for layer in (layer for layer in order if layer in outputs):
+        differs = expected[layer] != outputs[layer]
         count = int(np.count_nonzero(differs))
         path.mismatches += count
         if not count:
@@ -258,7 +289,7 @@ def _compare_layers(
             place[1:-1],
             place[-1],
             int(expected[layer][place]),
-            int(found[layer][place]),
+            int(outputs[layer][place]),
         )
         if path.first is None or order.index(layer) < order.index(path.first.layer):
             path.first = first

@@ -1,66 +1,309 @@
-"""The integers of one trained kernel, in the form that integer networks hold."""
+"""Weights as integers: one class for each kind, with all that is asked of it. No JAX.
 
-from typing import Any
+What runs, certifies, writes, reads or costs a network asks weights only what `Weights` lists. A new
+kind is one new class here and its name in `KINDS`; a format (flightnn_jax/formats) makes it in the
+method `to_weights` of its codes.
+"""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from flightnn_jax.formats import fixed_point, shift_codes
-from flightnn_jax.integer.network import IntegerWeights, ShiftWeights, Weights
+from flightnn_jax.integer import codes, limits
+from flightnn_jax.integer.limits import Shape
+
+Take = Callable[[str, Any, Shape], np.ndarray]  # a tensor by its name in the layer, type and shape
 
 
 class LoweringError(ValueError):
-    """A network that integers of this form cannot represent."""
+    """A network, or an array of weights, that integer networks cannot represent."""
 
 
-def integer_weights(name: str, codes: Any) -> Weights:
-    """The integers of one kernel, in units of its smallest term.
+class Summand(NamedTuple):
+    """What some filters add to their sums.
 
-    Args:
-      name: of the layer, for errors.
-      codes: what `encode_params` has in place of the kernel.
-
-    Raises:
-      LoweringError: if the format has no integers of this form.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from flightnn_jax import Shift
-      >>> weights = integer_weights("conv1", Shift(k=2).encode(jnp.array([[0.75], [0.0]])))
-      >>> weights.integers().tolist(), weights.shift[:, :, 0].tolist()  # 96 = 128 - 32
-      ([[96], [0]], [[7, 0], [5, 0]])
+    Attributes:
+      filters: [n] their numbers.
+      operands: what `Weights.product` takes besides activations, each [taps, n].
     """
-    if isinstance(codes, fixed_point.FixedPointCodes):
-        _check_filters_last(name, codes.filter_axis, codes.value.ndim)
-        if codes.bits > 4:
-            raise LoweringError(
-                f"{name}: fixed-point weights of {codes.bits} bits: integer networks hold 4"
+
+    filters: np.ndarray
+    operands: tuple[np.ndarray, ...]
+
+
+class Weights(abc.ABC):
+    """The weights of one layer; filters are the last axis, the others together are its taps."""
+
+    kind: ClassVar[str]  # what files call it
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> Shape:
+        """Of the weights."""
+
+    @property
+    @abc.abstractmethod
+    def passes(self) -> np.ndarray:
+        """[filters] uint8: codes for each weight, each a pass of hardware that does one a cycle."""
+
+    @abc.abstractmethod
+    def integers(self) -> np.ndarray:
+        """[*shape] int32, the weights."""
+
+    def sizes(self) -> np.ndarray:
+        """[*shape] int32, the sums of the magnitudes of what a weight is a sum of."""
+        return np.abs(self.integers())
+
+    def shift_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """[filters] int64 each, the smallest and the largest shift; zeros without shifts."""
+        none = np.zeros(self.shape[-1], np.int64)
+        return none, none
+
+    @abc.abstractmethod
+    def summands(self) -> list[Summand]:
+        """The parts that a sum of products is computed in; none has a filter twice."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def product(x: Any, *operands: Any) -> Any:
+        """int32 products of int32 activations with what operands of `summands` stand for.
+
+        The arrays are NumPy's or JAX's; the operations are those that hardware would do.
+        """
+
+    @abc.abstractmethod
+    def codes(self) -> np.ndarray:
+        """[sum of passes, taps] uint8, the codes of four bits in the order of files."""
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What a file holds of them, by the names that tensors have within a layer."""
+        return {"codes": codes.pack(self.codes())}
+
+    @classmethod
+    @abc.abstractmethod
+    def read(cls, where: str, take: Take, shape: Shape) -> "Weights":
+        """Undoes `tensors`; `where` is for errors, and the shape is within the limits."""
+
+    @abc.abstractmethod
+    def check(self, where: str, rank: int) -> None:
+        """Raises IntegerNetworkError where an invariant of the class does not hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftWeights(Weights):
+    """Weights as sums of signed powers of two.
+
+    Attributes:
+      sign: [terms, *shape] int8, -1 or 1 for the first k[filter] terms of a filter, then 0.
+      shift: [terms, *shape] uint8, 0 to 7; 0 where the sign is 0.
+      k: [filters] uint8, 0 to terms; `terms` is the largest of them.
+    """
+
+    sign: np.ndarray
+    shift: np.ndarray
+    k: np.ndarray
+    kind: ClassVar[str] = "shift"
+
+    @property
+    def shape(self) -> Shape:
+        """Of the weights."""
+        return self.sign.shape[1:]
+
+    @property
+    def passes(self) -> np.ndarray:
+        """One for each term."""
+        return self.k
+
+    def integers(self) -> np.ndarray:
+        """[*shape] int32, the sums of the terms."""
+        total = np.zeros(self.shape, np.int32)
+        for sign, shift in zip(self.sign, self.shift, strict=True):
+            total += sign.astype(np.int32) << shift
+        return total
+
+    def sizes(self) -> np.ndarray:
+        """[*shape] int32, the sums of the terms' magnitudes."""
+        return dataclasses.replace(self, sign=np.abs(self.sign)).integers()
+
+    def shift_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """[filters] int64 each, of the terms; 0 where a filter has none."""
+        if not self.sign.size:
+            return super().shift_range()
+        filters = self.shape[-1]
+        shift = self.shift.reshape(-1, filters).astype(np.int64)
+        used = self.sign.reshape(-1, filters) != 0
+        least = np.where(used, shift, limits.MAX_TERM_SHIFT + 1).min(axis=0)
+        return np.where(used.any(axis=0), least, 0), np.where(used, shift, 0).max(axis=0)
+
+    def summands(self) -> list[Summand]:
+        """One for each term, of the filters that have it: whether it is negative, and its shift."""
+        filters = self.shape[-1]
+        parts = []
+        for j, (sign, shift) in enumerate(zip(self.sign, self.shift, strict=True)):
+            which = np.flatnonzero(self.k > j)
+            operands = (x.reshape(-1, filters)[:, which] for x in (sign < 0, shift))
+            parts.append(Summand(which, tuple(operands)))
+        return parts
+
+    @staticmethod
+    def product(x: Any, *operands: Any) -> Any:
+        """Activations shifted to the left, and negated where the term is negative."""
+        negative, shift = (operand.astype(np.int32) for operand in operands)
+        return ((x << shift) ^ -negative) + negative  # ~a + 1 is -a
+
+    def codes(self) -> np.ndarray:
+        """[sum of k, taps] uint8, 2 shift + (1 for minus): filter by filter, term by term."""
+        first = _first_terms(self.k)
+        ordered = np.empty((first[-1], math.prod(self.shape[:-1])), np.uint8)
+        for j, (which, (negative, shift)) in enumerate(self.summands()):
+            ordered[first[which] + j] = (2 * shift + negative).T
+        return ordered
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The terms of each filter, and all codes.
+
+        Example:
+          >>> sign, shift = np.array([[[1, -1], [-1, 1]]], np.int8), np.zeros((1, 2, 2), np.uint8)
+          >>> shift[0] = [[0, 1], [2, 7]]
+          >>> packed = ShiftWeights(sign, shift, np.ones(2, np.uint8)).tensors()["codes"]
+          >>> [f"{byte:02x}" for byte in packed]
+          ['50', 'e3']
+        """
+        return {"k": self.k, **super().tensors()}
+
+    @classmethod
+    def read(cls, where: str, take: Take, shape: Shape) -> "ShiftWeights":
+        """Undoes `tensors`."""
+        filters, taps = shape[-1], math.prod(shape[:-1])
+        k = take("k", np.uint8, (filters,))
+        limits.check_within(where, "k", k, 0, limits.MAX_TERMS)
+        first = _first_terms(k)
+        count = taps * int(first[-1])
+        data = take("codes", np.uint8, (codes.packed_bytes(count),))
+        unpacked = codes.unpack(where, data, count).reshape(-1, taps)
+        terms = int(k.max(initial=0))
+        sign = np.zeros((terms, taps, filters), np.int8)
+        shift = np.zeros((terms, taps, filters), np.uint8)
+        for j in range(terms):
+            has = np.flatnonzero(k > j)
+            code = unpacked[first[has] + j].T
+            sign[j][:, has] = 1 - 2 * (code & 1).astype(np.int8)
+            shift[j][:, has] = code >> 1
+        return cls(sign.reshape(terms, *shape), shift.reshape(terms, *shape), k)
+
+    def check(self, where: str, rank: int) -> None:
+        """The invariants that the attributes name."""
+        terms, *axes = np.shape(self.sign) or (0,)
+        shape = tuple(axes)
+        limits.check_axes(where, shape, rank)
+        limits.check_array(where, "sign", self.sign, np.int8, (terms, *shape))
+        limits.check_array(where, "shift", self.shift, np.uint8, (terms, *shape))
+        limits.check_array(where, "k", self.k, np.uint8, shape[-1:])
+        limits.check_within(where, "k", self.k, 0, limits.MAX_TERMS)
+        largest = self.k.max(initial=0)
+        limits.require(
+            largest == terms,
+            where,
+            f"{terms} terms and k up to {largest}",
+            "there are as many terms as the largest k: leave out what no filter has",
+        )
+        for j, (sign, shift) in enumerate(zip(self.sign, self.shift, strict=True)):
+            has = self.k > j
+            limits.require(
+                np.all(np.abs(sign) == has),
+                where,
+                f"term {j} has signs {np.unique(sign)}",
+                "a sign is -1 or 1 in the first k terms of a filter and 0 behind them",
             )
-        return IntegerWeights(np.asarray(codes.value).astype(np.int8))
-    if not isinstance(codes, shift_codes.ShiftCodes):
-        raise LoweringError(
-            f"{name}: weights that are {type(codes).__name__}, not Shift or FixedPoint: float "
-            "weights (full precision) have no integers; train with another scheme"
-        )
-    _check_filters_last(name, codes.filter_axis, len(codes.shape))
-    window = codes.window
-    if window is None or window.has_zero or window.width > 8:
-        reason = "no window" if window is None else f"{window.width} exponents and {window.below!r}"
-        raise LoweringError(
-            f"{name}: terms with {reason}: a term of 4 bits has 8 exponents at most and no code "
-            "for zero; train with Window(width=8, below='clamp')"
-        )
-    sign = np.asarray(codes.sign)
-    shift = np.asarray(codes.exponent).astype(np.int32) - low_exponent(codes)
-    shift = np.where(sign == 0, 0, shift).astype(np.uint8)
-    return ShiftWeights(sign.astype(np.int8), shift, np.asarray(codes.k).astype(np.uint8))
+            limits.require(
+                np.all((shift == 0) | has),
+                where,
+                f"term {j} has shifts",
+                "a shift is 0 where the sign is 0",
+            )
+        limits.check_within(where, "shift", self.shift, 0, limits.MAX_TERM_SHIFT)
 
 
-def _check_filters_last(name: str, axis: int, rank: int) -> None:
+@dataclasses.dataclass(frozen=True)
+class IntegerWeights(Weights):
+    """Weights as 4-bit signed integers.
+
+    Attributes:
+      value: [*shape] int8, -8 to 7; filters are the last axis.
+    """
+
+    value: np.ndarray
+    kind: ClassVar[str] = "integer"
+
+    @property
+    def shape(self) -> Shape:
+        """Of the weights."""
+        return self.value.shape
+
+    @property
+    def passes(self) -> np.ndarray:
+        """One for each filter."""
+        return np.ones(self.shape[-1:], np.uint8)
+
+    def integers(self) -> np.ndarray:
+        """[*shape] int32."""
+        return self.value.astype(np.int32)
+
+    def summands(self) -> list[Summand]:
+        """All filters at once."""
+        filters = self.shape[-1]
+        return [Summand(np.arange(filters), (self.value.reshape(-1, filters),))]
+
+    @staticmethod
+    def product(x: Any, *operands: Any) -> Any:
+        """A multiplication: these weights have no terms to shift by."""
+        return x * operands[0].astype(np.int32)
+
+    def codes(self) -> np.ndarray:
+        """[filters, taps] uint8, in two's complement.
+
+        Example:
+          >>> IntegerWeights(np.array([[1, -1], [-8, 7]], np.int8)).codes().tolist()
+          [[1, 8], [15, 7]]
+        """
+        return (self.value.reshape(-1, self.shape[-1]).T & 15).astype(np.uint8)
+
+    @classmethod
+    def read(cls, where: str, take: Take, shape: Shape) -> "IntegerWeights":
+        """Undoes `tensors`."""
+        count = math.prod(shape)
+        data = take("codes", np.uint8, (codes.packed_bytes(count),))
+        unpacked = codes.unpack(where, data, count).astype(np.int8)
+        value = (unpacked - ((unpacked >> 3) << 4)).reshape(shape[-1], -1)
+        return cls(np.ascontiguousarray(value.T).reshape(shape))
+
+    def check(self, where: str, rank: int) -> None:
+        """The invariants that the attribute names."""
+        limits.check_axes(where, np.shape(self.value), rank)
+        limits.check_array(where, "weights", self.value, np.int8, self.shape)
+        limits.check_within(where, "weights", self.value, -8, 7)
+
+
+KINDS: dict[str, type[Weights]] = {kind.kind: kind for kind in (ShiftWeights, IntegerWeights)}
+
+
+class Scaled(NamedTuple):
+    """What a format's codes become: a weight is its integer times 2**exponent."""
+
+    weights: Weights
+    exponent: int
+
+
+def check_filters_last(axis: int, rank: int) -> None:
+    """Raises LoweringError unless the filters are the last of so many axes."""
     if axis != rank - 1:
-        raise LoweringError(f"{name}: filter_axis={axis} of {rank} axes: filters are the last axis")
+        raise LoweringError(f"filter_axis={axis} of {rank} axes: filters are the last axis")
 
 
-def low_exponent(codes: Any) -> int:
-    """The exponent for which a weight of these codes is its integer times 2**exponent."""
-    found = codes.low if isinstance(codes, shift_codes.ShiftCodes) else codes.exponent
-    return int(np.asarray(found))
+def _first_terms(k: np.ndarray) -> np.ndarray:
+    """[filters + 1] where each filter's terms begin, and their number."""
+    return np.concatenate([[0], np.cumsum(k, dtype=np.int64)])

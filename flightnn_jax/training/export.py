@@ -9,9 +9,8 @@ import jax
 import numpy as np
 
 from flightnn_jax import data, networks, quantize
-from flightnn_jax.integer import invariants, lower
+from flightnn_jax.integer import Golden, IntegerNetwork, invariants, lower
 from flightnn_jax.integer.inference import float32
-from flightnn_jax.integer.network import Golden, IntegerNetwork
 from flightnn_jax.training import runlog, runs
 from flightnn_jax.training.config import Config
 

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flightnn_jax import data
-from flightnn_jax.integer import files
-from flightnn_jax.integer.network import IntegerNetwork
+from flightnn_jax.integer import IntegerNetwork, files
 from flightnn_jax.training import export
 
 
@@ -56,7 +55,7 @@ def batches_of(
       ValueError: if no data set is named.
 
     Example:
-      >>> from flightnn_jax.integer.network import Average
+      >>> from flightnn_jax.integer import Average
       >>> sums = (Average("average", "image", None, -7),)
       >>> network = IntegerNetwork("mean", (8, 8, 3), sums, 3, None, -7, ("r", "g", "b"), {}, None)
       >>> sum(len(labels) for _, labels in batches_of(network, 100, "digits"))

@@ -14,8 +14,7 @@ from flightnn_jax.hardware import estimate, workload
 from flightnn_jax.hardware.arithmetic import KINDS
 from flightnn_jax.hardware.device import named
 from flightnn_jax.hardware.workload import LayerWork, Workload, from_integers, from_network, spread
-from flightnn_jax.integer import certificate
-from flightnn_jax.integer.network import Average, Dense, IntegerNetworkError, MaxPool
+from flightnn_jax.integer import Average, Dense, IntegerNetworkError, MaxPool, certificate
 from tests.support.networks_at_random import WEIGHTS, random_network, with_layer
 
 check = settings(deadline=None, derandomize=True, database=None)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from flightnn_jax.integer import certificate
-from flightnn_jax.integer.network import (
+from flightnn_jax.integer import (
     Add,
     Affine,
     Convolution,
@@ -15,6 +14,7 @@ from flightnn_jax.integer.network import (
     IntegerNetworkError,
     IntegerWeights,
     ShiftWeights,
+    certificate,
 )
 from tests.support.networks_at_random import random_network, random_networks, with_layer
 

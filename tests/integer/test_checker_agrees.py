@@ -5,9 +5,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax.checker import checker, container, interpreter, reader
-from flightnn_jax.integer import files
+from flightnn_jax.integer import IntegerNetworkError, files
 from flightnn_jax.integer.inference import float32
-from flightnn_jax.integer.network import IntegerNetworkError
 from flightnn_jax.training import export
 from tests.support import integer_files
 from tests.support.networks_at_random import random_images, random_network, random_networks

@@ -7,8 +7,7 @@ import resource
 import numpy as np
 import pytest
 
-from flightnn_jax.integer import files, invariants
-from flightnn_jax.integer.network import IntegerNetworkError
+from flightnn_jax.integer import IntegerNetworkError, files, invariants
 from tests.support import integer_files
 from tests.support.networks_at_random import random_network
 

@@ -18,11 +18,9 @@ from flightnn_jax import (
     quantize_params,
     schemes,
 )
-from flightnn_jax.integer import invariants
-from flightnn_jax.integer import weights as kernels
+from flightnn_jax.integer import Add, Average, Convolution, Dense, MaxPool, ShiftWeights, invariants
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.integer.lower import LoweringError, lower
-from flightnn_jax.integer.network import Add, Average, Convolution, Dense, MaxPool, ShiftWeights
 from flightnn_jax.networks import Conv, GlobalAverage, Network, Residual
 from flightnn_jax.training.models import Model
 from flightnn_jax.training.quantization import spec_of
@@ -273,9 +271,9 @@ def refused(message, net=VGG, spec=None, ranges=None, stats=None, **options):
 
 
 REFUSED = {
-    "float": (None, "conv1: weights that are .*Array.*, not Shift"),
+    "float": (None, "conv1: weights that are .*Array.*, not codes"),
     "flush": (Shift(k=1, window=Window(width=7, below="flush")), "conv1: terms with 7 exponents"),
-    "wide": (Shift(k=1, window=Window(width=9)), "conv1: terms with 9 exponents and 'clamp'"),
+    "wide": (Shift(k=1, window=Window(width=9)), "conv1: terms with 9 exponents, 'clamp'"),
     "no window": (Shift(k=1, window=None), "conv1: terms with no window: a term of 4 bits"),
     "eight bits": (FixedPoint(bits=8), "conv1: fixed-point weights of 8 bits"),
 }
@@ -294,8 +292,8 @@ def test_what_has_no_integers_is_refused_by_name(name):
 
 
 def test_other_filters_are_refused():
-    with pytest.raises(LoweringError, match="conv1: filter_axis=0 of 2 axes: filters are the last"):
-        kernels.integer_weights("conv1", Shift(k=1, filter_axis=0).encode(jnp.ones((2, 3))))
+    with pytest.raises(LoweringError, match="filter_axis=0 of 2 axes: filters are the last"):
+        Shift(k=1, filter_axis=0).encode(jnp.ones((2, 3))).to_weights()
 
 
 def test_other_activations_are_refused():
@@ -308,7 +306,10 @@ def test_other_slopes_and_orders_are_refused():
     steep = networks.network("net4", width=8, input_shape=(8, 8, 3), slope_exponent=-8)
     refused("slope_exponent=-8: a leaky ReLU's shift is 1 to 7", net=steep)
     layers = (Conv(4), GlobalAverage(), networks.Dense(6), networks.Dense(5))
-    refused("dense: it stands behind dense|twice", net=Network("two", (8, 8, 3), 5, layers))
+    refused(
+        "dense: it reads dense, whose output|an earlier layer has",
+        net=Network("two", (8, 8, 3), 5, layers),
+    )
 
 
 def test_ranges_that_were_never_measured_are_refused():
@@ -334,7 +335,7 @@ def test_statistics_that_are_not_finite_are_refused():
 
 def test_terms_below_the_largest_weight_are_shifts():
     codes = Shift(k=2).encode(jnp.array([[1.0, 0.75], [0.0, -(2.0**-7)]]))
-    weights = kernels.integer_weights("dense", codes)
+    weights, exponent = codes.to_weights()
     assert isinstance(weights, ShiftWeights)
     assert weights.integers().tolist() == [[128, 96], [0, -1]]
-    assert int(weights.shift.max()) == 7
+    assert (int(weights.shift.max()), exponent) == (7, -7)

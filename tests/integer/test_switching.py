@@ -6,8 +6,7 @@ from numpy.testing import assert_array_equal
 
 from flightnn_jax.checker import interpreter, reader
 from flightnn_jax.hardware import activity, report, workload
-from flightnn_jax.integer import certificate, files, switching
-from flightnn_jax.integer.network import Dense, ShiftWeights
+from flightnn_jax.integer import Dense, ShiftWeights, certificate, files, switching
 from tests.support.networks_at_random import random_images, random_network, with_layer
 
 

@@ -8,8 +8,16 @@ import sys
 import numpy as np
 import pytest
 
-from flightnn_jax.integer import certificate, files, verify
-from flightnn_jax.integer.network import Add, Average, Convolution, Dense, MaxPool
+from flightnn_jax.integer import (
+    Add,
+    Average,
+    Convolution,
+    Dense,
+    MaxPool,
+    certificate,
+    files,
+    verify,
+)
 from tests.support.networks_at_random import random_images, random_network, with_layer
 from tests.support.prepared import ROOT
 
@@ -83,10 +91,10 @@ def check_fault(kind, path):
     place = (first.image, *first.pixel, first.channel)
     if kind is not MaxPool:  # which is wrong once a batch
         assert place == tuple(np.argwhere(expected != found)[0])
-        assert (first.expected, first.found) == (expected[place], found[place])
+        assert (first.expected, first.actual) == (expected[place], found[place])
     else:
         assert place == (1, 0, 1, 0)
-        assert first.expected ^ 1 == first.found
+        assert first.expected ^ 1 == first.actual
     assert f"layer {name}, channel {first.channel}" in str(report)
 
 
@@ -112,7 +120,7 @@ def test_all_paths_agree():
     assert (report.images, report.labelled, report.layers) == (5, 5, 5)
     two = [path for path in ("fast", "native") if path not in verify.unavailable()]
     twice = [name for path in two for name in (path, f"{path}, logits")]
-    assert list(report.paths) == ["shifts", *twice, *verify.PATHS[2:]]
+    assert list(report.paths) == ["shifts", *twice, *list(verify.PATHS)[2:]]
     assert len({report.accuracy(name) for name in report.paths}) == 1
     assert report.paths["fast, logits"].layers == 1
     assert "5 images, 5 layers, 0 mismatches" in str(report)

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from flightnn_jax.integer import files, inference
-from flightnn_jax.integer.network import Golden
+from flightnn_jax.integer import Golden, files, inference
 from tests.support import prepared
 from tests.support.networks_at_random import random_images, random_network
 

@@ -8,8 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from flightnn_jax.integer import certificate, invariants, shapes
-from flightnn_jax.integer.network import (
+from flightnn_jax.integer import (
     IMAGE,
     Add,
     Affine,
@@ -20,6 +19,9 @@ from flightnn_jax.integer.network import (
     IntegerWeights,
     MaxPool,
     ShiftWeights,
+    certificate,
+    invariants,
+    shapes,
 )
 
 KINDS = ("vgg", "resnet")

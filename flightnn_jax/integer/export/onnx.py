@@ -7,22 +7,21 @@ more than 24 bits, in float64: both are exact. Needs the extra `onnx`.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from flightnn_jax.integer import shapes
 from flightnn_jax.integer.inference.int8_columns import Columns
+from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import (
-    IMAGE,
     Add,
     Average,
     Convolution,
     Dense,
     IntegerNetwork,
-    Layer,
     MaxPool,
-    Weights,
 )
 
 OPSET = 17
@@ -53,11 +52,12 @@ def to_onnx(network: IntegerNetwork, *, every_layer: bool = False, weights: str 
     from onnx import TensorProto, helper
 
     graph = _Graph(network.slope, np.dtype(weights))
-    graph.node("Transpose", ["images"], IMAGE, perm=[0, 3, 1, 2])
+    axes = [0, 3, 1, 2] if len(network.input_shape) == 3 else [0, 1]
+    graph.node("Transpose", ["images"], IMAGE, perm=axes)
     known = shapes.outputs(network)
     outputs = []
     for layer in network.layers:
-        graph.layer(layer)
+        _NODES[type(layer)](graph, layer)
         output = known[layer.name]
         if every_layer or layer is network.layers[-1]:
             kind = TensorProto.INT32 if output.sums else TensorProto.INT8
@@ -105,29 +105,27 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
-    def layer(self, layer: Layer) -> None:
-        name = layer.name
-        if isinstance(layer, Convolution):
-            v = self.affine(self.sums(layer, layer.weights), layer)
-            if layer.shift is None:
-                self.node("Identity", [v], name)
-            else:
-                self.activation(v, layer.shift, layer.certificate[:, 4:6], name)
-        elif isinstance(layer, Dense):
-            acc = self.sums(layer, layer.weights)
-            self.node("Add", [acc, self.constant(layer.bias, np.int32, 2)], name)
-        elif isinstance(layer, Add):
-            parts = [self.lifted(*part) for part in zip(layer.inputs, layer.lift, strict=True)]
-            v = self.node("Add", parts)
-            self.activation(v, layer.shift, layer.certificate[:, :2], name)
-        elif isinstance(layer, MaxPool):
-            self.node("MaxPool", [layer.input], name, kernel_shape=[2, 2], strides=[2, 2])
+    def convolution(self, layer: Convolution) -> None:
+        v = self.affine(self.sums(layer), layer)
+        if layer.shift is None:
+            self.node("Identity", [v], layer.name)
         else:
-            self.average(layer)
+            self.activation(v, layer.shift, layer.certificate[:, 4:6], layer.name)
 
-    def sums(self, layer: Convolution | Dense, weights: Weights) -> str:
+    def dense(self, layer: Dense) -> None:
+        self.node("Add", [self.sums(layer), self.constant(layer.bias, np.int32, 2)], layer.name)
+
+    def add(self, layer: Add) -> None:
+        parts = [self.lifted(*part) for part in zip(layer.inputs, layer.lift, strict=True)]
+        v = self.node("Add", parts)
+        self.activation(v, layer.shift, layer.certificate[:, :2], layer.name)
+
+    def max_pool(self, layer: MaxPool) -> None:
+        self.node("MaxPool", [layer.input], layer.name, kernel_shape=[2, 2], strides=[2, 2])
+
+    def sums(self, layer: Convolution | Dense) -> str:
         """Int32 accumulators of a product, filters on axis 1."""
-        columns = Columns.of(weights.integers())
+        columns = Columns.of(layer.weights.integers())
         nothing = np.zeros((*columns.own.shape[:-1], 1), np.int8)
         parts = [columns.own, *([columns.shared, nothing] if columns.shared.size else [])]
         w = np.concatenate(parts, axis=-1)
@@ -139,10 +137,10 @@ class _Graph:
             self.constant(zero, self.weights),
         ]
         if isinstance(layer, Dense):
-            found = self.node("MatMulInteger", inputs)
+            products = self.node("MatMulInteger", inputs)
         else:
             around, stride = w.shape[0] // 2, layer.stride
-            found = self.node(
+            products = self.node(
                 "ConvInteger",
                 inputs,
                 pads=[around] * 4,
@@ -151,10 +149,10 @@ class _Graph:
             )
         filters, last = columns.own.shape[-1], w.shape[-1] - 1
         if not columns.shared.size:
-            return found
+            return products
         which = [np.arange(filters), *np.where(columns.adds < 0, last, filters + columns.adds)]
         gathered = [
-            self.node("Gather", [found, self.constant(rows, np.int64)], axis=1) for rows in which
+            self.node("Gather", [products, self.constant(rows, np.int64)], axis=1) for rows in which
         ]
         total = gathered[0]
         for part in gathered[1:]:
@@ -225,6 +223,15 @@ class _Graph:
         return self.node("Identity", [value], f"output.{name}")
 
 
+_NODES: dict[type, Callable[[_Graph, Any], None]] = {
+    Convolution: _Graph.convolution,
+    Dense: _Graph.dense,
+    Add: _Graph.add,
+    MaxPool: _Graph.max_pool,
+    Average: _Graph.average,
+}
+
+
 def _ordered(w: np.ndarray) -> np.ndarray:
     """[filters, inputs, size, size] of a convolution's weights; a matrix stays."""
     return w.transpose(3, 2, 0, 1) if w.ndim == 4 else w
@@ -251,9 +258,9 @@ def run_onnx(model: bytes, threads: int | None = None) -> Any:
     names = [output.name for output in session.get_outputs()]
 
     def run(images: Any) -> dict[str, np.ndarray]:
-        found = session.run(names, {"images": np.ascontiguousarray(images)})
+        values = session.run(names, {"images": np.ascontiguousarray(images)})
         return {
-            name.removeprefix("output."): value for name, value in zip(names, found, strict=True)
+            name.removeprefix("output."): value for name, value in zip(names, values, strict=True)
         }
 
     return run

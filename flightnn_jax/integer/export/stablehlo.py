@@ -22,7 +22,7 @@ def to_stablehlo(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from flightnn_jax.integer.network import Average
+      >>> from flightnn_jax.integer import Average
       >>> sums = (Average("average", "image", None, -7),)
       >>> network = IntegerNetwork("mean", (2, 2, 3), sums, 3, None, -7, ("r", "g", "b"), {}, None)
       >>> infer = from_stablehlo(to_stablehlo(network))

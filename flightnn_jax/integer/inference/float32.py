@@ -6,6 +6,7 @@ does; elsewhere the input's channels are split so that each part is exact, and t
 added as integers.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -15,29 +16,19 @@ from jax.typing import ArrayLike
 
 from flightnn_jax import numerics
 from flightnn_jax.integer import certificate
-from flightnn_jax.integer.network import (
-    IMAGE,
-    Add,
-    Average,
-    Convolution,
-    Dense,
-    IntegerNetwork,
-    IntegerNetworkError,
-    Layer,
-    ShiftWeights,
-    Weights,
-)
+from flightnn_jax.integer.inference import operations
+from flightnn_jax.integer.inference.operations import Tensors
+from flightnn_jax.integer.limits import IMAGE, MIN_ACTIVATION, IntegerNetworkError
+from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
+from flightnn_jax.integer.weights import Weights
 
 _IMAGE_EXPONENT = -7
-_MOST_EXPONENT = 60  # products of two such steps, and their sums, are far within float32
-_WINDOW = ("NHWC", "HWIO", "NHWC")
-
-Outputs = dict[str, jax.Array]
+_MAX_EXPONENT = 60  # products of two such steps, and their sums, are far within float32
 
 
 def function_of(
     network: IntegerNetwork, kernels: Mapping[str, jax.Array] | None = None
-) -> Callable[[ArrayLike], Outputs]:
+) -> Callable[[ArrayLike], Tensors]:
     """The network as a jitted function of images.
 
     Args:
@@ -53,52 +44,51 @@ def function_of(
     Raises:
       IntegerNetworkError: if float32 cannot hold a layer, because of its exponents or its size.
     """
-    weights = {
-        layer.name: _parts(layer, exponent, None if kernels is None else kernels[layer.name])
-        for layer, exponent in _weighted(network)
+    sources = _source_exponents(network)
+    parts = {
+        layer.name: _parts(
+            layer, sources[layer.name], None if kernels is None else kernels[layer.name]
+        )
+        for layer in network.weighted
     }
 
-    def run(images: ArrayLike) -> Outputs:
-        found: Outputs = {IMAGE: (jnp.asarray(images).astype(jnp.int32) - 128).astype(jnp.int8)}
-        for layer in network.layers:
-            if isinstance(layer, Convolution | Dense):
-                acc = _sums(layer, found[layer.input], weights[layer.name])
-                found[layer.name] = _affine(layer, acc, network.slope)
-            else:
-                found[layer.name] = _without_weights(layer, found, network.slope)
-        return {layer.name: found[layer.name] for layer in network.layers}
+    def sums(layer: Convolution | Dense, values: Tensors) -> jax.Array:
+        return _sums(layer, values[layer.input], sources[layer.name], parts[layer.name])
 
-    return jax.jit(run)
+    def convolution(layer: Convolution, values: Tensors) -> jax.Array:
+        v = operations.affine(sums(layer, values), layer.affine)
+        return v if layer.shift is None else operations.activate(v, layer.shift, network.slope)
+
+    def dense(layer: Dense, values: Tensors) -> jax.Array:
+        return sums(layer, values) + operations.row(layer.bias, 2)
+
+    table = operations.without_weights(network.slope) | {Convolution: convolution, Dense: dense}
+    return jax.jit(lambda images: operations.run(network, table, images))
 
 
-def _weighted(network: IntegerNetwork) -> list[tuple[Convolution | Dense, int]]:
-    """Layers with weights, each with the exponent of its input."""
-    exponents = {IMAGE: _IMAGE_EXPONENT}
-    found = []
+def _source_exponents(network: IntegerNetwork) -> dict[str, int]:
+    """For each layer, the exponent of what it reads."""
+    exponents, sources = {IMAGE: _IMAGE_EXPONENT}, {}
     for layer in network.layers:
-        source = exponents[layer.inputs[0] if isinstance(layer, Add) else layer.input]
-        exponents[layer.name] = getattr(layer, "exponent", source)
-        if isinstance(layer, Convolution | Dense):
-            found.append((layer, source))
-    return found
+        sources[layer.name] = exponents[layer.inputs[0]]
+        exponents[layer.name] = getattr(layer, "exponent", sources[layer.name])
+    return sources
 
 
 _Part = tuple[slice, jax.Array, int]  # channels of the input, float32 weights, exponent of the sums
 
 
-def _parts(
-    layer: Convolution | Dense, exponent: int, kernel: jax.Array | None
-) -> tuple[int, list[_Part]]:
-    """The exponent of the input, and the weights in parts whose float32 sums are exact."""
+def _parts(layer: Convolution | Dense, exponent: int, kernel: jax.Array | None) -> list[_Part]:
+    """The weights in parts whose float32 sums are exact, for inputs of 2**exponent."""
     unit = layer.weight_exponent
-    if max(abs(exponent), abs(unit)) > _MOST_EXPONENT:
+    if max(abs(exponent), abs(unit)) > _MAX_EXPONENT:
         raise IntegerNetworkError(
             f"{layer.name}: steps of 2**{exponent} and weights of 2**{unit}: in float32 form they "
-            f"are from 2**-{_MOST_EXPONENT} to 2**{_MOST_EXPONENT}; run the integers instead"
+            f"are from 2**-{_MAX_EXPONENT} to 2**{_MAX_EXPONENT}; run the integers instead"
         )
     if kernel is None:
         kernel = jnp.asarray(np.ldexp(layer.weights.integers().astype(np.float32), unit))
-    return exponent, [
+    return [
         (channels, kernel[..., channels, :], exponent + unit)
         for channels in exact_slices(layer.name, layer.weights)
     ]
@@ -115,22 +105,14 @@ def exact_slices(name: str, weights: Weights) -> list[slice]:
       IntegerNetworkError: if one channel alone is too large.
 
     Example:
-      >>> from flightnn_jax.integer.network import IntegerWeights
+      >>> from flightnn_jax.integer import IntegerWeights
       >>> exact_slices("dense", IntegerWeights(np.full((40000, 1), -8, np.int8)))
       [slice(0, 16383, None), slice(16383, 32766, None), slice(32766, 40000, None)]
     """
     *_, inputs, filters = weights.shape
-    sizes = np.zeros((inputs, filters), np.int64)
-    terms: list[Weights] = [weights]
-    if isinstance(weights, ShiftWeights):
-        rows = range(weights.sign.shape[0])
-        terms = [
-            ShiftWeights(weights.sign[j : j + 1], weights.shift[j : j + 1], weights.k) for j in rows
-        ]
-    for term in terms:
-        sizes += np.abs(term.integers()).reshape(-1, inputs, filters).sum(axis=0, dtype=np.int64)
-    sizes *= -certificate.LEAST
-    found, start, total = [], 0, np.zeros(filters, np.int64)
+    sizes = weights.sizes().reshape(-1, inputs, filters).sum(axis=0, dtype=np.int64)
+    sizes *= -MIN_ACTIVATION
+    slices, start, total = [], 0, np.zeros(filters, np.int64)
     for channel in range(inputs):
         if sizes[channel].max(initial=0) >= certificate.FLOAT_INTEGERS:
             raise IntegerNetworkError(
@@ -138,17 +120,16 @@ def exact_slices(name: str, weights: Weights) -> list[slice]:
                 f"{sizes[channel].max()}: float32 is exact below {certificate.FLOAT_INTEGERS}"
             )
         if (total + sizes[channel]).max(initial=0) >= certificate.FLOAT_INTEGERS:
-            found.append(slice(start, channel))
+            slices.append(slice(start, channel))
             start, total = channel, np.zeros(filters, np.int64)
         total += sizes[channel]
-    return [*found, slice(start, inputs)]
+    return [*slices, slice(start, inputs)]
 
 
-def _sums(layer: Convolution | Dense, x: jax.Array, weights: tuple[int, list[_Part]]) -> jax.Array:
+def _sums(layer: Convolution | Dense, x: jax.Array, exponent: int, parts: list[_Part]) -> jax.Array:
     """int32 accumulators by float32 sums of real products."""
-    exponent, parts = weights
     real = x.astype(jnp.float32) * numerics.power_of_two(exponent)
-    total = jnp.zeros((), jnp.int32)
+    integers = []
     for channels, kernel, unit in parts:
         if isinstance(layer, Dense):
             sums = jnp.dot(real[..., channels], kernel, precision="highest")
@@ -159,65 +140,8 @@ def _sums(layer: Convolution | Dense, x: jax.Array, weights: tuple[int, list[_Pa
                 kernel,
                 (layer.stride, layer.stride),
                 ((padding, padding), (padding, padding)),
-                dimension_numbers=_WINDOW,
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
                 precision="highest",
             )
-        integers = (sums * numerics.power_of_two(-unit)).astype(jnp.int32)
-        total = integers if total.ndim == 0 else total + integers
-    return total
-
-
-def _affine(layer: Convolution | Dense, acc: jax.Array, slope: int) -> jax.Array:
-    if isinstance(layer, Dense):
-        return acc + _channels(layer.bias, acc)
-    low, high, multiplier, bias = (
-        _channels(x, acc)
-        for x in (
-            layer.affine.low,
-            layer.affine.high,
-            layer.affine.multiplier,
-            layer.affine.bias,
-        )
-    )
-    v = jnp.clip(acc, low, high) * multiplier + bias
-    return v if layer.shift is None else _activate(v, layer.shift, slope)
-
-
-def _channels(values: np.ndarray, like: jax.Array) -> jax.Array:
-    """[channels] as int32 that broadcast against the last axis."""
-    return jnp.asarray(values.astype(np.int32)).reshape((1,) * (like.ndim - 1) + (-1,))
-
-
-def _activate(v: jax.Array, shift: np.ndarray, slope: int) -> jax.Array:
-    positive = _channels(shift, v)
-    return _saturated(_even(v, jnp.where(v >= 0, positive, positive + slope)))
-
-
-def _even(v: jax.Array, shift: jax.Array) -> jax.Array:
-    """The integer v / 2**shift rounded half to even, for 0 <= shift <= 30 and |v| < 2**30."""
-    half = (jnp.int32(1) << shift) >> 1
-    odd = (v >> shift) & 1
-    return (v + jnp.where(shift > 0, half - 1 + odd, 0)) >> shift
-
-
-def _saturated(v: jax.Array) -> jax.Array:
-    return jnp.clip(v, certificate.LEAST, certificate.MOST).astype(jnp.int8)
-
-
-def _without_weights(layer: Layer, found: Outputs, slope: int) -> jax.Array:
-    if isinstance(layer, Add):
-        branches = [
-            found[name].astype(jnp.int32) << (0 if lift is None else _channels(lift, found[name]))
-            for name, lift in zip(layer.inputs, layer.lift, strict=True)
-        ]
-        return _activate(branches[0] + branches[1], layer.shift, slope)
-    assert not isinstance(layer, Convolution | Dense)
-    x = found[layer.input]
-    if isinstance(layer, Average):
-        sums = jnp.sum(x.astype(jnp.int32), (1, 2))
-        if layer.shift is None:
-            return sums
-        left, right = max(0, -layer.shift), max(0, layer.shift)
-        return _saturated(_even(sums << left, jnp.int32(right)))
-    rows = jnp.maximum(x[:, ::2], x[:, 1::2])
-    return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+        integers.append((sums * numerics.power_of_two(-unit)).astype(jnp.int32))
+    return functools.reduce(jnp.add, integers)

@@ -25,23 +25,15 @@ import numpy as np
 from jax import lax
 
 from flightnn_jax.integer import certificate, shapes
-from flightnn_jax.integer.inference import shifts
+from flightnn_jax.integer.inference import operations
 from flightnn_jax.integer.inference.int8_columns import Columns
-from flightnn_jax.integer.inference.shifts import Tensors
-from flightnn_jax.integer.network import (
-    IMAGE,
-    Affine,
-    Average,
-    Convolution,
-    Dense,
-    IntegerNetwork,
-    MaxPool,
-    Shape,
-)
+from flightnn_jax.integer.inference.operations import Tensors
+from flightnn_jax.integer.limits import Shape
+from flightnn_jax.integer.network import Affine, Convolution, Dense, IntegerNetwork, MaxPool
 
-_FEWEST = 512  # inputs times filters below which XLA's convolution leaves the fast path
+_MIN_PRODUCT = 512  # inputs times filters below which XLA's convolution leaves the fast path
 _HALF = 16  # filters that fill half of its vectors
-_FEW_INPUTS = 8  # that are better gathered by hand
+_MAX_GATHERED = 8  # that are better gathered by hand
 _WIDE = 128  # filters from which on columns that are not own ones have a product of their own
 Sums = Callable[[jax.Array], jax.Array]
 
@@ -53,39 +45,33 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
       network: a valid one; its certificates are not needed.
     """
     known = shapes.outputs(network)
-    made: dict[str, _Convolution | Sums] = {}
-    for layer in network.layers:
-        if isinstance(layer, Convolution):
-            made[layer.name] = _convolution(layer, known[layer.input].shape)
-        elif isinstance(layer, Dense):
-            made[layer.name] = _dense(layer)
+    convolutions = {
+        layer.name: _convolution(layer, known[layer.input].shape)
+        for layer in network.layers
+        if isinstance(layer, Convolution)
+    }
+    dense = {layer.name: _dense(layer) for layer in network.layers if isinstance(layer, Dense)}
 
     def outputs(images: jax.Array) -> Tensors:
-        values = {IMAGE: shifts.image_activations(images)}
         sums: Tensors = {}
-        for layer in network.layers:
-            name = layer.name
-            if isinstance(layer, Convolution):
-                convolution = made[name]
-                assert isinstance(convolution, _Convolution)
-                sums[name] = convolution.sums(values[layer.input])
-                values[name] = convolution.finish(sums[name], network.slope)
-            elif isinstance(layer, MaxPool):
-                before = made.get(layer.input)
-                if isinstance(before, _Convolution) and before.shift is not None:
-                    values[name] = before.finish(before.pool(sums[layer.input]), network.slope)
-                else:
-                    values[name] = shifts.max_pool(values[layer.input])
-            elif isinstance(layer, Average):
-                values[name] = shifts.average(values[layer.input], layer.shift)
-            elif isinstance(layer, Dense):
-                dense = made[name]
-                assert not isinstance(dense, _Convolution)
-                values[name] = dense(values[layer.input])
-            else:
-                values[name] = shifts.add(layer, values, network.slope)
-        del values[IMAGE]
-        return values
+
+        def convolve(layer: Convolution, values: Tensors) -> jax.Array:
+            convolution = convolutions[layer.name]
+            sums[layer.name] = convolution.sums(values[layer.input])
+            return convolution.finish(sums[layer.name], network.slope)
+
+        def max_pool(layer: MaxPool, values: Tensors) -> jax.Array:
+            before = convolutions.get(layer.input)
+            if before is None:
+                return operations.max_pool(values[layer.input])
+            return before.finish(before.pool(sums[layer.input]), network.slope)
+
+        table = operations.without_weights(network.slope) | {
+            Convolution: convolve,
+            MaxPool: max_pool,
+            Dense: lambda layer, values: dense[layer.name](values[layer.input]),
+        }
+        return operations.run(network, table, images)
 
     return outputs
 
@@ -117,20 +103,20 @@ class _Convolution:
         tiled = Affine(*map(tile, parts))
         acc = acc.reshape(batch, height, width * channels)
         if self.clips:
-            v = shifts.affine(acc, tiled)
+            v = operations.affine(acc, tiled)
         else:
             v = acc * tiled.multiplier[None, None] + tiled.bias[None, None]
         if self.shift is not None:
-            v = shifts.activate(v, tile(self.shift), slope)
+            v = operations.activate(v, tile(self.shift), slope)
         return v.reshape(batch, height, width, channels)
 
     def pool(self, acc: jax.Array) -> jax.Array:
         """Of each 2x2 square the sum that gives the largest activation."""
         falls = self.affine.multiplier < 0
         if not falls.any():
-            return shifts.max_pool(acc)
+            return operations.max_pool(acc)
         flipped = jnp.asarray(falls.astype(np.int32))[None, None, None]
-        return shifts.max_pool(acc ^ -flipped) ^ -flipped  # ~acc falls where acc rises
+        return operations.max_pool(acc ^ -flipped) ^ -flipped  # ~acc falls where acc rises
 
 
 def _convolution(layer: Convolution, input_shape: Shape) -> _Convolution:
@@ -203,9 +189,9 @@ def _dense(layer: Dense) -> Sums:
     every = np.concatenate([columns.own, columns.shared], axis=-1)
 
     def sums(x: jax.Array) -> jax.Array:
-        found = _dot(x, every)
-        shared = [found[:, i : i + 1] for i in range(units, units + others)]
-        return _join(columns, found[:, :units], shared) + layer.bias[None]
+        products = _dot(x, every)
+        shared = [products[:, i : i + 1] for i in range(units, units + others)]
+        return _join(columns, products[:, :units], shared) + layer.bias[None]
 
     return sums
 
@@ -231,12 +217,12 @@ def _sums(columns: Columns, stride: int, input_shape: Shape) -> Sums:
         product = _sums_of_windows(every, stride, input_shape)
 
         def both(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-            found = product(x)
-            return found[..., :filters], found[..., filters:]
+            sums = product(x)
+            return sums[..., :filters], sums[..., filters:]
 
     def sums(x: jax.Array) -> jax.Array:
-        found, rest = both(x)
-        return _join(columns, found, [rest[..., i : i + 1] for i in range(others)])
+        first, rest = both(x)
+        return _join(columns, first, [rest[..., i : i + 1] for i in range(others)])
 
     return sums
 
@@ -246,13 +232,13 @@ def _sums_of_windows(weights: np.ndarray, stride: int, input_shape: Shape) -> Su
     size, _, inputs, filters = weights.shape
     convolves = jax.default_backend() == "cpu" and _convolutions_are_fast()
     folds = stride == 1 and size > 1 and input_shape[1] % 2 == 0
-    if folds and inputs <= _FEW_INPUTS:
+    if folds and inputs <= _MAX_GATHERED:
         return lambda x: _folded(x, weights, gather=True)
-    if folds and convolves and inputs * filters < _FEWEST <= 4 * inputs * filters:
+    if folds and convolves and inputs * filters < _MIN_PRODUCT <= 4 * inputs * filters:
         return lambda x: _folded(x, weights, gather=False)
-    if convolves and inputs * filters >= _FEWEST:
+    if convolves and inputs * filters >= _MIN_PRODUCT:
         return lambda x: _convolve(x, weights, stride, ((size // 2, size // 2),) * 2)
-    return lambda x: _gathered(shifts.patches_of(x, size, stride), weights)
+    return lambda x: _gathered(operations.patches_of(x, size, stride), weights)
 
 
 def _convolutions_are_fast() -> bool:
@@ -275,8 +261,8 @@ def _convolve(
 
 def _gathered(patches: jax.Array, weights: np.ndarray) -> jax.Array:
     rows = patches.reshape(-1, patches.shape[-1])
-    found = _dot(rows, weights.reshape(-1, weights.shape[-1]))
-    return found.reshape(*patches.shape[:-1], -1)
+    sums = _dot(rows, weights.reshape(-1, weights.shape[-1]))
+    return sums.reshape(*patches.shape[:-1], -1)
 
 
 def _folded(x: jax.Array, weights: np.ndarray, gather: bool) -> jax.Array:
@@ -314,8 +300,8 @@ def _folded(x: jax.Array, weights: np.ndarray, gather: bool) -> jax.Array:
             for dy in range(size)
             for group in range(groups)
         ]
-        found = _gathered(jnp.concatenate(seen, axis=-1), wide)
+        sums = _gathered(jnp.concatenate(seen, axis=-1), wide)
     else:
-        found = _convolve(pairs, wide, 1, ((around, around), (left, right)))
-    pixels = found.reshape(batch, height, 2 * outputs, filters)
+        sums = _convolve(pairs, wide, 1, ((around, around), (left, right)))
+    pixels = sums.reshape(batch, height, 2 * outputs, filters)
     return pixels[:, :, before : before + width]

@@ -75,5 +75,5 @@ def _share(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             least.append(w)
             most.append(w)
         member[i] = group
-    found = [np.clip(0, high - 127, low + 128) for low, high in zip(least, most, strict=True)]
-    return member, np.array(found, np.int64).reshape(len(least), len(flat)).T
+    shared = [np.clip(0, high - 127, low + 128) for low, high in zip(least, most, strict=True)]
+    return member, np.array(shared, np.int64).reshape(len(least), len(flat)).T

@@ -13,13 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flightnn_jax.integer.inference import int8, native_build, shifts
-from flightnn_jax.integer.inference.shifts import Tensors
+from flightnn_jax.integer.inference import int8, native_build, operations
+from flightnn_jax.integer.inference.operations import Tensors
 from flightnn_jax.integer.network import (
-    IMAGE,
     Add,
     Affine,
-    Average,
     Convolution,
     Dense,
     IntegerNetwork,
@@ -38,47 +36,40 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
       network: a valid one; its certificates are not needed.
 
     Raises:
-      compiled.NativeError: if there is no compiler, or JAX does not run on a CPU.
+      native_build.NativeError: if there is no compiler, or JAX does not run on a CPU.
     """
     native_build.load()
     layers = {layer.name: layer for layer in network.layers}
-    packed = {
-        name: _Packed.of(layer)
-        for name, layer in layers.items()
-        if isinstance(layer, Convolution | Dense)
-    }
+    packed = {layer.name: _Packed.of(layer) for layer in network.weighted}
 
-    def outputs(images: jax.Array) -> Tensors:
-        values = {IMAGE: shifts.image_activations(images)}
-        for name, layer in layers.items():
-            if isinstance(layer, Convolution):
-                values[name] = packed[name](values[layer.input], network.slope)
-            elif isinstance(layer, Dense):
-                row = packed[name](values[layer.input][None, None], network.slope)
-                values[name] = row[0, 0]
-            elif isinstance(layer, MaxPool):
-                before = layers.get(layer.input)
-                if isinstance(before, Convolution):
-                    x = values[before.input]
-                    values[name] = packed[before.name](x, network.slope, pool=True)
-                else:
-                    values[name] = shifts.max_pool(values[layer.input])
-            elif isinstance(layer, Average):
-                values[name] = shifts.average(values[layer.input], layer.shift)
-            else:
-                values[name] = _add(layer, values, network.slope)
-        del values[IMAGE]
-        return values
+    def convolve(layer: Convolution, values: Tensors) -> jax.Array:
+        return packed[layer.name](values[layer.input], network.slope)
 
-    def _add(layer: Add, values: Tensors, slope: int) -> jax.Array:
+    def dense(layer: Dense, values: Tensors) -> jax.Array:
+        return packed[layer.name](values[layer.input][None, None], network.slope)[0, 0]
+
+    def max_pool(layer: MaxPool, values: Tensors) -> jax.Array:
+        before = layers.get(layer.input)
+        if isinstance(before, Convolution):
+            return packed[before.name](values[before.input], network.slope, pool=True)
+        return operations.max_pool(values[layer.input])
+
+    def add(layer: Add, values: Tensors) -> jax.Array:
         for i in (1, 0):  # the sums that come last: what they wait for is there then
             before = layers.get(layer.inputs[i])
             if isinstance(before, Convolution) and before.shift is None:
                 ends = packed[before.name].with_add(layer.shift, layer.lift[1 - i])
-                return ends(values[before.input], slope, other=values[layer.inputs[1 - i]])
-        return shifts.add(layer, values, slope)
+                other = values[layer.inputs[1 - i]]
+                return ends(values[before.input], network.slope, other=other)
+        return operations.add(layer, values, network.slope)
 
-    return outputs
+    table = operations.without_weights(network.slope) | {
+        Convolution: convolve,
+        Dense: dense,
+        MaxPool: max_pool,
+        Add: add,
+    }
+    return lambda images: operations.run(network, table, images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +120,8 @@ class _Packed:
             stride, shift = layer.stride, layer.shift
         steps, turns = _turned(_steps(weights))
         near, *rest = _parts(steps)
-        found = [np.argwhere(part.any(axis=(2, 3))) for part in rest]
-        rows = sorted((*at, i) for i, places in enumerate(found) for at in places)
+        used = [np.argwhere(part.any(axis=(2, 3))) for part in rest]
+        rows = sorted((*at, i) for i, places in enumerate(used) for at in places)
         more = [rest[i][block, step] for block, step, i in rows]
         order = np.arange(turns.shape[1]) + turns.shape[1] * turns
         return cls(

@@ -33,10 +33,10 @@ def make_inference(network: IntegerNetwork, path: str = "fast") -> Callable[[Any
 
     Raises:
       ValueError: if there is no such path; the function, if images are not what the network takes.
-      compiled.NativeError: if the native path cannot be had here; the text says why.
+      native_build.NativeError: if the native path cannot run on this machine; it says why.
 
     Example:
-      >>> from flightnn_jax.integer.network import Average
+      >>> from flightnn_jax.integer import Average
       >>> sums = (Average("average", "image", None, -7),)
       >>> network = IntegerNetwork("mean", (2, 2, 3), sums, 3, None, -7, ("r", "g", "b"), {}, None)
       >>> infer = make_inference(network)
@@ -54,11 +54,11 @@ def make_layer_outputs(
     """As `make_inference`, but the function returns every layer's output by the layer's name.
 
     Example:
-      >>> from flightnn_jax.integer.network import Average, MaxPool
+      >>> from flightnn_jax.integer import Average, MaxPool
       >>> layers = (MaxPool("pool1", "image"), Average("average", "pool1", None, -7))
       >>> network = IntegerNetwork("mean", (2, 2, 1), layers, 3, None, -7, ("grey",), {}, None)
-      >>> found = make_layer_outputs(network, "shifts")(jnp.zeros((1, 2, 2, 1), jnp.uint8))
-      >>> {name: output.tolist() for name, output in found.items()}
+      >>> outputs = make_layer_outputs(network, "shifts")(jnp.zeros((1, 2, 2, 1), jnp.uint8))
+      >>> {name: output.tolist() for name, output in outputs.items()}
       {'average': [[-128]], 'pool1': [[[[-128]]]]}
     """
     return jax.jit(_checked(network, path))

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from flightnn_jax.integer import certificate
-from flightnn_jax.integer.inference import float32
-from flightnn_jax.integer.network import (
+from flightnn_jax.integer import (
     IMAGE,
     Add,
     Affine,
@@ -20,7 +18,9 @@ from flightnn_jax.integer.network import (
     IntegerWeights,
     MaxPool,
     ShiftWeights,
+    certificate,
 )
+from flightnn_jax.integer.inference import float32
 from tests.support.networks_at_random import (
     random_images,
     random_network,

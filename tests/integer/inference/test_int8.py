@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from flightnn_jax.integer import certificate, inference
-from flightnn_jax.integer.inference import int8, shifts
+from flightnn_jax.integer import (
+    IMAGE,
+    Affine,
+    Convolution,
+    IntegerWeights,
+    ShiftWeights,
+    certificate,
+    inference,
+)
+from flightnn_jax.integer.inference import int8, operations
 from flightnn_jax.integer.inference.int8_columns import Columns
-from flightnn_jax.integer.network import IMAGE, Affine, Convolution, IntegerWeights, ShiftWeights
 from tests.integer.inference.test_shifts import check_every_layer, extreme_images
 from tests.support import brute_force
 from tests.support.networks_at_random import random_images, random_network
@@ -163,4 +170,4 @@ def test_certificates_are_not_needed():
     want = brute_force.layer_outputs(network, images)
     found = jax.jit(int8.build(bare))(images)
     assert_array_equal(found["average"], want["average"])
-    assert_array_equal(shifts.max_pool(found["conv1"]), found["pool1"])
+    assert_array_equal(operations.max_pool(found["conv1"]), found["pool1"])

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from flightnn_jax.integer import inference, verify
+from flightnn_jax.integer import IMAGE, Affine, Convolution, ShiftWeights, inference, verify
 from flightnn_jax.integer.inference import native, native_build
-from flightnn_jax.integer.network import IMAGE, Affine, Convolution, ShiftWeights
 from tests.integer.inference.test_shifts import check_every_layer, extreme_images
 from tests.integer.test_verify import FIRST, check_fault
 from tests.support import brute_force

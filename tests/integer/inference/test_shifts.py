@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax.integer import inference
-from flightnn_jax.integer.inference import shifts
+from flightnn_jax.integer.inference import operations, shifts
 from tests.support import brute_force
 from tests.support.networks_at_random import output_of, random_images, random_network
 
@@ -86,10 +86,10 @@ def test_rounds_half_to_even():
     v = np.concatenate([rng.integers(-(1 << 30), 1 << 30, 500), np.arange(-40, 40)])
     v = np.concatenate([v, [-(1 << 30), (1 << 30) - 1]]).astype(np.int32)
     n = np.arange(31, dtype=np.int32)[:, None]
-    found = jax.jit(shifts.even)(v[None], n)
+    found = jax.jit(operations.even)(v[None], n)
     assert_array_equal(found, brute_force.even(v[None], n))
     want = [[round(int(x) / 4) for x in range(-40, 40)]]  # Python rounds half to even, too
-    assert_array_equal(shifts.even(jnp.arange(-40, 40)[None], jnp.array([[2]])), want)
+    assert_array_equal(operations.even(jnp.arange(-40, 40)[None], jnp.array([[2]])), want)
 
 
 @pytest.mark.parametrize("shift", [-3, 0, 1, 7, None])
@@ -97,12 +97,12 @@ def test_average(shift):
     x = np.random.default_rng(0).integers(-128, 128, (3, 4, 4, 2))
     total = x.sum(axis=(1, 2))
     want = total if shift is None else np.clip(brute_force.even(total, shift), -128, 127)
-    assert_array_equal(shifts.average(jnp.asarray(x, jnp.int8), shift), want)
+    assert_array_equal(operations.average(jnp.asarray(x, jnp.int8), shift), want)
 
 
 def test_image_activations():
     image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    assert_array_equal(shifts.image_activations(image), image.astype(int) - 128)
+    assert_array_equal(operations.image_activations(image), image.astype(int) - 128)
 
 
 def test_wrong_input_is_told():

@@ -1,0 +1,145 @@
+"""What the paths share: all that is computed besides sums of products, and the run over layers.
+
+A path is a table of operations, one for each kind of layer; it makes those of the layers with
+weights, and others where it knows better. Activations are int8, everything else is int32, and the
+certificate proves that none overflows.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flightnn_jax.integer.limits import IMAGE, MAX_ACTIVATION, MIN_ACTIVATION
+from flightnn_jax.integer.network import Add, Affine, Average, IntegerNetwork, MaxPool
+
+Tensors = dict[str, jax.Array]
+Operation = Callable[[Any, Tensors], jax.Array]  # of a layer and all outputs before it, its own
+
+
+def run(network: IntegerNetwork, operations: Mapping[type, Operation], images: Any) -> Tensors:
+    """Every layer's output, by name.
+
+    Args:
+      network: what to compute.
+      operations: by the layers' types.
+      images: [batch, height, width, channels] uint8.
+
+    Returns:
+      For each layer [batch, *shape of its output], int8 activations or int32 sums.
+    """
+    values = {IMAGE: image_activations(images)}
+    for layer in network.layers:
+        values[layer.name] = operations[type(layer)](layer, values)
+    del values[IMAGE]
+    return values
+
+
+def without_weights(slope: int) -> dict[type, Operation]:
+    """The operations of layers that have no weights."""
+    return {
+        Add: lambda layer, values: add(layer, values, slope),
+        MaxPool: lambda layer, values: max_pool(values[layer.input]),
+        Average: lambda layer, values: average(values[layer.input], layer.shift),
+    }
+
+
+def image_activations(images: jax.Array) -> jax.Array:
+    """Bytes less 128, int8: the flipped sign bit of each byte."""
+    return jax.lax.bitcast_convert_type(images ^ jnp.uint8(128), jnp.int8)
+
+
+def patches_of(x: jax.Array, size: int, stride: int) -> jax.Array:
+    """What each position's window sees, [batch, height, width, size size channels].
+
+    The order in the last axis is that of weights: dy, dx, channel.
+    """
+    around = size // 2
+    height, width = (-(-n // stride) for n in x.shape[1:3])
+    padded = jnp.pad(x, ((0, 0), (around, around), (around, around), (0, 0)))
+    seen = [
+        padded[:, dy : dy + (height - 1) * stride + 1 : stride][
+            :, :, dx : dx + (width - 1) * stride + 1 : stride
+        ]
+        for dy in range(size)
+        for dx in range(size)
+    ]
+    return jnp.concatenate(seen, axis=-1)
+
+
+def row(values: np.ndarray, rank: int) -> jax.Array:
+    """Numbers of each channel, as int32 with `rank` axes."""
+    return jnp.asarray(values, jnp.int32).reshape((1,) * (rank - 1) + (-1,))
+
+
+def affine(acc: jax.Array, numbers: Affine) -> jax.Array:
+    """clip(acc, low, high) * multiplier + bias."""
+    low, high, multiplier, bias = (
+        row(part, acc.ndim)
+        for part in (numbers.low, numbers.high, numbers.multiplier, numbers.bias)
+    )
+    return jnp.clip(acc, low, high) * multiplier + bias
+
+
+def even(v: jax.Array, n: jax.Array) -> jax.Array:
+    """Rounds v / 2**n to the nearest integer, ties to the even one, for 0 <= n <= 30.
+
+    Args:
+      v: int32 of at most 31 bits, or half a step more would overflow.
+      n: int32, of a shape that broadcasts with it.
+
+    Example:
+      >>> even(jnp.array([5, 6, 7, -6, -7]), jnp.array([2])).tolist()  # 1.25, 1.5, 1.75, ...
+      [1, 2, 2, -2, -2]
+      >>> even(jnp.array([10, 14]), jnp.array([2])).tolist()  # 2.5 and 3.5
+      [2, 4]
+    """
+    below_half = jnp.maximum((jnp.left_shift(1, n) >> 1) - 1, 0)
+    odd = (v >> n) & jnp.minimum(n, 1)  # nothing is rounded where n = 0
+    return (v + below_half + odd) >> n
+
+
+def activate(v: jax.Array, shift: np.ndarray, slope: int) -> jax.Array:
+    """The leaky ReLU, one rounding and one saturation.
+
+    Args:
+      v: [..., channels] int32.
+      shift: [channels].
+      slope: the shift is longer by so much where v is negative.
+
+    Returns:
+      [..., channels] int8.
+    """
+    up = row(shift, v.ndim)
+    rounded = even(v, jnp.where(v < 0, up + slope, up))
+    return jnp.clip(rounded, MIN_ACTIVATION, MAX_ACTIVATION).astype(jnp.int8)
+
+
+def add(layer: Add, values: Tensors, slope: int) -> jax.Array:
+    """The sum of two tensors, activated."""
+    parts = [values[name] for name in layer.inputs]
+    v = sum(
+        u if lift is None else jnp.left_shift(u.astype(jnp.int32), row(lift, u.ndim))
+        for u, lift in zip(parts, layer.lift, strict=True)
+    )
+    return activate(jnp.asarray(v), layer.shift, slope)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """The largest of each 2x2 square."""
+    rows = jnp.maximum(x[:, ::2], x[:, 1::2])
+    return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+
+
+def average(x: jax.Array, shift: int | None) -> jax.Array:
+    """The sum over all positions: int32, or rounded to int8 by `shift`."""
+    total = x.astype(jnp.int32).sum(axis=(1, 2), dtype=jnp.int32)
+    if shift is None:
+        return total
+    if shift < 0:
+        rounded = jnp.left_shift(total, -shift)
+    else:
+        rounded = even(total, jnp.full((1, 1), shift, jnp.int32))
+    return jnp.clip(rounded, MIN_ACTIVATION, MAX_ACTIVATION).astype(jnp.int8)
