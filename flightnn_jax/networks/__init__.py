@@ -1,4 +1,4 @@
-"""Networks as tables of records, and the paper's eight. No JAX."""
+"""Networks as tables of records: the paper's eight, or a user's own. No JAX."""
 
 from flightnn_jax.networks.paper import NAMES, network
 from flightnn_jax.networks.records import (
@@ -11,6 +11,8 @@ from flightnn_jax.networks.records import (
     Residual,
     Shape,
     Step,
+    from_dict,
+    to_dict,
     walk,
     walk_weights,
     weight_count,
@@ -28,7 +30,9 @@ __all__ = [
     "Residual",
     "Shape",
     "Step",
+    "from_dict",
     "network",
+    "to_dict",
     "walk",
     "walk_weights",
     "weight_count",

@@ -76,7 +76,7 @@ def network(
     """
     key = f"net{name}" if isinstance(name, int) or name.isdecimal() else name
     if key not in _ROWS:
-        raise ValueError(f"network {name!r} is unknown: choose of {', '.join(NAMES)}")
+        raise ValueError(f"network {name!r} is unknown: choose one of {', '.join(NAMES)}")
     row = _ROWS[key]
     width = row.width if width is None else width
     classes = row.classes if classes is None else classes
@@ -86,11 +86,6 @@ def network(
         raise ValueError(
             f"width={width}: the stages of {key} have 1/{halvings} to 1/1 of the width as filters, "
             f"so it must be a multiple of {halvings} (the paper's is {row.width})"
-        )
-    if classes < 2 or len(input_shape) != 3 or min(input_shape) < 1:
-        raise ValueError(
-            f"classes={classes}, input_shape={input_shape}: a classifier needs two classes or "
-            "more, and images of (height, width, channels)"
         )
     stages = tuple(width * 2**i // halvings for i in range(row.stages))
     build = _resnet if row.residual else _vgg
@@ -110,8 +105,8 @@ def _resnet(row: _Row, stages: Shape, classes: int) -> tuple[Layer, ...]:
     """A stem, residual blocks, and a dense layer; every stage but the first halves the image.
 
     With one block a stage, on large images, the stem is 7x7 with stride 2 and a pool, and the
-    shortcuts between stages are 3x3 instead of 1x1: networks.md finds these shapes from the
-    paper's number of parameters.
+    shortcuts between stages are 3x3 instead of 1x1: the paper does not say so, but only these
+    shapes give its number of parameters.
     """
     large = row.repeats == 1
     layers: list[Layer] = [Conv(stages[0], 7, 2), MaxPool()] if large else [Conv(stages[0])]

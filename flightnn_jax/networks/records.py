@@ -3,12 +3,14 @@
 A network is a sequence of layers. `walk` visits them in the order of computation and gives each
 array of weights its name and shapes; the Flax model, the lowering to integers and the hardware
 models all go by it, so they cannot disagree.
+
+A network of a user's own is such a record, and its errors are those of `walk`.
 """
 
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Shape = tuple[int, ...]
 
@@ -80,16 +82,22 @@ Layer = Conv | MaxPool | Residual | GlobalAverage | Dense
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """One network.
+    """One network: one of the paper's, or a user's own.
 
     Invariants: the shapes of all layers fit, and the last layer leaves [classes] numbers.
 
     Attributes:
-      name: 'net1' to 'net8'.
+      name: 'net1' to 'net8', or any other text.
       input_shape: (height, width, channels) of an image.
       classes: number of classes.
       layers: in order of computation.
       slope_exponent: the leaky ReLU multiplies negative values by 2**slope_exponent, a shift.
+
+    Example:
+      >>> layers = [Conv(8, size=5), MaxPool(), Conv(16), GlobalAverage(), Dense(4)]
+      >>> tiny = Network("tiny", (8, 6, 1), 4, layers)
+      >>> [step.output_shape for step in walk(tiny)]
+      [(8, 6, 8), (4, 3, 8), (4, 3, 16), (16,), (4,)]
     """
 
     name: str
@@ -99,17 +107,32 @@ class Network:
     slope_exponent: int = -3
 
     def __post_init__(self) -> None:
-        """Checks the invariants."""
-        if self.slope_exponent >= 0:
+        """Checks the invariants; lists become tuples."""
+        for field in ("input_shape", "layers"):
+            if isinstance(getattr(self, field), list):
+                object.__setattr__(self, field, tuple(getattr(self, field)))
+        if type(self.name) is not str or not self.name:
+            raise ValueError(f"name={self.name!r}: a network's name is a text, such as 'net1'")
+        if type(self.slope_exponent) is not int or self.slope_exponent >= 0:
             raise ValueError(
                 f"slope_exponent={self.slope_exponent}: a leaky ReLU multiplies negative values "
                 "by a power of two below 1, so the exponent must be negative (-3 is 1/8)"
             )
-        *_, last = walk(self)
-        if last.output_shape != (self.classes,):
+        shape = self.input_shape
+        three = type(shape) is tuple and len(shape) == 3 and all(map(_is_count, shape))
+        if not three or not _is_count(self.classes) or self.classes < 2:
             raise ValueError(
-                f"the layers of {self.name} leave the shape {last.output_shape}, not "
-                f"({self.classes},): end with GlobalAverage or Dense of {self.classes} channels"
+                f"classes={self.classes}, input_shape={shape}: a classifier needs two classes or "
+                "more, and images of (height, width, channels)"
+            )
+        output = shape
+        for step in walk(self):
+            output = step.output_shape
+        if output != (self.classes,):
+            raise ValueError(
+                f"the layers of {self.name} leave the shape {output}, not ({self.classes},): end "
+                f"with GlobalAverage() on {self.classes} channels, or with GlobalAverage() and "
+                f"Dense({self.classes})"
             )
 
 
@@ -165,6 +188,13 @@ def walk(network: Network) -> Iterator[Step]:
     shape = network.input_shape
     counts: dict[str, int] = {}
     for layer in network.layers:
+        if type(layer) not in _KINDS:
+            raise ValueError(
+                f"layer {sum(counts.values()) + 1} is {layer!r}: a layer is a record of "
+                f"{', '.join(kind.__name__ for kind in _KINDS)}"
+            )
+        if "dense" in counts:
+            raise ValueError("dense: its outputs are the logits, so it must be the last layer")
         kind = _KINDS[type(layer)]
         counts[kind] = counts.get(kind, 0) + 1
         name = f"{kind}{counts[kind]}" if kind in ("conv", "pool", "block") else kind
@@ -194,9 +224,17 @@ _KINDS = {
 }
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
 def _step(name: str, layer: Layer, shape: Shape) -> Step:
     if not isinstance(layer, Residual):
         return Step(name, layer, shape, _output_shape(name, layer, shape))
+    shortcut = () if layer.shortcut is None else (layer.shortcut,)
+    for part in (layer.first, layer.second, *shortcut):
+        if not isinstance(part, Conv):
+            raise ValueError(f"{name}: {part!r} in a Residual: its parts are Conv records")
     first = _step(f"{name}_first", layer.first, shape)
     second = _step(f"{name}_second", layer.second, first.output_shape)
     inside, around = [first, second], shape
@@ -213,25 +251,102 @@ def _step(name: str, layer: Layer, shape: Shape) -> Step:
 
 
 def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
+    sizes = dataclasses.asdict(layer).values()
+    if not all(map(_is_count, sizes)) or (isinstance(layer, Conv) and layer.size % 2 == 0):
+        raise ValueError(
+            f"{name}: {layer}: filters, units, size and stride are whole numbers above 0, and a "
+            "window has an odd size (1, 3, 5, ...), so that it has a middle"
+        )
     if isinstance(layer, Dense):
         if len(shape) != 1:
-            raise ValueError(f"{name}: a dense layer on {shape}: put GlobalAverage before it")
+            raise ValueError(
+                f"{name}: a dense layer on the shape {shape}: put GlobalAverage() before it"
+            )
         return (layer.units,)
     if len(shape) != 3:
-        raise ValueError(f"{name}: needs (height, width, channels), but its input is {shape}")
+        raise ValueError(
+            f"{name}: it needs (height, width, channels), but its input has the shape {shape}: "
+            "behind GlobalAverage() there can be a Dense layer only"
+        )
     height, width, channels = shape
     if isinstance(layer, Conv):
-        if layer.size % 2 == 0 or min(layer.filters, layer.stride) < 1:
-            raise ValueError(f"{name}: {layer} needs an odd size, and filters and stride above 0")
         return (-(-height // layer.stride), -(-width // layer.stride), layer.filters)
     if isinstance(layer, MaxPool):
         if height % 2 or width % 2:
             raise ValueError(
-                f"{name}: a 2x2 pool on {height}x{width}: height and width must be even; choose "
-                "an input shape that stays even down to this layer"
+                f"{name}: a 2x2 pool on {height}x{width}: height and width must be even; leave "
+                "the pool out, give the convolution before it stride=2 instead, or choose an input "
+                "shape that stays even down to this layer"
             )
         return (height // 2, width // 2, channels)
     return (channels,)
+
+
+def to_dict(network: Network) -> dict[str, Any]:
+    """A network as JSON has it.
+
+    Example:
+      >>> layers = (Conv(10), GlobalAverage())
+      >>> to_dict(Network("small", (8, 8, 1), 10, layers))["layers"]
+      [{'kind': 'conv', 'filters': 10, 'size': 3, 'stride': 1}, {'kind': 'average'}]
+    """
+    fields = {field.name: getattr(network, field.name) for field in dataclasses.fields(network)}
+    layers = [_layer_to_dict(layer) for layer in network.layers]
+    return {**fields, "input_shape": list(network.input_shape), "layers": layers}
+
+
+def _layer_to_dict(layer: Layer) -> dict[str, Any]:
+    parts = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
+    nested = {n: _layer_to_dict(p) if isinstance(p, Conv) else p for n, p in parts.items()}
+    return {"kind": _KINDS[type(layer)], **nested}
+
+
+def from_dict(fields: Any) -> Network:
+    """The network that `to_dict` wrote.
+
+    Raises:
+      ValueError: if a field is missing or unknown, or the layers are none that fit.
+
+    Example:
+      >>> small = Network("small", (8, 8, 1), 10, (Conv(10), GlobalAverage()))
+      >>> from_dict(to_dict(small)) == small
+      True
+    """
+    values = _fields_of(Network, fields, "the network")
+    if type(values["layers"]) is not list:
+        raise ValueError(f"layers={values['layers']!r:.80}: a network's layers are a list")
+    layers = [_layer_from_dict(part, f"layer {i}") for i, part in enumerate(values["layers"], 1)]
+    return Network(**values | {"layers": tuple(layers)})
+
+
+def _layer_from_dict(fields: Any, where: str) -> Any:
+    classes = {kind: layer for layer, kind in _KINDS.items()}
+    kind = fields.get("kind") if type(fields) is dict else None
+    if type(kind) is not str or kind not in classes:
+        raise ValueError(f"{where} is {fields!r:.80}: its kind must be of {', '.join(classes)}")
+    given = {name: value for name, value in fields.items() if name != "kind"}
+    values = _fields_of(classes[kind], given, f"{where}, {kind}")
+    nested = {
+        n: v if type(v) is not dict else _layer_from_dict(v, where) for n, v in values.items()
+    }
+    return classes[kind](**nested)
+
+
+def _fields_of(kind: type, fields: Any, where: str) -> dict[str, Any]:
+    """The fields of a record, of which none is unknown or missing."""
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    if type(fields) is not dict:
+        raise ValueError(f"{where} is {fields!r:.80}: it must be an object of {', '.join(known)}")
+    needed = [name for name, field in known.items() if field.default is dataclasses.MISSING]
+    for names, what in (
+        (sorted(set(fields) - set(known)), "unknown"),
+        ([name for name in needed if name not in fields], "missing"),
+    ):
+        if names:
+            raise ValueError(
+                f"{where}: {what} {', '.join(map(repr, names))}: its fields are {', '.join(known)}"
+            )
+    return fields
 
 
 def weight_count(network: Network) -> int:

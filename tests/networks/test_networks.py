@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import subprocess
 import sys
 
@@ -100,7 +101,7 @@ def test_sizes_can_be_changed():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match=r"'net9' is unknown: choose of net1, net2, .*net8"):
+    with pytest.raises(ValueError, match=r"'net9' is unknown: choose one of net1, net2, .*net8"):
         network("net9")
     with pytest.raises(ValueError, match="unknown"):
         network(0)
@@ -124,14 +125,23 @@ def test_sizes_that_do_not_fit(options, message):
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ((Conv(10), Dense(10)), "put GlobalAverage before it"),
-        ((GlobalAverage(), Conv(10)), r"conv1: needs \(height, width, channels\)"),
-        ((Conv(10, size=2),), "odd size"),
-        ((Conv(10, stride=2), MaxPool(), MaxPool()), "pool2: a 2x2 pool on 3x3"),
+        ((Conv(10), Dense(10)), r"dense: a dense layer on the shape .*put GlobalAverage\(\) bef"),
+        ((GlobalAverage(), Conv(10)), r"conv1: it needs \(height, width, .*Dense layer only"),
+        ((GlobalAverage(), Dense(10), Dense(10)), "dense: its outputs are the logits, so it must"),
+        ((Conv(10, size=2),), "conv1: .*a window has an odd size"),
+        ((Conv(0),), "conv1: .*are whole numbers above 0"),
+        ((Conv(10, stride=0),), "conv1: .*are whole numbers above 0"),
+        ((Conv(10.0),), r"conv1: Conv\(filters=10.0, .*are whole numbers above 0"),
+        ((GlobalAverage(), Dense("10")), r"dense: Dense\(units='10'\): .*whole numbers above 0"),
+        ((Conv(10, stride=2), MaxPool(), MaxPool()), "pool2: a 2x2 pool on 3x3.*stride=2 instead"),
         ((Residual(Conv(4), Conv(4)),), "block1: the shortcut leaves"),
         ((Residual(Conv(3, stride=2), Conv(3), Conv(3)),), "block1: the shortcut leaves"),
+        ((Residual(Conv(3), MaxPool()),), r"block1: MaxPool\(\) in a Residual: its parts are Conv"),
+        ((Residual(Conv(3), None),), "block1: None in a Residual: its parts are Conv"),
         ((Conv(10),), r"leave the shape \(12, 12, 10\), not \(10,\)"),
-        ((Conv(9), GlobalAverage()), r"leave the shape \(9,\), not \(10,\)"),
+        ((Conv(9), GlobalAverage()), r"leave the shape \(9,\), not \(10,\): end with Global"),
+        ((), r"leave the shape \(12, 12, 3\), not \(10,\)"),
+        ((Conv(10), Conv, GlobalAverage()), "layer 2 is <class .*a layer is a record of Conv, Max"),
     ],
 )
 def test_layers_that_do_not_fit(layers, message):
@@ -146,6 +156,69 @@ def test_a_network_is_frozen_hashable_and_checked_again_when_replaced():
         net.classes = 3
     with pytest.raises(ValueError, match="a 2x2 pool on 7x7"):
         dataclasses.replace(net, input_shape=(14, 14, 3))
+
+
+OWN = Network(
+    "own",
+    (10, 6, 1),
+    3,
+    [
+        Conv(4, size=5),
+        MaxPool(),
+        Residual(Conv(6, stride=3), Conv(6), Conv(6, size=1, stride=3)),
+        GlobalAverage(),
+        Dense(3),
+    ],
+    slope_exponent=-4,
+)
+
+
+def test_a_network_of_a_users_own():
+    shapes = [step.output_shape for step in networks.walk(OWN)]
+    assert shapes == [(10, 6, 4), (5, 3, 4), (2, 1, 6), (6,), (3,)]
+    assert type(OWN.layers) is tuple
+    assert hash(OWN)
+
+
+@pytest.mark.parametrize("net", [OWN, *map(network, networks.NAMES)], ids=lambda net: net.name)
+def test_a_network_survives_json(net):
+    text = json.dumps(networks.to_dict(net))
+    assert networks.from_dict(json.loads(text)) == net
+
+
+def test_a_record_that_json_shows():
+    first, _, block, *_ = networks.to_dict(OWN)["layers"]
+    assert first == {"kind": "conv", "filters": 4, "size": 5, "stride": 1}
+    assert block["shortcut"] == {"kind": "conv", "filters": 6, "size": 1, "stride": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.pop("layers"), "the network: missing 'layers': its fields are name, input"),
+        (lambda f: f.update(depth=3), "the network: unknown 'depth': its fields are name"),
+        (lambda f: f.update(layers={}), "a network's layers are a list"),
+        (lambda f: f.update(name=3), "name=3: a network's name is a text"),
+        (lambda f: f.update(classes="3"), "classes=3, input_shape=.*two classes or more"),
+        (lambda f: f.update(input_shape=[8, 8]), "images of .height, width, channels"),
+        (lambda f: f.update(slope_exponent=-3.0), "slope_exponent=-3.0: .*must be negative"),
+        (lambda f: f["layers"].append("conv"), "layer 6 is 'conv': its kind must be of conv, pool"),
+        (lambda f: f["layers"][0].update(kind="con"), "layer 1 is .*its kind must be of conv"),
+        (lambda f: f["layers"][0].update(width=3), "layer 1, conv: unknown 'width': its fields"),
+        (lambda f: f["layers"][0].pop("filters"), "layer 1, conv: missing 'filters'"),
+        (lambda f: f["layers"][0].update(size=4), "conv1: .*a window has an odd size"),
+        (lambda f: f["layers"][2]["first"].pop("filters"), "layer 3, conv: missing 'filters'"),
+        (lambda f: f["layers"][2].update(second=None), "block1: None in a Residual"),
+        (lambda f: f["layers"][2].update(shortcut=[]), r"block1: .*\[\] in a Residual"),
+    ],
+)
+def test_records_that_are_no_network(change, message):
+    fields = networks.to_dict(OWN)
+    change(fields)
+    with pytest.raises(ValueError, match=message):
+        networks.from_dict(fields)
+    with pytest.raises(ValueError, match="the network is 'net1': it must be an object of name"):
+        networks.from_dict("net1")
 
 
 def test_networks_needs_no_jax():
