@@ -10,6 +10,7 @@ import latex2mathml.converter
 # The directive, its text, and the lines that go on with it: those indented deeper.
 _MATH = re.compile(r"^( *)\.\. math:: (.*(?:\n\1 +\S.*)*)$", re.MULTILINE)
 _EXAMPLE = re.compile(r"^Example:$", re.MULTILINE)
+_COMMAND = re.compile(r"^(?=(?:python -m|flightnn) \S+ )", re.MULTILINE)
 _REFERENCE = re.compile(r"^Reference: ", re.MULTILINE)
 
 
@@ -24,8 +25,9 @@ class Docstrings(griffe.Extension):
 
 
 def translate(docstring: str) -> str:
-    """Equations become MathML, which browsers draw without a script; `Example` is a section."""
+    """Equations become MathML, which browsers draw without a script; commands become code."""
     docstring = _MATH.sub(_mathml, textwrap.dedent(docstring))
+    docstring = _COMMAND.sub("    ", docstring)
     docstring = _REFERENCE.sub("**Reference:** ", docstring)
     return _EXAMPLE.sub("Examples:", docstring)
 
