@@ -14,6 +14,7 @@ import json
 from flightnn_jax.hardware import device, estimate, report, search, workload
 from flightnn_jax.hardware.activity import Distances
 from flightnn_jax.integer import IntegerNetwork, files
+from flightnn_jax.training.config import network_of
 
 from . import command, devices, options
 from .command import flags
@@ -62,13 +63,10 @@ def main() -> None:
 def _from_config() -> workload.Workload:
     if _ACTIVITY.value:
         raise ValueError("--activity counts what an integer network computes: give --artefact")
-    # Only this needs a model, and Flax with it: an artefact is costed where there is none.
-    from flightnn_jax.training import runs
-
     config, mean_k = options.config(), _MEAN_K.value
     if (mean_k, config.scheme, config.mode) == (None, "flightnn", "budget"):
         mean_k = config.budget
-    network = runs.build_model(config).network
+    network = network_of(config, data_dir=options.DATA_DIR.value)
     return workload.from_network(network, config.scheme, mean_k=mean_k)
 
 

@@ -20,8 +20,10 @@ def main() -> None:
     from flightnn_jax.training import runs
 
     devices.initialize()
-    found = runs.evaluate(_WORKDIR.value, _SPLIT.value, _CHECKPOINT.value, options.DATA_DIR.value)
-    print(json.dumps(found))
+    evaluation = runs.evaluate(
+        _WORKDIR.value, _SPLIT.value, _CHECKPOINT.value, options.DATA_DIR.value
+    )
+    print(json.dumps(evaluation))
 
 
 if __name__ == "__main__":

@@ -29,19 +29,19 @@ _OUT = flags.DEFINE_string("out", None, "The file; WORKDIR/integers.safetensors 
 
 
 def main() -> None:
-    """Deploys what the flags describe."""
+    """Lowers what the flags describe."""
     from flightnn_jax.training import export
 
     out = Path(_OUT.value or Path(_WORKDIR.value) / "integers.safetensors")
     devices.initialize()
-    deployed = export.deploy(
+    lowered = export.lower_run(
         _WORKDIR.value,
         which=_CHECKPOINT.value,
         affine_terms=_TERMS.value,
         data_dir=options.DATA_DIR.value,
     )
-    files.save(deployed.network, out)
-    print(export.summary(deployed, out.stat().st_size))
+    files.save(lowered.network, out)
+    print(export.summary(lowered, out.stat().st_size))
     print(out)
 
 

@@ -1,6 +1,6 @@
 """The flag --config, and a flag --config.FIELD for each field of a config.
 
-Nothing here brings Flax, Optax or TFDS along, so that commands which need none start without them.
+Nothing here imports JAX or what trains, so commands that need neither start without them.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ CONFIG = flags.DEFINE_string(
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
-    "Directory in which TFDS has prepared data sets; $TFDS_DATA_DIR by default. The data set "
-    "digits needs none.",
+    "Directory in which TFDS has prepared data sets, $TFDS_DATA_DIR by default; or where the FILE "
+    "of npz:FILE or the FOLDER of folder:FOLDER is, the current one by default. A run keeps it.",
 )
 _FIELDS = {
     field.name: flags.DEFINE_string(f"config.{field.name}", None, field.metadata["help"])
@@ -53,9 +53,11 @@ def load_config(name: str) -> Config:
     if path is None:
         known = ", ".join(f"configs/{p.name}" for p in sorted(ROOT.glob("configs/[!_]*.py")))
         raise ValueError(f"config {file!r} does not exist: choose one of {known}, or a path")
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
         raise ValueError(f"config {file!r} is no Python file: choose a path that ends in .py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"config {file!r} has no get_config(arguments): see configs/own.py")
     return module.get_config(arguments)

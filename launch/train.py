@@ -30,7 +30,7 @@ def main() -> None:
     config = options.config()
     devices.initialize()
     prepared = runs.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
-    record = runs.run(prepared, options.DATA_DIR.value)
+    record = runs.run(prepared)
     if record is None:
         sys.exit(_STOPPED_BY_SIGTERM)
     print(runs.summary(record))

@@ -70,7 +70,7 @@ def test_an_unknown_scheme_lists_the_known_ones():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"network": "net9"}, "'net9' is unknown: choose of net1"),
+        ({"network": "net9"}, "'net9' is unknown: choose one of net1"),
         ({"dataset": "mnist"}, "'mnist' is unknown: choose one of cifar10"),
         ({"scheme": "binary"}, "'binary' is unknown: choose one of full"),
         ({"mode": "magic"}, "mode 'magic' is unknown: choose one of paper, budget"),
@@ -99,7 +99,7 @@ def test_a_config_reads_what_a_command_line_says():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({"lamda1": "1"}, "unknown fields lamda1: choose of network"),
+        ({"lamda1": "1"}, "unknown fields lamda1: choose one of network"),
         ({"lambda1": "small"}, "lambda1='small': the field takes a number"),
         ({"clamp": "maybe"}, "clamp='maybe': the field takes true or false"),
         ({"decay_at": "a,b"}, "decay_at='a,b': the field takes numbers between commas"),

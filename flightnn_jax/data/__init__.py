@@ -10,11 +10,10 @@ for batch in train_batches(train, order, start=step):
 from typing import TYPE_CHECKING
 
 from flightnn_jax.atomic import cache_dir as default_cache_dir
-from flightnn_jax.data.catalog import DATASETS, Dataset, find
-from flightnn_jax.data.load import load
+from flightnn_jax.data.catalog import DATASETS, check_name, find, load
+from flightnn_jax.data.dataset import DataError, Dataset, Source, Split
 from flightnn_jax.data.order import EvaluationOrder, TrainOrder, share
-from flightnn_jax.data.records import DataError
-from flightnn_jax.data.splits import ArraySplit, RecordSplit, Split
+from flightnn_jax.data.splits import ArraySplit, RecordSplit
 from flightnn_jax.lazy import getter
 
 if TYPE_CHECKING:
@@ -41,11 +40,13 @@ __all__ = [
     "Dataset",
     "EvaluationOrder",
     "RecordSplit",
+    "Source",
     "Split",
     "TrainOrder",
     "augment",
     "center",
     "check_batch_size",
+    "check_name",
     "default_cache_dir",
     "evaluation_batches",
     "find",

@@ -23,7 +23,7 @@ def cached(directory: Path | None, key: str, build: Callable[[], Arrays]) -> Arr
     Args:
       directory: where the files are; it is made if need be. None keeps no files.
       key: name of the file. It must change whenever `build` would return something else.
-      build: makes images [n, height, width, 3] uint8 and labels [n] int32.
+      build: makes images [n, height, width, channels] uint8 and labels [n] int32.
 
     Returns:
       images and labels. A directory that cannot be written is a warning only.

@@ -1,11 +1,32 @@
 """The embedded data set: scikit-learn's 1,797 handwritten digits, which need no download."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 
-from flightnn_jax.data import order
+from flightnn_jax.data import order, splits
+from flightnn_jax.data.dataset import Dataset
 
 # Of 1,797: about 70, 10 and 20 percent.
 _SIZES = {"train": 1257, "validation": 180, "test": 360}
+
+
+@dataclasses.dataclass(frozen=True)
+class Digits:
+    """They come with scikit-learn: nothing is needed."""
+
+    home: None = None
+
+    def at(self, data_dir: str | Path | None) -> "Digits":
+        """Everywhere."""
+        del data_dir
+        return self
+
+    def open(self, dataset: Dataset, split: str, cache_dir: str | Path | None) -> splits.ArraySplit:
+        """One split of the digits, enlarged."""
+        del cache_dir
+        return splits.ArraySplit(dataset, *read(split, dataset.image_shape[0]))
 
 
 def read(split: str, image_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +41,7 @@ def read(split: str, image_size: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       images [n, image_size, image_size, 3] uint8, three equal channels; labels [n] int32.
     """
-    # Here, for it takes a second to import.
+    # Imported here, as it takes a second.
     from sklearn import datasets  # type: ignore[import-untyped]  # it has no stubs
 
     data = datasets.load_digits()

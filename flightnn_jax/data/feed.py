@@ -11,19 +11,20 @@ import jax
 import numpy as np
 
 from flightnn_jax.data import order as orders
-from flightnn_jax.data import photographs, splits
+from flightnn_jax.data import photographs
+from flightnn_jax.data.dataset import Split
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _BATCHES_AHEAD = 2
-_MOST_THREADS = 8  # each holds a whole batch
+_MAX_THREADS = 8  # each holds a whole batch
 
 
 class Batch(NamedTuple):
     """A batch, of the same shape in every step.
 
     Attributes:
-      images: [batch, height, width, 3] uint8.
+      images: [batch, height, width, channels] uint8.
       labels: [batch] int32.
       mask: [batch] bool, False where the last batch of an evaluation is filled up with zeros.
     """
@@ -34,7 +35,7 @@ class Batch(NamedTuple):
 
 
 def train_batches(
-    split: splits.Split,
+    split: Split,
     order: orders.TrainOrder,
     *,
     start: int = 0,
@@ -80,7 +81,7 @@ def train_batches(
 
 
 def evaluation_batches(
-    split: splits.Split,
+    split: Split,
     batch_size: int,
     *,
     sharding: jax.sharding.Sharding | None = None,
@@ -130,7 +131,7 @@ def check_batch_size(batch_size: int, sharding: jax.sharding.Sharding | None) ->
 class _Reader:
     """Reads this process's part of the batch of a step. It can be pickled."""
 
-    split: splits.Split
+    split: Split
     order: orders.TrainOrder | orders.EvaluationOrder
     process_index: int
     process_count: int
@@ -156,11 +157,11 @@ def _read(reader: _Reader, start: int, stop: int | None, workers: int) -> Iterat
     """What the reader makes of each step, in order."""
     if not reader.split.dataset.photographs:
         return map(reader, itertools.count(start) if stop is None else range(start, stop))
-    # Here, for it takes a second to import.
+    # Imported here, as it takes a second.
     import grain  # type: ignore[import-untyped]  # it has no stubs
 
     steps = grain.MapDataset.range(start, 2**62 if stop is None else stop).map(reader)
-    threads = min(os.cpu_count() or 1, _MOST_THREADS) if not workers else 1
+    threads = min(os.cpu_count() or 1, _MAX_THREADS) if not workers else 1
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     batches = steps.to_iter_dataset(options)
     if workers:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # see images.py
     from PIL import Image
 
 # The customary crops of ImageNet: a random part of 8 to 100 % of the area and of an aspect ratio
 # between 3/4 and 4/3 for training, the middle 87.5 % of the shorter side for evaluation.
-_SMALLEST_AREA = 0.08
-_LARGEST_RATIO = 4 / 3
+_MIN_AREA = 0.08
+_MAX_RATIO = 4 / 3
 _MIDDLE = 0.875
 
 RANDOM_NUMBERS = 5
@@ -70,8 +70,8 @@ def random_box(width: int, height: int, uniform: np.ndarray) -> Box:
       >>> random_box(160, 90, np.array([1.0, 0.5, 0.0, 0.0]))  # all of the area, square
       (0.0, 0.0, 120.0, 90.0)
     """
-    area = width * height * (_SMALLEST_AREA + (1 - _SMALLEST_AREA) * uniform[0])
-    ratio = _LARGEST_RATIO ** (2 * uniform[1] - 1)
+    area = width * height * (_MIN_AREA + (1 - _MIN_AREA) * uniform[0])
+    ratio = _MAX_RATIO ** (2 * uniform[1] - 1)
     across = min(float(width), math.sqrt(area * ratio))
     down = min(float(height), math.sqrt(area / ratio))
     left, top = (width - across) * uniform[2], (height - down) * uniform[3]

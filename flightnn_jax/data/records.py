@@ -1,74 +1,130 @@
 """Records of a directory that TFDS has prepared, read without TensorFlow."""
 
-import contextlib
+import dataclasses
 import hashlib
-import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from flightnn_jax.data import catalog
-
-if TYPE_CHECKING:
-    from PIL import Image
+from flightnn_jax.data import images, splits
+from flightnn_jax.data.dataset import DataError, Dataset, Split, of_a_user
 
 _FORMAT = "array_record"  # in random access and without TensorFlow
-_READ_AT_ONCE = 1000
 
 
-class DataError(ValueError):
-    """Data that is missing, damaged, or not what it should be."""
-
-
-class Example(NamedTuple):
-    """An encoded example.
+@dataclasses.dataclass(frozen=True)
+class Tfds:
+    """A data set that TFDS has prepared.
 
     Attributes:
-      image: a PNG, JPEG or WebP file.
-      label: 0 to classes - 1.
+      name: its name in TFDS.
+      test_split: the original split that is the test split here.
+      validation_percent: how much of the original train split is the validation split: the last
+        records of it, for CIFAR train[45000:].
+      data_dir: what `tfds build --data_dir` was given; None takes $TFDS_DATA_DIR, or
+        ~/tensorflow_datasets.
     """
 
-    image: bytes
-    label: int
+    name: str
+    test_split: str = "test"
+    validation_percent: int = 10
+    data_dir: str | None = None
+
+    @property
+    def home(self) -> str:
+        """Its `data_dir`, resolved."""
+        given = self.data_dir or os.environ.get("TFDS_DATA_DIR")
+        return str(Path(given or Path.home() / "tensorflow_datasets").expanduser().absolute())
+
+    def at(self, data_dir: str | Path | None) -> "Tfds":
+        """With another `data_dir`."""
+        return dataclasses.replace(self, data_dir=None if data_dir is None else str(data_dir))
+
+    def open(self, dataset: Dataset, split: str, cache_dir: str | Path | None) -> Split:
+        """Decodes one split; photographs when they are read."""
+        return splits.split_of(Records(dataset, self, split), cache_dir)
+
+
+def describe(
+    name: str, prepared: str, data_dir: str | Path | None, image_size: int | None
+) -> Dataset:
+    """A prepared data set that nobody described here.
+
+    Its features must be an `image` of bytes and a `label`. Where images have sizes of their own,
+    they are taken as photographs, and an `image_size` is needed.
+
+    Raises:
+      DataError: if it is not there, or is none of images and labels.
+      ValueError: if the `image_size` is missing.
+    """
+    source = Tfds(prepared).at(data_dir)
+    builder = _open(prepared, _find_directory(prepared, source.home))
+    features = builder.info.features
+    kinds = {key: type(feature).__name__ for key, feature in features.items()}
+    image, label = features.get("image"), features.get("label")
+    channels = image.shape[-1] if kinds.get("image") == "Image" else None
+    if channels not in (1, 3) or image.np_dtype != np.uint8 or kinds.get("label") != "ClassLabel":
+        raise DataError(
+            f"{prepared} has the features {kinds}: it must have an `image`, an Image of uint8 with "
+            "1 or 3 channels, and a `label`, a ClassLabel"
+        )
+    if "test" not in builder.info.splits:
+        source = dataclasses.replace(source, test_split="validation")
+    labels = tuple(label.names)
+    if None not in image.shape:
+        return of_a_user(name, labels, source, tuple(image.shape))
+    if image_size is None:
+        raise ValueError(
+            f"images of {prepared} have sizes of their own: give the side of the squares that they "
+            "are cropped to, --config.image_size=N"
+        )
+    shape = (image_size, image_size, 3)
+    return of_a_user(name, labels, source, shape, photographs=True, resizes=True)
 
 
 class Records:
-    """Part of a split of a prepared data set; examples in random access. It can be pickled.
+    """Part of a split of a prepared data set: see `images.Encoded`.
 
     Attributes:
-      dataset: which.
+      dataset: which, with TFDS's own names of the classes.
       directory: the prepared version, such as data_dir/cifar10/3.0.2.
       split: name of the original split.
       start: the first record in it.
       key: changes when the records do, by the names, sizes and times of their files.
     """
 
-    def __init__(self, dataset: catalog.Dataset, split: str, data_dir: str | Path | None) -> None:
+    def __init__(self, dataset: Dataset, source: Tfds, split: str) -> None:
         """Opens a split.
 
         Args:
           dataset: which.
-          split: "train", "validation" or "test", as `catalog.Dataset` defines them.
-          data_dir: what `tfds build --data_dir` was given; None takes $TFDS_DATA_DIR, or
-            ~/tensorflow_datasets.
+          source: where it is.
+          split: "train", "validation" or "test".
 
         Raises:
           DataError: if it is not there, or cannot be read. It says how to get it.
         """
-        self.dataset = dataset
-        self.split = dataset.test_split if split == "test" else "train"
-        self.directory = _find_directory(dataset.name, data_dir)
-        builder = _open(dataset.name, self.directory)
+        self.name = source.name
+        self.split = source.test_split if split == "test" else "train"
+        self.directory = _find_directory(source.name, source.home)
+        builder = _open(source.name, self.directory)
         if self.split not in builder.info.splits:
             raise DataError(
                 f"{self.directory} has the splits {', '.join(builder.info.splits) or '(none)'} "
-                f"but not {self.split!r}: prepare the data set anew. {_remedy(dataset.name)}"
+                f"but not {self.split!r}: prepare the data set anew. {_remedy(source.name)}"
             )
+        labels = tuple(builder.info.features["label"].names)
+        if len(labels) != dataset.classes:
+            raise DataError(
+                f"{self.directory} has {len(labels)} classes instead of {dataset.classes}: prepare "
+                f"the data set anew. {_remedy(source.name)}"
+            )
+        self.dataset = dataclasses.replace(dataset, labels=labels)
         info = builder.info.splits[self.split]
-        cut = info.num_examples - round(info.num_examples * dataset.validation_percent / 100)
+        cut = info.num_examples - round(info.num_examples * source.validation_percent / 100)
         part = {"train": f"[:{cut}]", "validation": f"[{cut}:]", "test": ""}[split]
         self.start = cut if split == "validation" else 0
         self.key = self._key(part, info.num_shards)
@@ -79,92 +135,57 @@ class Records:
         if len(files) != shards:
             raise DataError(
                 f"split {self.split!r} in {self.directory} has {len(files)} files instead of "
-                f"{shards}: copy the directory again, or prepare it anew. "
-                + _remedy(self.dataset.name)
+                f"{shards}: copy the directory again, or prepare it anew. {_remedy(self.name)}"
             )
         digest = hashlib.sha256((self.directory / "dataset_info.json").read_bytes())
         for file in files:
             stat = file.stat()
             digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
         bounds = part.strip("[]").replace(":", "-")
-        name = f"{self.dataset.name}-{self.directory.name}-{self.split}{bounds}"
+        name = f"{self.name}-{self.directory.name}-{self.split}{bounds}"
         return f"{name}-{digest.hexdigest()[:16]}"
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def read(self, rows: Sequence[int]) -> list[Example]:
+    def read(self, rows: Sequence[int]) -> list[images.Example]:
         """The examples at these places, counted from 0 in this part of the split."""
         try:
-            found = self._source.__getitems__(list(rows))
+            examples = self._source.__getitems__(list(rows))
         except Exception:  # one of them is damaged: which?
-            found = [self._read_one(row) for row in rows]
-        return [self._checked(row, example) for row, example in zip(rows, found, strict=True)]
+            examples = [self._read_one(row) for row in rows]
+        return [self._checked(row, example) for row, example in zip(rows, examples, strict=True)]
 
     def _read_one(self, row: int) -> Any:
         try:
             return self._source[row]
         except Exception as error:
-            raise self._damaged(row, str(error)) from error
+            raise self.damaged(row, str(error)) from error
 
-    def _checked(self, row: int, example: Any) -> Example:
+    def _checked(self, row: int, example: Any) -> images.Example:
         image, label = example["image"], int(example["label"])
         if not 0 <= label < self.dataset.classes:
-            raise self._damaged(row, f"label {label} of {self.dataset.classes} classes")
-        return Example(image, label)
+            raise self.damaged(row, f"label {label} of {self.dataset.classes} classes")
+        return images.Example(image, label)
 
-    @contextlib.contextmanager
-    def decoding(self, row: int, example: Example) -> Iterator["Image.Image"]:
-        """The image of the example read from `row`, within which its pixels are decoded."""
-        from PIL import Image
-
-        try:
-            with Image.open(io.BytesIO(example.image)) as image:
-                yield image
-        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises
-            raise self._damaged(row, str(error)) from error
-
-    def _damaged(self, row: int, reason: str) -> DataError:
+    def damaged(self, row: int, reason: str) -> DataError:
+        """What to raise of an example that cannot be used."""
         return DataError(
             f"record {self.start + row} of split {self.split!r} in {self.directory} is damaged "
-            f"({reason}): copy the directory again, or prepare it anew. "
-            + _remedy(self.dataset.name)
+            f"({reason}): copy the directory again, or prepare it anew. {_remedy(self.name)}"
         )
 
 
-def decode_all(records: Records) -> tuple[np.ndarray, np.ndarray]:
-    """All images, which must have the size that the catalog states.
-
-    One thread: with small images two threads only wait for each other (measured).
-
-    Returns:
-      images [n, size, size, 3] uint8; labels [n] int32.
-    """
-    size = records.dataset.image_size
-    images = np.empty((len(records), size, size, 3), np.uint8)
-    labels = np.empty(len(records), np.int32)
-    for start in range(0, len(records), _READ_AT_ONCE):
-        rows = range(start, min(start + _READ_AT_ONCE, len(records)))
-        for row, example in zip(rows, records.read(rows), strict=True):
-            with records.decoding(row, example) as image:
-                if image.size != (size, size):
-                    width, height = image.size
-                    raise ValueError(f"{height}x{width} pixels instead of {size}x{size}")
-                images[row] = np.asarray(image.convert("RGB"))
-            labels[row] = example.label
-    return images, labels
-
-
-def _find_directory(name: str, data_dir: str | Path | None) -> Path:
+def _find_directory(name: str, data_dir: str) -> Path:
     """The newest prepared version of a data set."""
-    given = data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
-    root = Path(given).expanduser()
+    root = Path(data_dir)
     if not root.is_dir():
         raise DataError(f"the data directory {root} does not exist. {_remedy(name)}")
-    found = [(_version(d.parent.name), d.parent) for d in root.glob(f"{name}/*/dataset_info.json")]
-    if not found:
+    infos = root.glob(f"{name}/*/dataset_info.json")
+    versions = [(_version(info.parent.name), info.parent) for info in infos]
+    if not versions:
         raise DataError(f"the data directory {root} holds no prepared {name}. {_remedy(name)}")
-    return max(found)[1]
+    return max(versions)[1]
 
 
 def _version(name: str) -> tuple[int, ...]:
@@ -172,7 +193,7 @@ def _version(name: str) -> tuple[int, ...]:
 
 
 def _open(name: str, directory: Path) -> Any:
-    # Here, for it takes a second to import.
+    # Imported here, as it takes a second.
     import tensorflow_datasets as tfds  # type: ignore[import-untyped]  # it has no stubs
 
     try:

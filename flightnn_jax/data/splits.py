@@ -1,10 +1,13 @@
 """The two kinds of splits: all images in memory, or read when they are needed."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
-from flightnn_jax.data import catalog, photographs, records
+from flightnn_jax import atomic
+from flightnn_jax.data import cache, images, photographs
+from flightnn_jax.data.dataset import Dataset, Split
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -13,26 +16,21 @@ class ArraySplit:
 
     Attributes:
       dataset: which it belongs to.
-      images: [n, image_size, image_size, 3] uint8.
+      images: [n, *image_shape] uint8.
       labels: [n] int32.
     """
 
-    dataset: catalog.Dataset
+    dataset: Dataset
     images: np.ndarray
     labels: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def image_size(self) -> int:
-        """Height and width of the images."""
-        return self.images.shape[1]
-
     def read(
         self, rows: np.ndarray, uniform: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Images [b, image_size, image_size, 3] and labels [b] of some rows [b]."""
+        """As `Split.read` says."""
         del uniform  # these images are augmented on the device
         return np.take(self.images, rows, axis=0), np.take(self.labels, rows)
 
@@ -43,14 +41,12 @@ class RecordSplit:
 
     Attributes:
       records: where they are.
-      image_size: height and width of the crops.
     """
 
-    records: records.Records
-    image_size: int
+    records: images.Encoded
 
     @property
-    def dataset(self) -> catalog.Dataset:
+    def dataset(self) -> Dataset:
         """Which it belongs to."""
         return self.records.dataset
 
@@ -60,23 +56,22 @@ class RecordSplit:
     def read(
         self, rows: np.ndarray, uniform: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Crops of some rows.
-
-        Args:
-          rows: [b].
-          uniform: [b, photographs.RANDOM_NUMBERS] numbers in [0, 1) for random crops; None takes
-            the middle.
-
-        Returns:
-          images [b, image_size, image_size, 3] uint8; labels [b] int32.
-        """
-        images = np.empty((len(rows), self.image_size, self.image_size, 3), np.uint8)
+        """Crops of some rows, as `Split.read` says."""
+        crops = np.empty((len(rows), *self.dataset.image_shape), np.uint8)
         examples = self.records.read(rows.tolist())
         for place, (row, example) in enumerate(zip(rows.tolist(), examples, strict=True)):
             chosen = None if uniform is None else uniform[place]
-            with self.records.decoding(row, example) as image:
-                images[place] = photographs.crop(image, self.image_size, chosen)
-        return images, np.array([example.label for example in examples], np.int32)
+            with images.decoding(self.records, row, example) as image:
+                crops[place] = photographs.crop(image, crops.shape[1], chosen)
+        return crops, np.array([example.label for example in examples], np.int32)
 
 
-Split = ArraySplit | RecordSplit
+def split_of(encoded: images.Encoded, cache_dir: str | Path | None) -> Split:
+    """Photographs as they are encoded; other images decoded, once, and kept in `cache_dir`."""
+    if encoded.dataset.photographs:
+        return RecordSplit(encoded)
+    directory = atomic.cache_dir() if cache_dir is None else Path(cache_dir)
+    arrays = cache.cached(
+        None if cache_dir == "" else directory, encoded.key, lambda: images.decode_all(encoded)
+    )
+    return ArraySplit(encoded.dataset, *arrays)

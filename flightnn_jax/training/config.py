@@ -7,7 +7,7 @@ import typing
 from typing import Any
 
 from flightnn_jax import networks, schemes
-from flightnn_jax.data import catalog
+from flightnn_jax.data import Dataset, check_name, find
 
 MODES = ("paper", "budget")
 COSTS = ("filter", "storage")
@@ -30,14 +30,23 @@ class Config:
       0.0001
     """
 
-    network: str = _option("net1", "network, net1 to net8")
+    network: str | networks.Network = _option(  # noqa: RUF009 - a Network is frozen
+        "net1", "network, net1 to net8; in a config file also a record, as in configs/own.py"
+    )
     width: int | None = _option(None, "filters of its widest layer; none for the network's own")
-    dataset: str = _option("digits", "data set: digits, or one that TFDS has prepared")
-    image_size: int | None = _option(None, "height and width; none for the data set's own")
+    dataset: str = _option(
+        "digits",
+        "data set: digits; cifar10, cifar100, svhn_cropped, imagenet2012 or tfds:NAME, which TFDS "
+        "has prepared; npz:FILE of NumPy arrays, or folder:FOLDER of images, of your own",
+    )
+    image_size: int | None = _option(
+        None,
+        "height and width, for digits, photographs and folders; none for the data set's own",
+    )
     scheme: str = _option("flightnn", "full, fp4, lightnn2, lightnn1 or flightnn")
     mode: str = _option(
         "paper",
-        "what decides a flightnn's k: paper, thresholds that are trained; or budget, which is met",
+        "what decides a flightnn's k: paper, thresholds that are trained; or budget, a mean k",
     )
     budget: float = _option(1.5, "for budget: the mean k at the end, 0 to 2")
     budget_cost: str = _option(
@@ -73,8 +82,18 @@ class Config:
 
     def __post_init__(self) -> None:
         """Checks each field."""
-        networks.network(self.network, width=self.width)
-        catalog.find(self.dataset)
+        if isinstance(self.network, str):
+            networks.network(self.network, width=self.width)
+        elif not isinstance(self.network, networks.Network):
+            raise ValueError(
+                f"network={self.network!r:.80}: give a name, net1 to net8, or a networks.Network"
+            )
+        elif self.width is not None:
+            raise ValueError(
+                f"width={self.width} with the network record {self.network.name!r}, whose layers "
+                "have their own widths: leave width out, or change the record"
+            )
+        check_name(self.dataset)
         schemes.find(self.scheme)
         for name, known in (
             ("mode", MODES),
@@ -117,19 +136,31 @@ class Config:
         """
         kinds = typing.get_type_hints(Config)
         if unknown := sorted(set(texts) - set(kinds)):
-            raise ValueError(f"unknown fields {', '.join(unknown)}: choose of {', '.join(kinds)}")
+            raise ValueError(
+                f"unknown fields {', '.join(unknown)}: choose one of {', '.join(kinds)}"
+            )
         values = {name: _parsed(name, kinds[name], text) for name, text in texts.items()}
         return dataclasses.replace(self, **values)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them: tuples are lists."""
-        fields = dataclasses.asdict(self)
+        """The fields as JSON has them: tuples are lists, a network record is an object."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if isinstance(self.network, networks.Network):
+            fields["network"] = networks.to_dict(self.network)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Config":
         """What `to_dict` gave."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(fields) - known):
+            raise ValueError(
+                f"the config has the unknown fields {', '.join(unknown)}: another version of this "
+                "program wrote it, so use that version"
+            )
         values: dict[str, Any] = {k: tuple(v) if type(v) is list else v for k, v in fields.items()}
+        if isinstance(values.get("network"), dict):
+            values["network"] = networks.from_dict(values["network"])
         return cls(**values)
 
     def decisive(self) -> dict[str, Any]:
@@ -138,12 +169,46 @@ class Config:
         return {name: value for name, value in self.to_dict().items() if name in chosen}
 
 
+def network_of(
+    config: Config, dataset: Dataset | None = None, data_dir: str | None = None
+) -> networks.Network:
+    """The network of a config, for the images and classes of its data set.
+
+    Args:
+      config: says which.
+      dataset: its data set, opened. None finds it, which a network record does not take.
+      data_dir: where to find it: see `data.find`.
+
+    Raises:
+      ValueError: if a network record does not fit the data set.
+    """
+    if dataset is None and isinstance(config.network, networks.Network):
+        return config.network
+    if dataset is None:
+        dataset = find(config.dataset, data_dir=data_dir, image_size=config.image_size)
+    shape, classes = dataset.image_shape, dataset.classes
+    if isinstance(config.network, str):
+        return networks.network(
+            config.network, width=config.width, classes=classes, input_shape=shape
+        )
+    record = config.network
+    if (record.input_shape, record.classes) != (shape, classes):
+        raise ValueError(
+            f"network {record.name!r} takes images of shape {record.input_shape} and tells "
+            f"{record.classes} classes apart, but {dataset.name} has images of shape {shape} and "
+            f"{classes} classes: change input_shape and classes of the record (and its last "
+            "layer), or image_size"
+        )
+    return record
+
+
 def _parsed(name: str, kind: Any, text: str) -> Any:
     """A value of type `kind` from its text."""
     if isinstance(kind, types.UnionType):
-        if text.lower() == "none":
+        parts = typing.get_args(kind)
+        if text.lower() == "none" and type(None) in parts:
             return None
-        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+        kind = next(part for part in parts if part is not type(None))
     try:
         if typing.get_origin(kind) is tuple:
             return tuple(float(part) for part in text.split(",") if part)

@@ -15,56 +15,41 @@ from flightnn_jax.training import runlog, runs
 from flightnn_jax.training.config import Config
 
 _GOLDEN_IMAGES = 2
-_DIGITS = tuple("0123456789")
-_CLASSES = {
-    "cifar10": (
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ),
-    "svhn_cropped": _DIGITS,
-    "digits": _DIGITS,
-}
 
 
-class Deployed(NamedTuple):
-    """A network as integers, and what it was as trained.
+class LoweredRun(NamedTuple):
+    """A run's network as integers, and what it was as trained.
 
     Attributes:
       network: with golden images.
       accuracy: top 1 on the test split as trained, with batch norm in float32.
       float_bytes: of the trained float32 parameters and statistics that it replaces.
       kernels: the trained weights, quantized but float32, by the layers' names.
+      test: the test split of its data set.
     """
 
     network: IntegerNetwork
     accuracy: float
     float_bytes: int
     kernels: dict[str, Any]
+    test: data.Split
 
 
-def deploy(
+def lower_run(
     workdir: str | Path,
     *,
     which: str = "last",
     affine_terms: int | None = None,
     data_dir: str | None = None,
     mesh: jax.sharding.Mesh | None = None,
-) -> Deployed:
+) -> LoweredRun:
     """The integer network of a checkpoint, with what every layer gives for two test images.
 
     Args:
       workdir: of the run.
       which: "last", "best" by validation, or the number of a step.
       affine_terms: see `lower.lower`.
-      data_dir: where TFDS has prepared data sets.
+      data_dir: where the run's data is; None for where it was when the run began.
       mesh: the devices that evaluate the trained network; all by default.
 
     Raises:
@@ -74,11 +59,11 @@ def deploy(
     """
     config = Config.from_dict(runlog.read_json(Path(workdir) / "config.json"))
     prepared = runs.prepare(config, workdir, data_dir, mesh)
-    model = runs.build_model(config)
+    model = prepared.model
     with prepared.checkpoints() as checkpoints:
         step = checkpoints.find(which)
         state, _ = checkpoints.restore_step(step, prepared.initial_state())
-    test = data.load(config.dataset, "test", data_dir=data_dir, image_size=config.image_size)
+    test = prepared.train_split.dataset.open("test")
     state = jax.device_get(state)
     network = lower.lower(
         model.network,
@@ -87,7 +72,7 @@ def deploy(
         state.batch_stats,
         state.ranges,
         affine_terms=affine_terms,
-        labels=_CLASSES.get(config.dataset),
+        labels=test.dataset.labels,
         activation_bits=model.activation_bits,
         epsilon=model.epsilon,
     )
@@ -104,7 +89,7 @@ def deploy(
     images, _ = test.read(np.arange(min(_GOLDEN_IMAGES, len(test))))
     network = with_golden(network, images, kernels)
     float_bytes = _bytes(state.params) + _bytes(state.batch_stats)
-    return Deployed(network, accuracy, float_bytes, kernels)
+    return LoweredRun(network, accuracy, float_bytes, kernels, test)
 
 
 def notes(about: dict[str, Any]) -> dict[str, str | int | float]:
@@ -152,8 +137,8 @@ def accuracy(network: IntegerNetwork, split: data.Split, batch_size: int = 100) 
     last = network.layers[-1].name
     hits = 0
     for batch in data.evaluation_batches(split, batch_size):
-        found = np.argmax(run(batch.images)[last], axis=1)  # the first of equal ones
-        hits += int(np.sum((found == np.asarray(batch.labels)) & np.asarray(batch.mask)))
+        classes = np.argmax(run(batch.images)[last], axis=1)  # the first of equal ones
+        hits += int(np.sum((classes == np.asarray(batch.labels)) & np.asarray(batch.mask)))
     return hits / len(split)
 
 
@@ -161,14 +146,14 @@ def _bytes(tree: Any) -> int:
     return sum(math.prod(np.shape(x)) * 4 for x in jax.tree.leaves(tree))
 
 
-def summary(deployed: Deployed, size: int) -> str:
+def summary(lowered: LoweredRun, size: int) -> str:
     """A few lines for people.
 
     Args:
-      deployed: what `deploy` gave.
+      lowered: what `lower_run` gave.
       size: of the file in bytes.
     """
-    network, golden = deployed.network, deployed.network.golden
+    network, golden = lowered.network, lowered.network.golden
     arrays = [] if golden is None else [golden.images, *golden.outputs.values()]
     examples = sum(array.nbytes for array in arrays)
     affine = "multiplier and shift"
@@ -176,8 +161,8 @@ def summary(deployed: Deployed, size: int) -> str:
         affine = f"shifts and additions, {network.affine_terms} powers of two a multiplier"
     return (
         f"{network.name}: {len(network.layers)} layers, affine maps of {affine}\n"
-        f"accuracy as trained {100 * deployed.accuracy:.2f} % on the test split\n"
+        f"accuracy as trained {100 * lowered.accuracy:.2f} % on the test split\n"
         f"file {size / 1e3:.1f} kB, of which {examples / 1e3:.1f} kB are golden images\n"
-        f"trained float32 numbers {deployed.float_bytes / 1e3:.1f} kB, "
-        f"{deployed.float_bytes / (size - examples):.1f} times the file without golden images"
+        f"trained float32 numbers {lowered.float_bytes / 1e3:.1f} kB, "
+        f"{lowered.float_bytes / (size - examples):.1f} times the file without golden images"
     )

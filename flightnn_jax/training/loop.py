@@ -19,6 +19,7 @@ from flightnn_jax.training import checkpoint, optimizer, runlog, step, summary
 from flightnn_jax.training.config import Config
 from flightnn_jax.training.step import StepMetrics, TrainState
 
+DATA_RECORD = "data.json"  # in a workdir, beside config.json: where the data was, absolute
 _STEPS_IN_FLIGHT = 2  # metrics are read this many steps late: the devices do not wait for the host
 
 
@@ -126,6 +127,8 @@ def fit(run: Run) -> TrainState | None:
         log = None
         if jax.process_index() == 0:
             runlog.write_json(run.workdir / "config.json", run.config.to_dict())
+            data_dir = run.train_split.dataset.source.home
+            runlog.write_json(run.workdir / DATA_RECORD, {"data_dir": data_dir})
             log = stack.enter_context(runlog.RunLog(run.workdir, int(state.step)))
         return _Loop(run, checkpoints, log, state, progress).go(termination)
 

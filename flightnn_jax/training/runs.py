@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 
-from flightnn_jax import atomic, data, networks, schemes
+from flightnn_jax import atomic, data, schemes
 from flightnn_jax.training import loop, models, runlog
 from flightnn_jax.training import step as ts
-from flightnn_jax.training.config import Config
+from flightnn_jax.training.config import Config, network_of
 from flightnn_jax.training.summary import census
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -30,7 +30,7 @@ def prepare(
     Args:
       config: what to train.
       workdir: the run's directory; it is made if need be.
-      data_dir: where TFDS has prepared data sets.
+      data_dir: where the data is, see `data.find`; None for where it was when the run began.
       mesh: the devices; all by default.
 
     Raises:
@@ -45,32 +45,43 @@ def prepare(
     if jax.process_index() == 0:
         atomic.write(workdir / "writable", "")
         (workdir / "writable").unlink()
-    train_split = data.load(
-        config.dataset, "train", data_dir=data_dir, image_size=config.image_size
+    dataset = data.find(
+        config.dataset, data_dir=_data_dir(workdir, data_dir), image_size=config.image_size
     )
-    validation_split = data.load(
-        config.dataset, "validation", data_dir=data_dir, image_size=config.image_size
-    )
-    run = loop.Run(config, build_model(config), train_split, validation_split, mesh, workdir)
+    model = build_model(config, dataset)
+    run = loop.Run(config, model, dataset.open("train"), dataset.open("validation"), mesh, workdir)
     if config.start_from is None:
         return run
     origin = Path(config.start_from).resolve()
     there = Config.from_dict(runlog.read_json(origin / "config.json"))
-    origin_run = dataclasses.replace(run, config=there, model=build_model(there), workdir=origin)
+    model = build_model(there, data_dir=_data_dir(origin))
+    origin_run = dataclasses.replace(run, config=there, model=model, workdir=origin)
     return dataclasses.replace(run, origin=origin_run)
 
 
-def build_model(config: Config) -> models.Model:
-    """The model of a config, for the images and classes of its data set."""
-    dataset = data.find(config.dataset)
-    size = dataset.image_size if config.image_size is None else config.image_size
-    network = networks.network(
-        config.network, width=config.width, classes=dataset.classes, input_shape=(size, size, 3)
-    )
+def _data_dir(workdir: Path, given: str | None = None) -> str | None:
+    """Where a run's data is: where it was when the run began, unless another place is given."""
+    record = workdir / loop.DATA_RECORD
+    if given is not None or not record.exists():
+        return given
+    kept = runlog.read_json(record)["data_dir"]
+    if kept is not None and not Path(kept).is_dir():
+        raise data.DataError(
+            f"{kept}, where the data of the run in {workdir} was, does not exist: say where it is "
+            "now with --data_dir=DIR"
+        )
+    return kept
+
+
+def build_model(
+    config: Config, dataset: data.Dataset | None = None, data_dir: str | None = None
+) -> models.Model:
+    """The model of a config; the arguments are those of `network_of`."""
+    network = network_of(config, dataset, data_dir)
     return models.Model(network, activation_bits=schemes.find(config.scheme).activation_bits)
 
 
-def run(prepared: loop.Run, data_dir: str | None = None) -> dict[str, Any] | None:
+def run(prepared: loop.Run) -> dict[str, Any] | None:
     """Trains to the end and evaluates on the test split, once.
 
     Returns:
@@ -82,14 +93,14 @@ def run(prepared: loop.Run, data_dir: str | None = None) -> dict[str, Any] | Non
     state = loop.fit(prepared)
     if state is None:
         return None
-    test = data.load(config.dataset, "test", data_dir=data_dir, image_size=config.image_size)
+    test = prepared.train_split.dataset.open("test")
     splits = {"validation": prepared.validation_split, "test": test}
-    found = {name: prepared.evaluate(state, split)._asdict() for name, split in splits.items()}
+    accuracies = {name: prepared.evaluate(state, s)._asdict() for name, s in splits.items()}
     record = {
         "config": config.to_dict(),
         "scheme": schemes.find(config.scheme).label,
         "steps": prepared.steps,
-        **found,
+        **accuracies,
         **census(state.params, state.spec),
         "train": runlog.read_rows(workdir / "metrics.jsonl")[-1]["train"],
         "seconds": round(time.monotonic() - started, 1),
@@ -152,7 +163,7 @@ def evaluate(
       workdir: of the run.
       split: "train", "validation" or "test".
       which: "last", "best" by validation, or the number of a step.
-      data_dir: where TFDS has prepared data sets.
+      data_dir: as in `prepare`.
       mesh: the devices; all by default.
 
     Returns:
@@ -160,9 +171,9 @@ def evaluate(
     """
     config = Config.from_dict(runlog.read_json(Path(workdir) / "config.json"))
     prepared = prepare(config, workdir, data_dir, mesh)
-    chosen = data.load(config.dataset, split, data_dir=data_dir, image_size=config.image_size)
+    chosen = prepared.train_split.dataset.open(split)
     with prepared.checkpoints() as checkpoints:
         step = checkpoints.find(which)
         state, _ = checkpoints.restore_step(step, prepared.initial_state())
-    found = prepared.evaluate(state, chosen)
-    return {"step": step, **found._asdict(), **census(state.params, state.spec)}
+    evaluation = prepared.evaluate(state, chosen)
+    return {"step": step, **evaluation._asdict(), **census(state.params, state.spec)}

@@ -20,13 +20,13 @@ def test_splits_are_the_records_in_order(tmp_path, shards):
     _, images, labels = prepared.write_cifar10(tmp_path, shards=shards)
     parts = {"train": slice(0, 36), "validation": slice(36, 40), "test": slice(40, 50)}
     for split, part in parts.items():
-        found = load(tmp_path, split)
-        np.testing.assert_array_equal(found.images, images[part])
-        np.testing.assert_array_equal(found.labels, labels[part])
-        assert found.images.dtype == np.uint8
-        assert found.labels.dtype == np.int32
-        assert found.image_size == 32
-        assert found.dataset is data.find("cifar10")
+        opened = load(tmp_path, split)
+        np.testing.assert_array_equal(opened.images, images[part])
+        np.testing.assert_array_equal(opened.labels, labels[part])
+        assert opened.images.dtype == np.uint8
+        assert opened.labels.dtype == np.int32
+        assert opened.dataset == data.find("cifar10", data_dir=tmp_path)
+        assert opened.dataset.image_shape == (32, 32, 3)
 
 
 def test_the_test_split_is_not_touched_by_the_others(tmp_path):
@@ -189,7 +189,8 @@ def test_a_file_that_was_cut_short(tmp_path):
 
 def test_records_travel_between_processes(tmp_path):
     prepared.write_cifar10(tmp_path)
-    opened = records.Records(data.find("cifar10"), "validation", tmp_path)
+    dataset = data.find("cifar10", data_dir=tmp_path)
+    opened = records.Records(dataset, dataset.source, "validation")
     again = pickle.loads(pickle.dumps(opened))
     assert again.read([2, 0]) == opened.read([2, 0])
 

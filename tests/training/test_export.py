@@ -28,34 +28,34 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def deployed(run):
-    return export.deploy(run[0], mesh=training.one_device())
+def lowered(run):
+    return export.lower_run(run[0], mesh=training.one_device())
 
 
-def test_a_run_becomes_a_network(run, deployed):
-    network, record = deployed.network, run[1]
-    assert deployed.accuracy == record["test"]["top1"]
+def test_a_run_becomes_a_network(run, lowered):
+    network, record = lowered.network, run[1]
+    assert lowered.accuracy == record["test"]["top1"]
     assert network.provenance["config.scheme"] == "lightnn2"
     assert network.provenance["config.learning_rate"] == record["config"]["learning_rate"]
     assert network.provenance["step"] == record["steps"]
-    assert network.provenance["accuracy_as_trained"] == deployed.accuracy
+    assert network.provenance["accuracy_as_trained"] == lowered.accuracy
     assert {"git", "versions.jax", "devices"} <= network.provenance.keys()
     assert network.labels == tuple("0123456789")
     # kernels, and scale, bias, mean and variance of 2 + 4 + 8 + 10 filters
     kernels = 9 * (3 * 2 + 2 * 4 + 4 * 8 + 8 * 10)
-    assert deployed.float_bytes == 4 * (kernels + 4 * (2 + 4 + 8 + 10))
+    assert lowered.float_bytes == 4 * (kernels + 4 * (2 + 4 + 8 + 10))
 
 
-def test_the_integers_are_as_accurate(deployed):
+def test_the_integers_are_as_accurate(lowered):
     test = data.load("digits", "test", image_size=8)
-    accuracy = export.accuracy(deployed.network, test, 100)
-    assert accuracy == export.accuracy(deployed.network, test, 77)
+    accuracy = export.accuracy(lowered.network, test, 100)
+    assert accuracy == export.accuracy(lowered.network, test, 77)
     assert accuracy > 0.3  # eight epochs of a small network
-    assert abs(accuracy - deployed.accuracy) <= 5 / 360
+    assert abs(accuracy - lowered.accuracy) <= 5 / 360
 
 
-def test_golden_outputs_are_those_of_the_trained_weights(run, deployed):
-    network = deployed.network
+def test_golden_outputs_are_those_of_the_trained_weights(run, lowered):
+    network = lowered.network
     images, _ = data.load("digits", "test", image_size=8).read(np.arange(2))
     assert_array_equal(network.golden.images, images)
     prepared = training.prepare(run[0], epochs=8, scheme="lightnn2")
@@ -71,9 +71,9 @@ def test_golden_outputs_are_those_of_the_trained_weights(run, deployed):
             assert_array_equal(network.golden.outputs[name], output)
 
 
-def test_a_summary_says_sizes_and_accuracy(deployed):
-    text = export.summary(deployed, 10_000)
-    assert f"{100 * deployed.accuracy:.2f} %" in text
+def test_a_summary_says_sizes_and_accuracy(lowered):
+    text = export.summary(lowered, 10_000)
+    assert f"{100 * lowered.accuracy:.2f} %" in text
     assert "10.0 kB" in text
     assert "affine maps of multiplier and shift" in text
 
@@ -82,7 +82,7 @@ def test_full_precision_has_no_integers(tmp_path):
     prepared = training.prepare(tmp_path, epochs=1, scheme="full")
     runs.run(prepared)
     with pytest.raises(LoweringError, match="activations of float bits"):
-        export.deploy(tmp_path, mesh=training.one_device())
+        export.lower_run(tmp_path, mesh=training.one_device())
 
 
 def command(*arguments):
