@@ -1,5 +1,6 @@
 """Augmentation on the device, against NumPy."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,6 +66,21 @@ def test_the_same_offsets_by_the_same_key():
 def _mirrored(shifts, flips):
     """A shift of the image that is mirrored after it, as one of the mirrored image."""
     return np.where(flips[:, None], shifts * [1, -1], shifts)
+
+
+def test_compiles_once_for_all_keys():
+    images = jnp.asarray(prepared.random_images(6, size=8))
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(key):
+        return data.augment(key, images, pad=4, flip=True)
+
+    made = [step(jax.random.key(seed)) for seed in range(3)]
+    chex.assert_trees_all_equal(
+        made[2], data.augment(jax.random.key(2), images, pad=4, flip=True), strict=True
+    )
+    assert np.any(made[1] != made[2])
 
 
 def test_nothing_to_do_is_nothing_done():

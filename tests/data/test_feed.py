@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ def test_batches_are_the_rows_of_the_order(digits):
     order = data.TrainOrder(len(digits), batch_size=100, seed=0)
     batches = list(data.train_batches(digits, order, stop=30))
     assert len(batches) == 30
+    chex.assert_trees_all_equal_shapes_and_dtypes(*batches)
     for step, batch in enumerate(batches):
         rows = order.rows(step)
         same(batch, (digits.images[rows], digits.labels[rows], np.ones(100, bool)))
@@ -91,6 +93,22 @@ def test_evaluation_counts_every_example_once(batch_size):
     same((images[mask], labels[mask]), (test.images, test.labels))
     assert not images[~mask].any()
     assert not labels[~mask].any()
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_a_step_compiles_once_for_all_batches(digits, devices):
+    chex.clear_trace_counter()  # it counts by name, so those of the other parameter, too
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def count(batch):
+        return batch.mask.sum()
+
+    test = data.load("digits", "test", image_size=8)
+    batches = list(data.evaluation_batches(test, 104, sharding=spread(devices)))
+    order = data.TrainOrder(len(digits), batch_size=104, seed=0)
+    train = list(data.train_batches(digits, order, stop=14, sharding=spread(devices)))
+    assert [int(count(batch)) for batch in batches + train] == [104, 104, 104, 48] + [104] * 14
 
 
 def test_hosts_without_an_example_take_part_in_evaluation():
