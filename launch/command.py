@@ -18,7 +18,7 @@ except ModuleNotFoundError as missing:
     raise
 
 UsageError = app.UsageError
-__all__ = ["UsageError", "flags", "logging", "plain_errors", "run"]
+__all__ = ["UsageError", "flags", "logging", "plain_errors", "quiet", "run"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -40,6 +40,12 @@ def run(main: Callable[..., int | None], arguments: str = "") -> None:
             return main(argv[1:]) if arguments else main()
 
     app.run(start)
+
+
+def quiet() -> None:
+    """Warnings only, unless --verbosity is given: JAX and Orbax log much as INFO."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 import importlib.metadata
 import os
 
-from .command import flags, logging
+from . import command
+from .command import flags
 
 _MULTIHOST = flags.DEFINE_bool(
     "multihost",
@@ -21,12 +22,6 @@ _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 _TRIED_WITH = "0.10."
 
 
-def quiet() -> None:
-    """Warnings only, unless --verbosity is given."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # Orbax tells all that it does as INFO
-
-
 def initialize() -> None:
     """Sets up JAX as the flags say; before anything is computed.
 
@@ -35,7 +30,7 @@ def initialize() -> None:
     """
     import jax
 
-    quiet()
+    command.quiet()
     if importlib.metadata.version("jaxlib").startswith(_TRIED_WITH):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_CPU_FLAG}"
     explicit = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

@@ -2,35 +2,36 @@
 
 python -m launch.estimate --config=configs/paper.py:net1,flightnn --mean_k=1.3
 python -m launch.estimate --config=configs/paper.py:net7,lightnn1 --largest --device=XCZU7EV
-python -m launch.estimate --artefact=/tmp/net1/integers.safetensors --activity
+python -m launch.estimate --integers=/tmp/net1/integers.safetensors --activity
 
-An artefact, as launch.lower writes it, brings its own k of each filter and certified widths. With
---activity its golden images are run and the bits that change counted, for the energy on an ASIC.
+An integer network, as launch.lower writes it, has its own k of each filter and certified widths.
+With --activity its golden images are run and the bits that change counted, for the energy on an
+ASIC.
 """
 
 import dataclasses
 import json
 
+from flightnn_jax import integer
 from flightnn_jax.hardware import device, estimate, report, search, workload
 from flightnn_jax.hardware.activity import Distances
-from flightnn_jax.integer import IntegerNetwork, files
 from flightnn_jax.training.config import network_of
 
-from . import command, devices, options
+from . import command, options
 from .command import flags
 
-_ARTEFACT = flags.DEFINE_string("artefact", None, "File of an integer network, not --config.")
+_INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network, not --config.")
 _ACTIVITY = flags.DEFINE_boolean(
-    "activity", False, "Also the energy by the bits that change as an artefact computes."
+    "activity", False, "Also the energy by the bits that change as an integer network computes."
 )
 _DEVICE = flags.DEFINE_string("device", "XC7Z045", "An FPGA's name, or a .json file of one.")
-_STYLE = flags.DEFINE_enum("style", "array", search.STYLES, "How weights are computed with.")
+_STYLE = flags.DEFINE_enum("style", "array", search.STYLES, "Style of the design.")
 _MEAN_K = flags.DEFINE_float(
     "mean_k", None, "Mean k of a FLightNN, 0 to 2; the config's budget, if it has one, by default."
 )
 _LARGEST = flags.DEFINE_boolean("largest", False, "The largest layer alone, as in the paper.")
 _MULTIPLIER = flags.DEFINE_enum("multiplier", "dsp", ["dsp", "lut"], "For fp4 in the style engine.")
-_CLOCK = flags.DEFINE_float("clock_mhz", None, "Clock; the device's record says one by default.")
+_CLOCK = flags.DEFINE_float("clock_mhz", None, "Clock; that of the device's record by default.")
 _ANCHOR = flags.DEFINE_float(
     "anchor", None, "Measured images/s of the same in lightnn1, by which the rest is scaled."
 )
@@ -39,30 +40,34 @@ _JSON = flags.DEFINE_boolean("json", False, "Print JSON instead of a table.")
 
 def main() -> None:
     """Estimates what the flags describe."""
-    devices.quiet()
+    command.quiet()
     board = device.named(_DEVICE.value)
     if _CLOCK.value is not None:
         board = dataclasses.replace(board, clock_mhz=_CLOCK.value)
-    if _ARTEFACT.value is None:
-        work, traces = _from_config(), None
+    if _INTEGERS.value is None:
+        work, traces = _planned(), None
     else:
-        work, traces = _from_artefact(_ARTEFACT.value)
+        network = _integers(_INTEGERS.value)
+        work = workload.from_integers(network)
+        traces = _distances(network) if _ACTIVITY.value else None
     if _LARGEST.value:
         work = work.largest()
-    first = workload.as_lightnn1(work)
-    anchor = None if _ANCHOR.value is None else estimate.Anchor(first, _ANCHOR.value)
-    found = estimate.estimate(
+    anchor = None
+    if _ANCHOR.value is not None:
+        anchor = estimate.Anchor(workload.as_lightnn1(work), _ANCHOR.value)
+    costs = estimate.estimate(
         work, board, _STYLE.value, anchor=anchor, multiplier=_MULTIPLIER.value
     )
     if _JSON.value:
-        print(json.dumps(report.estimate_json(found, work, traces), indent=1))
+        print(json.dumps(report.estimate_json(costs, work, traces), indent=1))
     else:
-        print(report.estimate_text(found, work, board, traces))
+        print(report.estimate_text(costs, work, board, traces))
 
 
-def _from_config() -> workload.Workload:
+def _planned() -> workload.Workload:
+    """The network of --config, before it is trained."""
     if _ACTIVITY.value:
-        raise ValueError("--activity counts what an integer network computes: give --artefact")
+        raise ValueError("--activity counts what an integer network computes: give --integers")
     config, mean_k = options.config(), _MEAN_K.value
     if (mean_k, config.scheme, config.mode) == (None, "flightnn", "budget"):
         mean_k = config.budget
@@ -70,26 +75,27 @@ def _from_config() -> workload.Workload:
     return workload.from_network(network, config.scheme, mean_k=mean_k)
 
 
-def _from_artefact(path: str) -> tuple[workload.Workload, dict[str, Distances] | None]:
+def _integers(path: str) -> integer.IntegerNetwork:
+    """The network of --integers."""
     given = [*options.given(), *(["mean_k"] if _MEAN_K.present else [])]
     if given:
         raise ValueError(
-            f"--artefact and --{given[0]}: the artefact has a network and its k already, so give "
-            "one or the other"
+            f"--integers and --{given[0]}: an integer network has its layers and its k already, so "
+            "give one or the other"
         )
-    network = files.load(path)
-    return workload.from_integers(network), _distances(network) if _ACTIVITY.value else None
+    return integer.load(path)
 
 
-def _distances(network: IntegerNetwork) -> dict[str, Distances]:
-    # Imported here as it compiles the inference: without it, a table is there at once.
-    from flightnn_jax.integer import switching
-
+def _distances(network: integer.IntegerNetwork) -> dict[str, Distances]:
+    """The bits that change while the golden images are computed."""
     if network.golden is None:
         raise ValueError(
-            f"{network.name} has no golden images, whose activity is counted: make an artefact "
-            "with launch.lower, which keeps some"
+            f"{network.name} has no golden images, whose activity is counted: make the file with "
+            "launch.lower, which keeps some"
         )
+    # With JAX, which a table alone does not need.
+    from flightnn_jax.integer import switching
+
     changes = switching.collect(network, network.golden.images)
     return {name: Distances(*changed.distances()) for name, changed in changes.items()}
 

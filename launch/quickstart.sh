@@ -17,6 +17,6 @@ echo
 python -m launch.lower --workdir="$runs/flightnn"
 python -m launch.verify --run="$runs/flightnn"
 echo
-python -m launch.estimate --artefact="$runs/flightnn/integers.safetensors" --activity
+python -m launch.estimate --integers="$runs/flightnn/integers.safetensors" --activity
 echo
 python -m launch.estimate --config=configs/paper.py:net1,flightnn --mean_k=1.3

@@ -18,7 +18,7 @@ from flightnn_jax import data
 from flightnn_jax.integer import files, verify
 from flightnn_jax.integer.network import IntegerNetwork
 
-from . import command, devices, options
+from . import command, options
 from .command import flags
 
 _RUN = flags.DEFINE_string("run", None, "Directory of a training run.")
@@ -37,7 +37,7 @@ def main() -> None:
     """Verifies what the flags describe."""
     if (_RUN.value is None) == (_INTEGERS.value is None):
         raise command.UsageError("give --run=WORKDIR or --integers=FILE")
-    devices.quiet()  # not `initialize`: its flag makes int8 convolutions slow
+    command.quiet()  # not `initialize`: its flag makes int8 convolutions slow
     kernels, test = None, None
     if _INTEGERS.value is not None:
         network = files.load(_INTEGERS.value)

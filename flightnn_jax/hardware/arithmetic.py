@@ -32,6 +32,7 @@ class Arithmetic:
     Attributes:
       kind: of the weights, as `LayerWork.format` calls it.
       stored: the same, as `schemes.Weights` calls it; None for floats.
+      integers: the same, as `integer.Weights` calls it; likewise.
       bits: of a weight; of a term, where weights are sums of terms.
       k_range: the least and the largest number of terms of a filter; 0 stands for a pruned one.
       product_exponent: a product is at most 2**product_exponent in magnitude, in units of the
@@ -44,6 +45,7 @@ class Arithmetic:
 
     kind: str
     stored: str | None
+    integers: str | None
     bits: int
     k_range: tuple[int, int]
     product_exponent: int | None
@@ -81,6 +83,7 @@ _ROWS = (
     Arithmetic(
         kind="full",
         stored=None,
+        integers=None,
         bits=32,
         k_range=(1, 1),
         product_exponent=None,
@@ -92,6 +95,7 @@ _ROWS = (
     Arithmetic(
         kind="fp4",
         stored="fixed",
+        integers="integer",
         bits=4,
         k_range=(1, 1),
         product_exponent=10,
@@ -103,6 +107,7 @@ _ROWS = (
     Arithmetic(
         kind="shift",
         stored="shift",
+        integers="shift",
         bits=4,
         k_range=(0, 3),
         product_exponent=14,
@@ -132,3 +137,16 @@ def of(weights: schemes.Weights | None) -> Arithmetic:
             return row
     known = ", ".join(f"{row.stored} of {row.bits} bits" for row in _ROWS if row.stored)
     raise ValueError(f"{weights}: hardware models know floats, {known}; add a row for others")
+
+
+def of_integers(kind: str) -> Arithmetic:
+    """The row of the weights of an integer network, by `integer.Weights.kind`.
+
+    Raises:
+      ValueError: if there is no such row.
+    """
+    for row in _ROWS:
+        if row.integers == kind:
+            return row
+    known = ", ".join(row.integers for row in _ROWS if row.integers)
+    raise ValueError(f"integers of the kind {kind!r}: hardware models know {known}; add a row")

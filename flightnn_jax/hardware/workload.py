@@ -10,18 +10,10 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from flightnn_jax import networks, schemes
+from flightnn_jax import integer, networks, schemes
 from flightnn_jax.hardware import arithmetic as rows
 from flightnn_jax.hardware.arithmetic import KINDS, Arithmetic
-from flightnn_jax.integer import (
-    Convolution,
-    Dense,
-    IntegerNetwork,
-    ShiftWeights,
-    certificate,
-    invariants,
-    shapes,
-)
+from flightnn_jax.integer import certificate
 
 Shape = tuple[int, ...]
 
@@ -260,14 +252,14 @@ def from_network(
     return Workload(record.name, scheme, tuple(layers))
 
 
-def from_integers(network: IntegerNetwork) -> Workload:
+def from_integers(network: integer.IntegerNetwork) -> Workload:
     """The workload of an integer network: its own k of each filter, and its certified widths.
 
     A layer's accumulator is as wide as the widest of its filters needs. The scheme is read off the
     weights: k = 1 or k = 2 throughout is a LightNN, whatever it was trained as.
 
     Args:
-      network: what `invariants.check` accepts; records made by hand are checked here as well.
+      network: what `integer.check` accepts; records made by hand are checked here as well.
 
     Raises:
       IntegerNetworkError: if a certificate is not what the weights prove, or a rule is broken.
@@ -275,23 +267,19 @@ def from_integers(network: IntegerNetwork) -> Workload:
 
     Example:
       >>> import numpy as np
-      >>> from flightnn_jax.integer import Average, ShiftWeights
+      >>> from flightnn_jax.integer import Average, Dense, IntegerNetwork, ShiftWeights
       >>> one = ShiftWeights(np.ones((1, 3, 1), np.int8), np.zeros((1, 3, 1), np.uint8),
       ...                    np.ones(1, np.uint8))
       >>> dense = Dense("dense", "average", one, -7, np.zeros(1, np.int32), None)
       >>> layers = (Average("average", "image", 2, -7), dense)
       >>> net = IntegerNetwork("sum", (2, 2, 3), layers, 3, None, -14, ("x",), {}, None)
-      >>> work = from_integers(certificate.certified(net))
+      >>> work = from_integers(integer.certified(net))
       >>> work.scheme, work.layers[0].k, work.layers[0].accumulator_bits  # 3 x 128 and a sign
       ('lightnn1', (1,), 10)
     """
-    invariants.check(network)
-    outputs = shapes.outputs(network)
-    layers = tuple(
-        _layer_work(layer, outputs)
-        for layer in network.layers
-        if isinstance(layer, Convolution | Dense)
-    )
+    integer.check(network)
+    outputs = integer.outputs(network)
+    layers = tuple(_layer_work(layer, outputs) for layer in network.weighted)
     return Workload(network.name, _scheme(layers), layers)
 
 
@@ -312,22 +300,21 @@ def _scheme(layers: Sequence[LayerWork]) -> str:
     return "mixed"
 
 
-def _layer_work(layer: Convolution | Dense, outputs: dict[str, shapes.Output]) -> LayerWork:
-    weights = layer.weights
-    kind, k = "fp4", (1,) * weights.shape[-1]
-    if isinstance(weights, ShiftWeights):
-        kind, k = "shift", tuple(weights.k.tolist())
+def _layer_work(
+    layer: integer.Convolution | integer.Dense, outputs: dict[str, integer.Output]
+) -> LayerWork:
+    arithmetic = rows.of_integers(layer.weights.kind)
     widths = layer.certificate[:, certificate.COLUMNS.index("acc_width")]
     return LayerWork(
         name=layer.name,
-        kernel_shape=weights.shape,
-        stride=layer.stride if isinstance(layer, Convolution) else 1,
+        kernel_shape=layer.weights.shape,
+        stride=getattr(layer, "stride", 1),
         input_shape=outputs[layer.input].shape,
         output_shape=outputs[layer.name].shape,
-        format=kind,
-        k=k,
+        format=arithmetic.kind,
+        k=tuple(layer.weights.passes.tolist()),
         accumulator_bits=int(widths.max()),
-        bits=KINDS[kind].bits,
+        bits=arithmetic.bits,
     )
 
 

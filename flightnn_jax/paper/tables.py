@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from flightnn_jax import networks, schemes
+from flightnn_jax.hardware import workload
 
 Interval = tuple[float, float]
 
@@ -221,3 +222,19 @@ def accuracy_loss(row: Row) -> float:
     """
     base = next(r for r in results() if r.network == row.network and r.speedup == "1")
     return float(base.accuracy) - float(row.accuracy)
+
+
+def candidates(network: str) -> list[tuple[workload.Workload, float]]:
+    """A network in the rows' schemes, each with its loss of accuracy, for `search.compare`.
+
+    Example:
+      >>> [(work.scheme, loss) for work, loss in candidates("net8")][:2]
+      [('lightnn2', 0.0), ('lightnn1', 2.1)]
+    """
+    rows = []
+    for row in results():
+        if f"net{row.network}" == network:
+            assumed = round(mean_k(row), 2) if row.scheme == "flightnn" else None
+            work = workload.from_network(network, row.scheme, mean_k=assumed)
+            rows.append((work, round(accuracy_loss(row), 2)))
+    return rows

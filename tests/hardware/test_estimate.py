@@ -352,3 +352,8 @@ def test_the_designs_run():
     assert found.returncode == 0, found.stderr
     assert "flightnn" in found.stdout
     assert "unverified" in found.stdout
+    found = run("launch.designs", "--network=net4", "--merits=energy_nj,accuracy_loss")
+    cells = [line.split()[:6] for line in found.stdout.splitlines()[1:-1]]
+    front = sorted((float(c[5].replace(",", "")), float(c[1])) for c in cells)
+    assert len(front) > 2
+    assert [loss for _, loss in front] == sorted((loss for _, loss in front), reverse=True)

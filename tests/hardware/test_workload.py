@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightnn_jax import networks
-from flightnn_jax.hardware import estimate, workload
+from flightnn_jax import networks, schemes
+from flightnn_jax.hardware import arithmetic, estimate, workload
 from flightnn_jax.hardware.arithmetic import KINDS
 from flightnn_jax.hardware.device import named
 from flightnn_jax.hardware.workload import LayerWork, Workload, from_integers, from_network, spread
 from flightnn_jax.integer import Average, Dense, IntegerNetworkError, MaxPool, certificate
+from flightnn_jax.integer import weights as weights_of_integers
 from tests.support.networks_at_random import WEIGHTS, random_network, with_layer
 
 check = settings(deadline=None, derandomize=True, database=None)
@@ -133,6 +134,18 @@ def test_bad_networks():
         dataclasses.replace(LAYER, format="fp4", k=(3, 1))
     with pytest.raises(ValueError, match="none: no layer has weights"):
         Workload("none", "lightnn1", ())
+
+
+def test_every_kind_of_weights_has_a_row():
+    for scheme in schemes.SCHEMES:
+        bits = scheme.weights.bits if scheme.weights else 32
+        assert arithmetic.of(scheme.weights).bits == bits
+    for kind, weights in weights_of_integers.KINDS.items():
+        assert arithmetic.of_integers(weights.kind).integers == kind
+    with pytest.raises(ValueError, match=r"kind='fixed', bits=3.*fixed of 4 bits.*add a row"):
+        arithmetic.of(schemes.Weights("fixed", 3))
+    with pytest.raises(ValueError, match="kind 'table': hardware models know integer, shift"):
+        arithmetic.of_integers("table")
 
 
 def test_every_layer_has_its_own_format():

@@ -1,4 +1,4 @@
-"""launch.estimate from an artefact: the same tables, less to import, and errors in one line."""
+"""launch.estimate --integers: the same tables, less to import, and errors in one line."""
 
 import dataclasses
 import json
@@ -33,32 +33,32 @@ def estimate(*arguments, code=WITHOUT):
 
 
 @pytest.fixture(scope="module")
-def artefact(tmp_path_factory):
+def integers(tmp_path_factory):
     network = random_network(0, "vgg", "shift2")
     images = random_images(network, 2)
     outputs = {
         name: output.__array__()
         for name, output in inference.make_layer_outputs(network)(images).items()
     }
-    path = tmp_path_factory.mktemp("artefact") / "net.safetensors"
+    path = tmp_path_factory.mktemp("integers") / "net.safetensors"
     files.save(dataclasses.replace(network, golden=Golden(images, outputs)), path)
     return path
 
 
-def test_a_table_from_an_artefact(artefact):
-    code, out, errors = estimate(f"--artefact={artefact}", "--style=engine", "--device=XC7Z020")
+def test_a_table_from_an_integer_network(integers):
+    code, out, errors = estimate(f"--integers={integers}", "--style=engine", "--device=XC7Z020")
     assert (code, errors) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith("random_vgg in flightnn on XC7Z020 at 100 MHz, style engine")
-    network = files.load(artefact)
+    network = files.load(integers)
     assert [line.split()[0] for line in lines[4:7]] == [
         layer.name for layer in network.layers if hasattr(layer, "weights")
     ]
     assert "bits that change" not in out
 
 
-def test_json_with_activity(artefact):
-    code, out, _ = estimate(f"--artefact={artefact}", "--activity", "--json", "--largest")
+def test_json_with_activity(integers):
+    code, out, _ = estimate(f"--integers={integers}", "--activity", "--json", "--largest")
     assert code == 0
     record = json.loads(out)
     assert record["network"] == "random_vgg, conv2"  # 5 x 5 weights a pair of channels
@@ -71,21 +71,21 @@ def test_json_with_activity(artefact):
 
 
 @pytest.mark.parametrize(("flags", "told"), [
-    (["--config=configs/digits.py"], "--artefact and --config: the artefact has a network"),
-    (["--config.network=net4"], "--artefact and --config.network: the artefact has a network"),
-    (["--mean_k=1.5"], "--artefact and --mean_k: the artefact has a network and its k already"),
+    (["--config=configs/digits.py"], "--integers and --config: an integer network has its layers"),
+    (["--config.network=net4"], "--integers and --config.network: an integer network has"),
+    (["--mean_k=1.5"], "--integers and --mean_k: an integer network has its layers and its k"),
     (["--device=XC1"], "XC1"),
 ])  # fmt: skip
-def test_flags_that_quarrel(artefact, flags, told):
-    code, out, errors = estimate(f"--artefact={artefact}", *flags)
+def test_flags_that_quarrel(integers, flags, told):
+    code, out, errors = estimate(f"--integers={integers}", *flags)
     assert (code, out) == (2, "")
     assert errors.startswith("error: ")
     assert told in errors
     assert errors.count("\n") == 1
 
 
-def test_damaged_files(artefact, tmp_path):
-    data = bytearray(artefact.read_bytes())
+def test_damaged_files(integers, tmp_path):
+    data = bytearray(integers.read_bytes())
     data[-1] ^= 1
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(data)
@@ -93,7 +93,7 @@ def test_damaged_files(artefact, tmp_path):
         (damaged, "sha256: the file's digest is not that of what it holds"),
         (tmp_path / "none.safetensors", "No such file"),
     ):
-        code, out, errors = estimate(f"--artefact={path}")
+        code, out, errors = estimate(f"--integers={path}")
         assert (code, out) == (2, "")
         assert told in errors
         assert errors.count("\n") == 1
@@ -102,12 +102,12 @@ def test_damaged_files(artefact, tmp_path):
 def test_nothing_to_count(tmp_path):
     path = tmp_path / "bare.safetensors"
     files.save(random_network(), path)
-    code, _, errors = estimate(f"--artefact={path}", "--activity")
+    code, _, errors = estimate(f"--integers={path}", "--activity")
     assert code == 2
     assert "random_vgg has no golden images, whose activity is counted" in errors
     code, _, errors = estimate("--activity", "--config=configs/digits.py:lightnn1")
     assert code == 2
-    assert "--activity counts what an integer network computes: give --artefact" in errors
+    assert "--activity counts what an integer network computes: give --integers" in errors
 
 
 def test_a_config_still_works():
