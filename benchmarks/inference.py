@@ -137,8 +137,8 @@ def race(runs: dict[str, Run], rounds: int) -> dict[str, tuple[float, float]]:
             times[name].append(time.process_time() - start)
     base = np.array(times[_BASE])
     return {
-        name: (float(np.median(found)), float(np.median(base / np.array(found))))
-        for name, found in times.items()
+        name: (float(np.median(seconds)), float(np.median(base / np.array(seconds))))
+        for name, seconds in times.items()
     }
 
 
@@ -155,15 +155,15 @@ def start_of_process(name: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "network.safetensors"
         files.save(random_network(networks.network(name)), file)
-        found = []
+        timings = []
         for _ in range(3):
             wall, cpu = time.perf_counter(), os.times()
             subprocess.run([sys.executable, "-c", code, str(file)], check=True, capture_output=True)
             used = os.times()
             spent = used.children_user + used.children_system
             spent -= cpu.children_user + cpu.children_system
-            found.append((time.perf_counter() - wall, spent))
-    best = min(found)
+            timings.append((time.perf_counter() - wall, spent))
+    best = min(timings)
     print(f"{name}: {best[0]:.2f} s from the start to the first class, {best[1]:.2f} s of CPU")
 
 
@@ -177,8 +177,8 @@ def main(argv: Sequence[str]) -> None:
             continue
         for batch in map(int, _BATCHES.value):
             print(f"{name}, batch {batch}: CPU microseconds an image, speed against {_BASE}")
-            found = race(programs(networks.network(name), batch), _ROUNDS.value)
-            for program, (seconds, ratio) in found.items():
+            results = race(programs(networks.network(name), batch), _ROUNDS.value)
+            for program, (seconds, ratio) in results.items():
                 print(f"  {program:20}{seconds / batch * 1e6:10.0f}{ratio:8.2f}", flush=True)
 
 

@@ -31,8 +31,8 @@ def random_network(network: networks.Network, seed: int = 0) -> IntegerNetwork:
     """An integer network with the layers of `network`.
 
     Example:
-      >>> found = random_network(networks.network("net4", width=8))
-      >>> [layer.name for layer in found.layers][-2:]
+      >>> made = random_network(networks.network("net4", width=8))
+      >>> [layer.name for layer in made.layers][-2:]
       ['conv4', 'average']
     """
     rng = np.random.default_rng(seed)

@@ -155,7 +155,7 @@ def certify_average(network: Network, layer: Average) -> Certified:
 
 def _sums(network: Network, layer: Conv | Dense) -> list[tuple[int, ...]]:
     """For each filter acc_min, acc_max, partial, shift_min, shift_max."""
-    found: list[tuple[int, ...]] = []
+    filters: list[tuple[int, ...]] = []
     for terms in filter_terms(network, layer):
         w = terms.sum(axis=0, dtype=np.int16)
         positive = int(w.sum(where=w > 0, dtype=np.int64))
@@ -166,8 +166,8 @@ def _sums(network: Network, layer: Conv | Dense) -> list[tuple[int, ...]]:
         if layer.weights == "shift" and sizes.size:
             shifts = (int(sizes.min()).bit_length() - 1, int(sizes.max()).bit_length() - 1)
         acc = (-128 * positive + 127 * negative, 127 * positive - 128 * negative)
-        found.append((*acc, partial, *shifts))
-    return found
+        filters.append((*acc, partial, *shifts))
+    return filters
 
 
 def _row(sums: tuple[int, ...], v: Bounds) -> tuple[int, ...]:

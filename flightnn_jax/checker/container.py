@@ -134,10 +134,10 @@ def parse_json(text: str | bytes, place: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
         raise ValueError(f"a key stands twice among {_few([key for key, _ in pairs])}")
-    return found
+    return entries
 
 
 def _no_constant(name: str) -> None:

@@ -99,7 +99,7 @@ def test_shift_payload_bit_by_bit(fmt, dtype, term_bits):
     assert integers(body[len(body) - payload - table : len(body) - payload], 2, len(codes.k)) == (
         codes.k.tolist()
     )
-    found = iter(integers(body[len(body) - payload :], term_bits, stored))
+    stored_codes = iter(integers(body[len(body) - payload :], term_bits, stored))
     zero = codes.window is None or codes.window.below == "flush"
     for i, k in enumerate(codes.k):
         for j in range(k):
@@ -107,7 +107,7 @@ def test_shift_payload_bit_by_bit(fmt, dtype, term_bits):
             exponent = np.take(codes.exponent[j], i, codes.filter_axis).ravel().tolist()
             for s, e in zip(sign, exponent, strict=True):
                 expected = 2 * (e - int(codes.low)) + (s < 0) + zero if s else 0
-                assert next(found) == expected
+                assert next(stored_codes) == expected
     assert_same_codes(ShiftCodes.from_bytes(data), codes)
 
 
@@ -115,9 +115,9 @@ def test_shift_payload_bit_by_bit(fmt, dtype, term_bits):
 def test_fixed_point_payload_bit_by_bit(bits):
     codes = FixedPoint(bits, filter_axis=1).encode(weights((3, 5, 2)))
     data = codes.to_bytes()
-    found = integers(data[-4 - (30 * bits + 7) // 8 : -4], bits, 30)
+    values = integers(data[-4 - (30 * bits + 7) // 8 : -4], bits, 30)
     half = 1 << (bits - 1)
-    assert [v - 2 * half if v >= half else v for v in found] == codes.value.ravel().tolist()
+    assert [v - 2 * half if v >= half else v for v in values] == codes.value.ravel().tolist()
     assert_same_codes(FixedPointCodes.from_bytes(data), codes)
 
 

@@ -36,9 +36,9 @@ def bits_of(x):
     return x.view(f"u{x.dtype.itemsize}")
 
 
-def assert_same_bits(found, expected):
-    found = np.asarray(found)
-    np.testing.assert_array_equal(bits_of(found), bits_of(expected.astype(found.dtype)))
+def assert_same_bits(actual, expected):
+    actual = np.asarray(actual)
+    np.testing.assert_array_equal(bits_of(actual), bits_of(expected.astype(actual.dtype)))
 
 
 def as_window(window):
@@ -117,7 +117,7 @@ def found_by_library(w, t, terms, **rule):
 
 def assert_equal_to_oracle(w, t, window, rounding, terms=(0, 1, 2, 3)):
     """All of w [layers, fan_in, filters] with thresholds [layers, 3, ...] or None."""
-    found = found_by_library(w, t, terms, window=as_window(window), rounding=rounding)
+    by_gates = found_by_library(w, t, terms, window=as_window(window), rounding=rounding)
     for gates in gates_for(t):
         rule = {"window": window, "rounding": rounding, "gates": gates}
         # One recursion has all k but 1, whose largest power of two is another.
@@ -130,7 +130,7 @@ def assert_equal_to_oracle(w, t, window, rounding, terms=(0, 1, 2, 3)):
             for depth in set(depths.values())
         }
         for k in terms:
-            q, count, effective = found[gates, k]
+            q, count, effective = by_gates[gates, k]
             expected = runs[depths[k]]
             np.testing.assert_array_equal(count, [x.k[k] for x in expected], f"{gates}, {k}")
             np.testing.assert_array_equal(effective, [x.k_eff[k] for x in expected])
@@ -334,8 +334,8 @@ def test_weight_that_is_not_finite_inside_jit_spoils_its_layer(bad):
     spec = specs_with(0)
     q, counts = JITTED(dict.fromkeys(spec, broken) | {"fine": w}, spec | {"fine": Shift()})
     np.testing.assert_array_equal(q.pop("fine"), w)
-    for name, found in q.items():
-        assert np.isnan(found).all(), name
+    for name, values in q.items():
+        assert np.isnan(values).all(), name
         if spec[name].thresholds is not None:
             assert counts[name].k.tolist() == counts[name].k_eff.tolist() == [0, 0, 0], name
 

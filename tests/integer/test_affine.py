@@ -12,11 +12,11 @@ def test_signed_powers_are_nearest():
     x = np.random.default_rng(0).normal(size=500) * 1000
     powers = np.array([s * 2.0**e for e in range(16) for s in (-1, 1)] + [0.0])
     nearest = np.abs(x[:, None] - powers).min(axis=1)
-    found = affine.signed_powers(x, 1)
-    assert np.isin(found, powers).all()
-    assert_array_equal(np.abs(found - x), nearest)
+    rounded = affine.signed_powers(x, 1)
+    assert np.isin(rounded, powers).all()
+    assert_array_equal(np.abs(rounded - x), nearest)
     both = affine.signed_powers(x, 2)
-    assert np.isin(both - found, powers).all()
+    assert np.isin(both - rounded, powers).all()
     assert np.all(np.abs(both - x) <= nearest)
 
 
@@ -27,13 +27,13 @@ def line(factor, offset, middle=0.0):
 @pytest.mark.parametrize("factor", [0.0, 1e-9, 3e-4, -0.3, 0.77, 900.0, -32768.0])
 @pytest.mark.parametrize("offset", [0.0, 0.5, -1234.5, 3e6])
 def test_shifts_are_as_large_as_their_limits_allow(factor, offset):
-    found = affine.largest(affine.fits(line(factor, offset), 19, None, 1 << 29))
+    largest = affine.largest(affine.fits(line(factor, offset), 19, None, 1 << 29))
     expected = max(
         s
         for s in range(20)
         if abs(round(factor * 2**s)) <= 2**15 and abs(round(offset * 2**s)) <= 2**29
     )
-    assert found.tolist() == [expected]
+    assert largest.tolist() == [expected]
 
 
 def test_rounding_a_multiplier_leaves_the_mean_where_it_is():
@@ -50,10 +50,10 @@ def test_rounding_a_multiplier_leaves_the_mean_where_it_is():
 def test_a_clip_leaves_what_is_within_the_limit(multiplier, bias, ends):
     limit = 1000
     acc = Range(*(np.array([end]) for end in ends))
-    found = affine.clipped(np.array([multiplier]), np.array([bias]), acc, limit)
+    clipped = affine.clipped(np.array([multiplier]), np.array([bias]), acc, limit)
     for value in range(ends[0], ends[1] + 1):
         v = value * multiplier + bias
-        clip = min(max(value, int(found.low[0])), int(found.high[0]))
+        clip = min(max(value, int(clipped.low[0])), int(clipped.high[0]))
         if abs(v) <= limit:
             assert clip == value
         else:  # saturated, on the same side

@@ -118,8 +118,8 @@ def test_the_bounds_are_reached_and_never_passed():
     [(0, 0), (-1, 0), (0, 1), (-2, 1), (-128, 127), (-129, 0), (0, 128), (-(2**31), 2**31 - 1)],
 )
 def test_widths(low, high):
-    found = certificate.width(certificate.Range(np.array([low]), np.array([high])))
-    assert found.tolist() == [widest(low, high)]
+    widths = certificate.width(certificate.Range(np.array([low]), np.array([high])))
+    assert widths.tolist() == [widest(low, high)]
 
 
 def test_float_exactness_ends_at_two_to_the_24():

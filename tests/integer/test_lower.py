@@ -163,8 +163,8 @@ def test_average_and_dense_are_exact():
     trained = quantize_params(params, spec_of(schemes.find("flightnn"), params))["dense"]
     logits = rounded * step @ np.asarray(trained["kernel"], np.float64)
     logits = logits + np.asarray(trained["bias"])
-    found = outputs["dense"] * 2.0**network.output_exponent
-    assert np.abs(found - logits).max() <= 2.0 ** (network.output_exponent - 1)  # of the bias
+    real = outputs["dense"] * 2.0**network.output_exponent
+    assert np.abs(real - logits).max() <= 2.0 ** (network.output_exponent - 1)  # of the bias
 
 
 @pytest.mark.parametrize("name", networks.NAMES)
@@ -259,8 +259,8 @@ def test_the_integers_answer_as_the_model_does():
         "ranges": jax.tree.map(jnp.float32, ranges),
     }
     wanted = np.asarray(Model(RESNET).apply(variables, jnp.asarray(images)))
-    found = np.asarray(float32.function_of(network)(images)["dense"]) * 2.0**network.output_exponent
-    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+    real = np.asarray(float32.function_of(network)(images)["dense"]) * 2.0**network.output_exponent
+    assert np.abs(real - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
 def refused(message, net=VGG, spec=None, ranges=None, stats=None, **options):

@@ -243,8 +243,8 @@ def test_networks_at_random_have_what_tests_need(kind, weights):
 
 
 def test_shapes_of_a_resnet():
-    found = shapes.outputs(RESNET)
-    assert {name: output.shape for name, output in found.items()} == {
+    outputs = shapes.outputs(RESNET)
+    assert {name: output.shape for name, output in outputs.items()} == {
         "image": (8, 8, 3),
         "conv1": (4, 4, 4),
         "pool1": (2, 2, 4),
@@ -260,7 +260,7 @@ def test_shapes_of_a_resnet():
         "dense": (5,),
     }
     sums = {"block1_second", "block2_second", "block2_shortcut", "dense"}
-    assert {name for name, output in found.items() if output.sums} == sums
+    assert {name for name, output in outputs.items() if output.sums} == sums
 
 
 def test_powers_needed_is_the_least():
@@ -272,6 +272,6 @@ def test_powers_needed_is_the_least():
             for power in powers:
                 reached.setdefault(value + power, count)
     values = np.arange(-100, 101)
-    found = invariants.powers_needed(values)
-    for value, count in zip(values.tolist(), found.tolist(), strict=True):
+    counts = invariants.powers_needed(values)
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
         assert count == reached.get(value, 4)

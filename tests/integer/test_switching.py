@@ -58,12 +58,12 @@ def flips(values, bits):
 def test_equal_to_the_trace_of_each_layer(kind, weights, tmp_path):
     network = random_network(3, kind, weights)
     images = random_images(network, 3)
-    found = switching.collect(network, images)
+    changes_of = switching.collect(network, images)
     layers = inputs_of(network, images, tmp_path)
-    assert list(found) == [layer.name for layer, _ in layers]
+    assert list(changes_of) == [layer.name for layer, _ in layers]
     for layer, values in layers:
         windows, (sign, shift) = windows_of(layer, values), passes_of(layer.weights)
-        changes = found[layer.name]
+        changes = changes_of[layer.name]
         assert changes[4:] == (len(windows), sign.shape[1], windows.shape[1] - 1)
         expected = activity.shift_trace(windows, sign < 0, shift)
         pairs = np.array([len(windows), sign.shape[1], *[len(windows) * sign.shape[1]] * 2])
@@ -76,13 +76,13 @@ def test_equal_to_the_trace_of_each_layer(kind, weights, tmp_path):
 def test_bits_one_by_one_for_four_bit_integers(kind, tmp_path):
     network = random_network(5, kind, "integer")
     images = random_images(network, 1)
-    found = switching.collect(network, images)
+    changes_of = switching.collect(network, images)
     for layer, values in inputs_of(network, images, tmp_path):
         windows = windows_of(layer, values)
         codes = layer.weights.value.reshape(windows.shape[1], -1).T.astype(int)
         products = windows[:, None, :] * codes[None]
         assert_array_equal(
-            found[layer.name][:4],
+            changes_of[layer.name][:4],
             [
                 flips(windows, 8),
                 flips(codes, 4),
@@ -121,8 +121,8 @@ def test_a_layer_without_terms_takes_nothing():
     pruned = ShiftWeights(none.astype(np.int8), none.astype(np.uint8), np.zeros(4, np.uint8))
     network = certificate.certified(with_layer(network, "conv1", weights=pruned))
     changes = switching.collect(network, random_images(network))
-    found = changes["conv1"].distances()
-    assert (found.weight, found.product, found.accumulator) == (0, 0, 0)
+    means = changes["conv1"].distances()
+    assert (means.weight, means.product, means.accumulator) == (0, 0, 0)
     distances = {name: changed.distances() for name, changed in changes.items()}
     energy = activity.energies(workload.from_integers(network), distances)
     assert energy["conv1"].layer.value == energy["conv1"].constant.value == 0
@@ -134,11 +134,11 @@ def test_energies_of_all_layers():
     work = workload.from_integers(network)
     changes = switching.collect(network, random_images(network))
     distances = {name: changed.distances() for name, changed in changes.items()}
-    found = activity.energies(work, distances, node=45, voltage=1.1)
+    energies = activity.energies(work, distances, node=45, voltage=1.1)
     for layer in work.layers:
         a, w, p, s = distances[layer.name]
         one = 0.439 + 0.055 * a + 0.127 * w + 0.032 * p + 0.044 * s
-        energy = found[layer.name]
+        energy = energies[layer.name]
         assert energy.operation.value == pytest.approx(one)
         assert energy.layer.value == pytest.approx(one * layer.operations / 1e3)
         assert energy.constant.value == pytest.approx(1.23 * layer.operations / 1e3)

@@ -63,9 +63,9 @@ def flipped(run, name):
     """A runner that flips a bit of a layer's output: a pool has no numbers of its own."""
 
     def wrong(images):
-        found = {layer: np.array(value) for layer, value in run(images).items()}
-        found[name][1, 0, 1, 0] ^= 1
-        return found
+        outputs = {layer: np.array(value) for layer, value in run(images).items()}
+        outputs[name][1, 0, 1, 0] ^= 1
+        return outputs
 
     return wrong
 
@@ -87,11 +87,11 @@ def check_fault(kind, path):
     first = report.paths[path].first
     assert report.mismatches > 0
     assert (first.path, first.layer) == (path, name)
-    expected, found = (np.asarray(run(images())[name]) for run in runners.values())
+    expected, actual = (np.asarray(run(images())[name]) for run in runners.values())
     place = (first.image, *first.pixel, first.channel)
     if kind is not MaxPool:  # which is wrong once a batch
-        assert place == tuple(np.argwhere(expected != found)[0])
-        assert (first.expected, first.actual) == (expected[place], found[place])
+        assert place == tuple(np.argwhere(expected != actual)[0])
+        assert (first.expected, first.actual) == (expected[place], actual[place])
     else:
         assert place == (1, 0, 1, 0)
         assert first.expected ^ 1 == first.actual
@@ -150,8 +150,8 @@ from launch import verify as verify_command
 from flightnn_jax.integer import verify
 make = verify.runners
 def runners(network, paths, kernels):
-    found = make(network, ["independent"], kernels)
-    right = found["independent"]
+    made = make(network, ["independent"], kernels)
+    right = made["independent"]
     def wrong(images):
         return {name: value ^ (name == sys.argv[0]) for name, value in right(images).items()}
     return {"shifts": right, "independent": wrong}

@@ -27,13 +27,13 @@ def sealed(manifest, tensors):
       tensors: arrays by name.
     """
     text = manifest if isinstance(manifest, str) else json.dumps(manifest)
-    found = hashlib.sha256(text.encode() + b"\0")
+    sha = hashlib.sha256(text.encode() + b"\0")
     for name in sorted(tensors, key=str.encode):
         array = tensors[name]
         shape = ",".join(str(axis) for axis in array.shape)
-        found.update(f"{name}\0{TYPES[array.dtype.name]}\0{shape}\0".encode())
-        found.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
-    about = {"manifest": text, "sha256": found.hexdigest()}
+        sha.update(f"{name}\0{TYPES[array.dtype.name]}\0{shape}\0".encode())
+        sha.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    about = {"manifest": text, "sha256": sha.hexdigest()}
     return safetensors.numpy.save(tensors, about)
 
 

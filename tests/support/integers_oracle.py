@@ -164,12 +164,12 @@ def certify(net):
     for layer in net.manifest["layers"]:
         name = layer["name"]
         if layer["kind"] in ("conv", "dense"):
-            found = [certify_filter(net, layer, o) for o in range(layer["shape"][-1])]
-            rows[name] = [row for row, _ in found]
+            certified = [certify_filter(net, layer, o) for o in range(layer["shape"][-1])]
+            rows[name] = [row for row, _ in certified]
             v[name] = [(row[4], row[5]) for row in rows[name]]
             most = 31 if layer.get("output") == "activation" else 32
             wrong += [f"{name}: {row}" for row in rows[name] if row[3] > 32 or row[6] > most]
-            wrong += [f"{name}: product" for _, product in found if bits(*product) > 32]
+            wrong += [f"{name}: product" for _, product in certified if bits(*product) > 32]
         if layer["kind"] == "add":
             rows[name], v[name] = [], []
             for o in range(shapes[name][-1]):

@@ -64,6 +64,40 @@ def random_network(
     return network
 
 
+def random_chain(seed, shape=None, windows=(1, 3, 5, 7), weights=None):
+    """A network of any number of today's layers, for an image of any shape.
+
+    Args:
+      seed: of everything.
+      shape: (height, width, channels) of the image, or (channels,) for a dense layer alone; at
+        random by default.
+      windows: the sizes that convolutions may have.
+      weights: of WEIGHTS; at random by default.
+    """
+    rng = np.random.default_rng(seed)
+    shape = shape or (*rng.integers(1, 13, 2).tolist(), int(rng.choice([1, 2, 3, 5])))
+    slope, terms = int(rng.integers(1, 8)), [None, 1, 2, 3][rng.integers(4)]
+    draw = _Draw(rng, weights or str(rng.choice(WEIGHTS)), terms, bool(rng.random() < 0.3), slope)
+    layers = _chain(draw, shape, windows) if len(shape) == 3 else [draw.dense(IMAGE, shape[0])]
+    *_, last = layers
+    network = IntegerNetwork(
+        name=f"chain{seed}",
+        input_shape=shape,
+        layers=tuple(layers),
+        slope=slope,
+        affine_terms=terms,
+        output_exponent=-9,
+        labels=(),
+        provenance={"seed": seed},
+        golden=None,
+    )
+    classes = shapes.outputs(network)[last.name].shape[0]
+    network = dataclasses.replace(network, labels=tuple(f"class {i}" for i in range(classes)))
+    network = certificate.certified(network)
+    invariants.check(network)
+    return network
+
+
 def random_networks():
     """One of each kind, as (name, network) pairs, small enough for slow interpreters."""
     for kind in KINDS:
@@ -162,6 +196,45 @@ class _Draw:
         lifts = tuple(row if has else None for row, has in zip(lift, lifted, strict=True))
         return Add(name, inputs, lifts, shift, -4, np.zeros((channels, 3), np.int32))
 
+    def dense(self, source, inputs):
+        weights = self.weights_of((inputs, 5))
+        bias = self.rng.integers(-1000, 1000, 5).astype(np.int32)
+        return Dense("dense", source, weights, -8, bias, np.zeros((5, 10), np.int32))
+
+
+def _chain(draw, shape, windows):
+    """Up to five convolutions, pools and residual blocks, an average, and perhaps a dense layer."""
+    rng, source, layers = draw.rng, IMAGE, []
+    height, width, channels = shape
+    for i in range(rng.integers(0, 6)):
+        size, filters = int(rng.choice(windows)), int(rng.integers(1, 9))
+        stride = int(rng.choice([1, 1, 2, 3]))
+        kind = rng.choice(["conv", "pool", "residual"])
+        if kind == "pool" and height % 2 == width % 2 == 0:
+            layers.append(MaxPool(f"pool{i}", source))
+            stride, filters = 2, channels
+        elif kind == "residual":
+            skips = stride == 1 and rng.random() < 0.5
+            filters = channels if skips else filters
+            first, second, shortcut = (f"block{i}_{part}" for part in ("first", "second", "short"))
+            layers += [
+                draw.convolution(first, source, size, channels, filters, stride),
+                draw.convolution(second, first, 3, filters, filters, sums=True),
+            ]
+            if not skips:
+                convolution = draw.convolution(shortcut, source, 1, channels, filters, stride, True)
+                layers.append(convolution)
+            inputs = (second, source if skips else shortcut)
+            layers.append(draw.add(f"block{i}", inputs, filters, (False, skips)))
+        else:
+            layers.append(draw.convolution(f"conv{i}", source, size, channels, filters, stride))
+        source, channels = layers[-1].name, filters
+        height, width = (-(-n // stride) for n in (height, width))
+    if rng.random() < 0.5:
+        return [*layers, Average("average", source, None, -9)]
+    shift = int(rng.integers(-2, 8))
+    return [*layers, Average("average", source, shift, -4), draw.dense("average", channels)]
+
 
 def _of_powers(values, terms):
     """Values rounded greedily to so many signed powers of two."""
@@ -200,12 +273,5 @@ def _resnet(draw, size, width):
         draw.add("block2", ("block2_second", "block2_shortcut"), 2 * width, (False, False)),
         draw.add("both", ("block2", "block2_first"), 2 * width, (True, True)),
         Average("average", "both", positions.bit_length() - 2, -4),
-        Dense(
-            "dense",
-            "average",
-            weights := draw.weights_of((2 * width, 5)),
-            -8,
-            draw.rng.integers(-1000, 1000, weights.shape[-1]).astype(np.int32),
-            np.zeros((5, 10), np.int32),
-        ),
+        draw.dense("average", 2 * width),
     ]

@@ -187,7 +187,7 @@ using Sums = Lanes[2][kColumns][Blocks];
 
 template <int Blocks>
 [[gnu::noinline]] void Sum(const Job& job, const uint8_t* top, int64_t down,
-                           const int64_t (&along)[kColumns], int64_t block, Sums<Blocks>& found) {
+                           const int64_t (&along)[kColumns], int64_t block, Sums<Blocks>& result) {
   Sums<Blocks> sums;
   for (int b = 0; b < Blocks; ++b) {
     for (int q = 0; q < kColumns; ++q) sums[0][q][b] = sums[1][q][b] = job.number(0, block + b);
@@ -224,7 +224,7 @@ template <int Blocks>
       step(at, at + down, b, Load<Lanes>(job.more + i * bytes));
     }
   }
-  std::memcpy(found, sums, sizeof sums);
+  std::memcpy(result, sums, sizeof sums);
 }
 
 // Sums, and what follows, of two rows of pixels from (y, x) on.
@@ -317,12 +317,12 @@ using Weights = ffi::Buffer<ffi::S8>;
 
 using Shape = ffi::AnyBuffer::Dimensions;
 
-bool Is(Shape found, Shape wanted) {
-  return std::equal(found.begin(), found.end(), wanted.begin(), wanted.end());
+bool Is(Shape shape, Shape wanted) {
+  return std::equal(shape.begin(), shape.end(), wanted.begin(), wanted.end());
 }
 
-bool Is(Shape found, std::initializer_list<int64_t> wanted) {
-  return Is(found, Shape(wanted.begin(), wanted.size()));
+bool Is(Shape shape, std::initializer_list<int64_t> wanted) {
+  return Is(shape, Shape(wanted.begin(), wanted.size()));
 }
 
 // Whether all of these numbers are from 0 to `most`.

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class NativeError(RuntimeError):
-    """The native library cannot be had here: what was tried, why not, and what to do."""
+    """The native library cannot be made or loaded: what was tried, why not, and what to do."""
 
 
 def compilers() -> list[list[str]]:
@@ -113,8 +113,8 @@ def _run(command: list[str]) -> str:
 
 def _digest(command: list[str], version: str) -> str:
     parts = [_SOURCE.read_text(), version, _processor(), jaxlib.version.__version__]
-    found = hashlib.sha256(repr([*parts, command, _FLAGS]).encode())
-    return found.hexdigest()[:32]
+    sha = hashlib.sha256(repr([*parts, command, _FLAGS]).encode())
+    return sha.hexdigest()[:32]
 
 
 def _processor() -> str:

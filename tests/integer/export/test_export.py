@@ -28,9 +28,9 @@ def test_logits_alone_and_int8_weights():
     network = random_network(5, "resnet", "shift3")
     images = random_images(network, 3)
     want = brute_force.layer_outputs(network, images)
-    found = onnx_export.run_onnx(onnx_export.to_onnx(network))(images)
-    assert list(found) == ["dense"]
-    assert_array_equal(found["dense"], want["dense"])
+    outputs = onnx_export.run_onnx(onnx_export.to_onnx(network))(images)
+    assert list(outputs) == ["dense"]
+    assert_array_equal(outputs["dense"], want["dense"])
     # int8 saturates on processors without VNNI, so only the model is looked at
     model = onnx.load_from_string(onnx_export.to_onnx(network, weights="int8"))
     kinds = {constant.data_type for constant in model.graph.initializer}

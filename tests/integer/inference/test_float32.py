@@ -8,7 +8,6 @@ from numpy.testing import assert_array_equal
 
 from flightnn_jax.integer import (
     IMAGE,
-    Add,
     Affine,
     Average,
     Convolution,
@@ -16,11 +15,11 @@ from flightnn_jax.integer import (
     IntegerNetwork,
     IntegerNetworkError,
     IntegerWeights,
-    MaxPool,
     ShiftWeights,
     certificate,
 )
 from flightnn_jax.integer.inference import float32
+from tests.support import brute_force
 from tests.support.networks_at_random import (
     random_images,
     random_network,
@@ -31,77 +30,28 @@ from tests.support.networks_at_random import (
 NETWORKS = dict(random_networks())
 
 
-def even(v, n):
-    """The document's formula, on int64."""
-    n = np.broadcast_to(n, v.shape)
-    right = np.maximum(n, 1)
-    rounded = (v + (1 << (right - 1)) - 1 + (v >> right & 1)) >> right
-    return np.where(n >= 1, rounded, v << np.maximum(-n, 0))
-
-
-def activate(v, shift, slope):
-    shift = shift.astype(np.int64)
-    return np.clip(np.where(v >= 0, even(v, shift), even(v, shift + slope)), -128, 127)
-
-
-def by_the_document(network, images):
-    """Every layer's output, in int64, from docs/integers.md."""
-    found = {IMAGE: images.astype(np.int64) - 128}
-    for layer in network.layers:
-        if isinstance(layer, Add):
-            v = sum(
-                found[name] << (0 if lift is None else lift.astype(np.int64))
-                for name, lift in zip(layer.inputs, layer.lift, strict=True)
-            )
-            found[layer.name] = activate(v, layer.shift, network.slope)
-            continue
-        x = found[layer.input]
-        if isinstance(layer, MaxPool):
-            n, h, w, c = x.shape
-            found[layer.name] = x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
-        elif isinstance(layer, Average):
-            sums = x.sum((1, 2))
-            if layer.shift is not None:
-                sums = np.clip(even(sums, layer.shift), -128, 127)
-            found[layer.name] = sums
-        elif isinstance(layer, Dense):
-            found[layer.name] = x @ layer.weights.integers().astype(np.int64) + layer.bias
-        else:
-            w, a = layer.weights.integers().astype(np.int64), layer.affine
-            p = w.shape[0] // 2
-            x = np.pad(x, [(0, 0), (p, p), (p, p), (0, 0)])
-            windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[:2], (1, 2))
-            windows = windows[:, :: layer.stride, :: layer.stride]
-            acc = np.einsum("nyxiab,abio->nyxo", windows, w)
-            v = np.clip(acc, a.low, a.high) * a.multiplier.astype(np.int64) + a.bias
-            found[layer.name] = (
-                v if layer.shift is None else activate(v, layer.shift, network.slope)
-            )
-    return found
-
-
 def compare(network, images):
-    found = float32.function_of(network)(images)
-    wanted = by_the_document(network, images)
-    assert set(found) == {layer.name for layer in network.layers}
-    for name, output in found.items():
+    outputs = float32.function_of(network)(images)
+    wanted = brute_force.layer_outputs(network, images)
+    assert set(outputs) == {layer.name for layer in network.layers}
+    for name, output in outputs.items():
         assert_array_equal(output, wanted[name], err_msg=name)
-    return found
+    return outputs
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equals_the_document(name):
     network = NETWORKS[name]
-    found = compare(network, random_images(network, 5))
-    assert found["conv1"].dtype == np.int8
-    assert found[network.layers[-1].name].dtype == np.int32
+    outputs = compare(network, random_images(network, 5))
+    assert outputs["conv1"].dtype == np.int8
+    assert outputs[network.layers[-1].name].dtype == np.int32
 
 
 def test_activations_of_tests_at_random_are_spread():
     for kind in ("vgg", "resnet"):
         network = random_network(1, kind, "shift2", size=16, width=8)
-        outputs = by_the_document(network, random_images(network, 8))
+        outputs = brute_force.layer_outputs(network, random_images(network, 8))
         values = np.unique(outputs["conv2" if kind == "vgg" else "block1"])
         assert values.size > 40
 

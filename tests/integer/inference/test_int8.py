@@ -121,13 +121,13 @@ def one_convolution(weights, multiplier, low, high):
         acc = made.sums(x)
         return made.finish(acc, 3), made.finish(made.pool(acc), 3)
 
-    found, found_pooled = outputs(jnp.asarray(x, jnp.int8))
+    actual, actual_pooled = outputs(jnp.asarray(x, jnp.int8))
     want = brute_force.convolve(x, brute_force.integers(weights), 1)
     v = np.clip(want, affine.low, affine.high) * affine.multiplier.astype(np.int64) + 7
     activations = brute_force.activate(v, shift, 3)
-    assert_array_equal(found, activations)
+    assert_array_equal(actual, activations)
     pooled = activations.reshape(4, 1, 2, 1, 2, filters).max(axis=(2, 4))
-    assert_array_equal(found_pooled, pooled)
+    assert_array_equal(actual_pooled, pooled)
     return made
 
 
@@ -168,6 +168,6 @@ def test_certificates_are_not_needed():
     assert certificate.certified(bare).layers[0].certificate.any()
     images = random_images(network, 2)
     want = brute_force.layer_outputs(network, images)
-    found = jax.jit(int8.build(bare))(images)
-    assert_array_equal(found["average"], want["average"])
-    assert_array_equal(operations.max_pool(found["conv1"]), found["pool1"])
+    outputs = jax.jit(int8.build(bare))(images)
+    assert_array_equal(outputs["average"], want["average"])
+    assert_array_equal(operations.max_pool(outputs["conv1"]), outputs["pool1"])

@@ -104,13 +104,13 @@ def check_layer(rng, size, stride, inputs, filters, shape):
     if v.shape[1] % 2 == v.shape[2] % 2 == 0:
         assert_array_equal(packed(given, slope, pool=True), pooled(activations))
     other = rng.integers(-(1 << 28), 1 << 28, v.shape)
-    found = packed(given, slope, other=jnp.asarray(other, jnp.int32))
-    assert_array_equal(found, brute_force.activate(v + other, layer.shift, slope))
+    added = packed(given, slope, other=jnp.asarray(other, jnp.int32))
+    assert_array_equal(added, brute_force.activate(v + other, layer.shift, slope))
     lift = rng.integers(0, 21, filters).astype(np.uint8)
     other = rng.integers(-128, 128, v.shape)
-    found = packed.with_add(layer.shift, lift)(given, slope, other=jnp.asarray(other, jnp.int8))
+    added = packed.with_add(layer.shift, lift)(given, slope, other=jnp.asarray(other, jnp.int8))
     lifted = other << lift.astype(np.int64)
-    assert_array_equal(found, brute_force.activate(v + lifted, layer.shift, slope))
+    assert_array_equal(added, brute_force.activate(v + lifted, layer.shift, slope))
 
 
 # size of the window, stride, inputs, filters, (batch, height, width)

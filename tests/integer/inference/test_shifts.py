@@ -37,12 +37,12 @@ def extreme_images(network):
 
 def check_every_layer(network, outputs, images):
     want = brute_force.layer_outputs(network, images)
-    found = outputs(images)
+    actual = outputs(images)
     assert list(want) == [layer.name for layer in network.layers]
-    assert set(found) == set(want)
+    assert set(actual) == set(want)
     for name, values in want.items():
-        assert_array_equal(found[name], values, err_msg=name)
-        assert (found[name].shape[1:], found[name].dtype) == output_of(network, name)
+        assert_array_equal(actual[name], values, err_msg=name)
+        assert (actual[name].shape[1:], actual[name].dtype) == output_of(network, name)
 
 
 @pytest.mark.parametrize("arguments", CHOSEN, ids=str)
@@ -77,8 +77,8 @@ def test_rounds_half_to_even():
     v = np.concatenate([rng.integers(-(1 << 30), 1 << 30, 500), np.arange(-40, 40)])
     v = np.concatenate([v, [-(1 << 30), (1 << 30) - 1]]).astype(np.int32)
     n = np.arange(31, dtype=np.int32)[:, None]
-    found = jax.jit(operations.even)(v[None], n)
-    assert_array_equal(found, brute_force.even(v[None], n))
+    rounded = jax.jit(operations.even)(v[None], n)
+    assert_array_equal(rounded, brute_force.even(v[None], n))
     want = [[round(int(x) / 4) for x in range(-40, 40)]]  # Python rounds half to even, too
     assert_array_equal(operations.even(jnp.arange(-40, 40)[None], jnp.array([[2]])), want)
 
