@@ -81,9 +81,9 @@ def main(argv: Sequence[str]) -> None:
     )
     memory = {}
     for name, (f, arguments) in timed.items():
-        found = f.lower(*arguments).compile().memory_analysis()
+        reserved = f.lower(*arguments).compile().memory_analysis()
         total = sum(
-            getattr(found, f"{part}_size_in_bytes") for part in ("argument", "output", "temp")
+            getattr(reserved, f"{part}_size_in_bytes") for part in ("argument", "output", "temp")
         )
         memory[name] = total / size
         jax.block_until_ready(f(*arguments))
@@ -94,10 +94,10 @@ def main(argv: Sequence[str]) -> None:
             jax.block_until_ready(f(*arguments))
             times[name].append(time.perf_counter() - start)
     print(f"{'':26}{'ms':>8}{'of a copy':>11}{'memory of tree':>16}")
-    for name, found in times.items():
-        ratios = np.divide(found, times["copy"])
+    for name, seconds in times.items():
+        ratios = np.divide(seconds, times["copy"])
         print(
-            f"{name:26}{1e3 * np.median(found):8.1f}{np.median(ratios):11.2f}{memory[name]:16.2f}"
+            f"{name:26}{1e3 * np.median(seconds):8.1f}{np.median(ratios):11.2f}{memory[name]:16.2f}"
         )
 
 

@@ -67,11 +67,11 @@ def activation_exponent(largest: ArrayLike, bits: int = 8) -> jax.Array:
 
 def _checked_exponent(exponent: ArrayLike, most: int) -> jax.Array:
     """Exponents as int32 from -most to most, whose powers of two are normal both ways."""
-    found = jnp.asarray(exponent).dtype
-    if not jnp.issubdtype(found, jnp.integer):
+    dtype = jnp.asarray(exponent).dtype
+    if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(
-            f"exponent of type {found}: the step is 2**exponent, so it must be an integer; "
-            "activation_exponent finds it from the largest value"
+            f"exponent of type {dtype}: the step is 2**exponent, so it must be an integer; "
+            "activation_exponent computes it from the largest value"
         )
     if not isinstance(exponent, jax.core.Tracer):
         known = np.asarray(exponent, np.int64)

@@ -186,16 +186,16 @@ def _costs(params: PyTree, matched: list[specs.Weights], cost: Cost) -> list[jax
         filters = w.leaf.shape[w.format.filter_axis]
         if named:
             each = 1 if cost == "filter" else math.prod(w.leaf.shape) / max(filters, 1)
-        found = jnp.asarray(jnp.nan if each is None else each, jnp.float32)
-        known = not isinstance(found, jax.core.Tracer)
-        if found.shape not in ((), (filters,)) or (
-            known and not np.all(np.isfinite(found) & (found > 0))
+        cost_of_terms = jnp.asarray(jnp.nan if each is None else each, jnp.float32)
+        known = not isinstance(cost_of_terms, jax.core.Tracer)
+        if cost_of_terms.shape not in ((), (filters,)) or (
+            known and not np.all(np.isfinite(cost_of_terms) & (cost_of_terms > 0))
         ):
             raise ValueError(
                 f"a cost of {each!r} for the filters of {w.path}: give {filters} finite numbers "
                 "above 0, or one for all of them"
             )
-        costs.append(jnp.broadcast_to(found, (filters,)))
+        costs.append(jnp.broadcast_to(cost_of_terms, (filters,)))
     if not costs:
         raise ValueError(
             "the spec has no shift format, so there are no gates to open: make it with "

@@ -17,7 +17,7 @@ from flightnn_jax.formats import base
 PyTree = Any
 Rule = Callable[[tuple[Any, ...], Any], base.Format | None]
 
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 
 
 class Weights(NamedTuple):
@@ -239,5 +239,5 @@ def _name(path: tuple[Any, ...]) -> str:
 
 def _listed(items: Iterable[str]) -> str:
     items = list(items)
-    more = f", and {len(items) - _MOST_LISTED} more" if len(items) > _MOST_LISTED else ""
-    return "; ".join(items[:_MOST_LISTED]) + more
+    more = f", and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
+    return "; ".join(items[:_MAX_LISTED]) + more

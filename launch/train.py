@@ -25,15 +25,15 @@ def main() -> None:
     import jax
 
     from flightnn_jax import explore
-    from flightnn_jax.training import runs
+    from flightnn_jax.training import runs, summary
 
     config = options.config()
     devices.initialize()
-    prepared = runs.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
-    record = runs.run(prepared)
+    run = runs.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
+    record = runs.train(run)
     if record is None:
         sys.exit(_STOPPED_BY_SIGTERM)
-    print(runs.summary(record))
+    print(summary.text(record))
     if jax.process_index() == 0:
         print(explore.draw([explore.read(_WORKDIR.value)]))
 

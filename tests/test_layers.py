@@ -234,7 +234,7 @@ ARROWS = {
     "training.layers": ["activations", "filters", "numerics"],
     "training.models": ["networks", "training.layers"],
     "training.config": ["networks", "schemes", "data"],
-    "training.summary": ["quantize", "spec"],
+    "training.summary": ["formats", "quantize", "spec"],
     "training.quantization": ["formats", "penalty", "schemes", "spec", "thresholds"],
     "training.optimizer": ["penalty", "training.config", "training.quantization"],
     "training.step": [

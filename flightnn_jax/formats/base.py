@@ -60,6 +60,9 @@ class Format(abc.ABC):
 
     # The axis of the weights that counts the filters (output channels).
     filter_axis: int
+    # What is trained to decide how many terms a filter takes, [k] or [k, filters]; None if
+    # nothing is. A format that has it declares it as a field.
+    thresholds: Any = None
 
     @abc.abstractmethod
     def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flightnn_jax import filters, numerics
 from flightnn_jax.formats import window as windows
 
-MOST_TERMS = 3
+MAX_TERMS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +46,10 @@ class ShiftRule:
 
     def __post_init__(self) -> None:
         """Checks each field by itself."""
-        if not numerics.is_whole(self.k) or not 0 <= self.k <= MOST_TERMS:
+        if not numerics.is_whole(self.k) or not 0 <= self.k <= MAX_TERMS:
             raise ValueError(
                 f"k={self.k!r} terms: k must be a whole number from 0 (prune the filter) to "
-                f"{MOST_TERMS}"
+                f"{MAX_TERMS}"
             )
         for name, choices in (
             ("rounding", ("log", "linear")),
@@ -92,7 +92,7 @@ class Layer(NamedTuple):
 
 
 def layer_of(rule: ShiftRule, w: jax.Array) -> Layer:
-    """Finds what the terms of `w` have in common: one pass over it."""
+    """What the terms of `w` have in common: one pass over it."""
     layout = numerics.layout_of(w.dtype)
     if rule.k > 1:  # so that a sum of terms is finite
         layout = layout._replace(highest=layout.highest - 1)
@@ -155,7 +155,7 @@ def scaled(layer: Layer, x: jax.Array) -> jax.Array:
 
 
 def unscaled(layer: Layer, x: jax.Array) -> jax.Array:
-    """Multiplies by 2**-shift, for what was found with scaled numbers."""
+    """Multiplies by 2**-shift, for what was computed from scaled numbers."""
     return numerics.times_power_of_two(x, -layer.shift)
 
 
@@ -170,6 +170,6 @@ def scaled_norms(rule: ShiftRule, layer: Layer, residuals: list[jax.Array]) -> j
     least = numerics.power_of_two(-layout.bias // 3 * 2, layout.compute)
     magnitudes = [jnp.maximum(jnp.abs(r) * _scale(layer), least) for r in residuals]
     squares = [magnitude * magnitude for magnitude in magnitudes]
-    group = 8 if rule.k < MOST_TERMS else 4
+    group = 8 if rule.k < MAX_TERMS else 4
     norms = jnp.sqrt(filters.sums_over_filters(squares, rule.filter_axis, group))
     return jnp.where(jnp.all(jnp.isfinite(norms[0])), norms, jnp.nan)

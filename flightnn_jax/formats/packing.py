@@ -21,7 +21,7 @@ _CHECKSUM = struct.Struct("<I")
 _ARRAY = struct.Struct("<BBb")
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _CHUNK = 1 << 20
-_MOST_AXES = 32
+_MAX_AXES = 32
 
 
 def frame(kind: int, body: bytes) -> bytes:
@@ -44,7 +44,7 @@ def unframe(kind: int, data: bytes) -> bytes:
             f"packed codes of {len(data)} bytes are truncated: header and checksum alone take "
             f"{smallest}; read the file again, in binary and to its end"
         )
-    magic, version, found, length = _HEADER.unpack_from(data)
+    magic, version, actual_kind, length = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise ValueError(f"packed codes must start with {MAGIC!r}, not {magic!r}: other data?")
     if version != VERSION:
@@ -64,9 +64,9 @@ def unframe(kind: int, data: bytes) -> bytes:
             f"packed codes are corrupted: their CRC-32 is {actual:08x} and should be "
             f"{expected:08x}; get another copy"
         )
-    if found != kind:
+    if actual_kind != kind:
         raise ValueError(
-            f"packed codes are of kind {found}, not {kind}: unpack them with the class that "
+            f"packed codes are of kind {actual_kind}, not {kind}: unpack them with the class that "
             "packed them"
         )
     return data[_HEADER.size : -_CHECKSUM.size]
@@ -107,10 +107,10 @@ class Reader:
     def array_header(self) -> tuple[tuple[int, ...], str, int]:
         """Shape, type and filter axis, as `pack_array_header` wrote them."""
         code, ndim, axis = self.unpack(_ARRAY)
-        if code >= len(_DTYPES) or not 0 < ndim <= _MOST_AXES or not 0 <= axis < ndim:
+        if code >= len(_DTYPES) or not 0 < ndim <= _MAX_AXES or not 0 <= axis < ndim:
             raise ValueError(
                 f"packed codes name type {code}, {ndim} axes and filter axis {axis}: there are "
-                f"{len(_DTYPES)} types, 1 to {_MOST_AXES} axes and the filter axis is one of them"
+                f"{len(_DTYPES)} types, 1 to {_MAX_AXES} axes and the filter axis is one of them"
             )
         return self.unpack(struct.Struct(f"<{ndim}Q")), _DTYPES[code], axis
 

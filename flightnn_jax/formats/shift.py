@@ -63,10 +63,10 @@ class Shift(greedy.ShiftRule, base.Format):
             return "thresholds in a Python sequence: make an array of them, jnp.array([...])"
         if self.thresholds is not None:
             filters = shape[self.filter_axis]
-            found = np.shape(self.thresholds)
-            if found not in ((self.k,), (self.k, filters)):
+            given = np.shape(self.thresholds)
+            if given not in ((self.k,), (self.k, filters)):
                 return (
-                    f"thresholds of shape {found}: with k={self.k} and {filters} filters they "
+                    f"thresholds of shape {given}: with k={self.k} and {filters} filters they "
                     f"must be ({self.k},) for the layer or ({self.k}, {filters}), one column a "
                     "filter; init_thresholds makes them"
                 )
@@ -95,15 +95,15 @@ class Shift(greedy.ShiftRule, base.Format):
 
     def encode(self, w: jax.Array) -> shift_codes.ShiftCodes:
         """Signs and exponents whose sum is `quantize(w)`."""
-        found = _gated_terms(self.rule, w, self._array())
+        gated = _gated_terms(self.rule, w, self._array())
         k_eff = np.asarray(self._counts(w)[1])
         layout = numerics.layout_of(w.dtype)
         terms = np.zeros((self.k, *w.shape), layout.compute)
         others = tuple(i for i in range(w.ndim) if i != self.filter_axis % w.ndim)
-        for n, term in enumerate(found.terms):
+        for n, term in enumerate(gated.terms):
             terms[n] = np.where(np.expand_dims(k_eff > n, others), np.asarray(term), 0)
         return shift_codes.codes_of(
-            terms, k_eff, int(found.low), self.window, self.filter_axis, w.dtype.name
+            terms, k_eff, int(gated.low), self.window, self.filter_axis, w.dtype.name
         )
 
     def _array(self) -> jax.Array | None:
@@ -121,11 +121,11 @@ _gated_terms = functools.partial(jax.jit, static_argnums=0)(shift_quantizer.gate
 def _counts(
     rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    found = shift_quantizer.gated_terms(rule, w, t)
+    gated = shift_quantizer.gated_terms(rule, w, t)
     others = tuple(i for i in range(w.ndim) if i != rule.filter_axis % w.ndim)
-    effective = jnp.zeros_like(found.k)
-    for n, term in enumerate(found.terms):
-        effective = effective + ((found.k > n) & jnp.any(term != 0, others))
+    effective = jnp.zeros_like(gated.k)
+    for n, term in enumerate(gated.terms):
+        effective = effective + ((gated.k > n) & jnp.any(term != 0, others))
     # A first term of zero is a weight of zero: every later residual is the weight itself.
-    zeros = jnp.any(found.terms[0] == 0, others) if found.terms else jnp.zeros_like(found.k, bool)
-    return found.k, effective, zeros
+    zeros = jnp.any(gated.terms[0] == 0, others) if gated.terms else jnp.zeros_like(gated.k, bool)
+    return gated.k, effective, zeros

@@ -114,14 +114,14 @@ def _forward(
     return Quantized(terms, k, valid, low, high), norms
 
 
-def _sum_of_terms(rule: greedy.ShiftRule, found: Quantized, w: jax.Array) -> jax.Array:
+def _sum_of_terms(rule: greedy.ShiftRule, quantized: Quantized, w: jax.Array) -> jax.Array:
     def column(values: jax.Array) -> jax.Array:
         return filters.per_filter(values, w.ndim, rule.filter_axis)
 
     total = jnp.zeros(w.shape, numerics.layout_of(w.dtype).compute)
-    for n, term in enumerate(found.terms):
-        total = total + jnp.where(column(found.k) > n, term, 0)
-    return jnp.where(column(found.valid), total, jnp.nan).astype(w.dtype)
+    for n, term in enumerate(quantized.terms):
+        total = total + jnp.where(column(quantized.k) > n, term, 0)
+    return jnp.where(column(quantized.valid), total, jnp.nan).astype(w.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -132,8 +132,8 @@ def _quantize(rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None) -> jax.
 def _quantize_forward(
     rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array | None, jax.Array | None]]:
-    found, norms = _forward(rule, w, t)
-    return _sum_of_terms(rule, found, w), (w, t, norms)
+    quantized, norms = _forward(rule, w, t)
+    return _sum_of_terms(rule, quantized, w), (w, t, norms)
 
 
 def _quantize_backward(
@@ -163,8 +163,8 @@ def _threshold_gradient(
     layer = greedy.layer_of(rule, w)
     residuals, terms = greedy.residuals_and_terms(rule, layer)
     columns = _columns(t, layer.layout.compute)
-    found = greedy.unscaled(layer, norms)
-    gates = _gates_of(rule, found, columns)
+    true_norms = greedy.unscaled(layer, norms)
+    gates = _gates_of(rule, true_norms, columns)
     everywhere = rule.gradient == "all"
 
     # <G, T_n>, and <e_m, T_n> for every pair that the recursion can meet: gate m sees a later
@@ -175,7 +175,7 @@ def _threshold_gradient(
     products += [
         greedy.scaled(layer, residuals[m]) * greedy.scaled(layer, terms[n]) for m, n in pairs
     ]
-    # Few neighbours, for G may come with computing of its own.
+    # Few neighbours: G may come with computing of its own.
     sums = filters.sums_over_filters(products, rule.filter_axis, group=4, at_once=3)
     with_g = sums[: rule.k]
     zero = jnp.zeros_like(with_g[0])
@@ -191,7 +191,7 @@ def _threshold_gradient(
     gradient = [zero] * rule.k
     for level in reversed(range(rule.k)):
         seen = gates.before[level]
-        margin = (_pick(found, seen) - columns[level]) / rule.temperature
+        margin = (_pick(true_norms, seen) - columns[level]) / rule.temperature
         active = jnp.ones_like(zero) if everywhere else gates.opened[level].astype(zero.dtype)
         slope = jax.nn.sigmoid(margin) * jax.nn.sigmoid(-margin) / rule.temperature
         inner = alpha * _pick(with_g, seen)
@@ -222,9 +222,9 @@ def _residual_norms_forward(
     layer = greedy.layer_of(rule, w)
     norms = greedy.scaled_norms(rule, layer, greedy.residuals_and_terms(rule, layer)[0])
     columns = None if t is None else _columns(t, layer.layout.compute)
-    found = greedy.unscaled(layer, norms)
-    gates = _gates_of(rule, found, columns)
-    seen = jnp.stack([_pick(found, n) for n in gates.before])
+    true_norms = greedy.unscaled(layer, norms)
+    gates = _gates_of(rule, true_norms, columns)
+    seen = jnp.stack([_pick(true_norms, n) for n in gates.before])
     return seen, (w, t, norms, gates.before)
 
 
@@ -276,7 +276,7 @@ def _alike_over_devices(w: jax.Array, t: jax.Array | None) -> tuple[jax.Array, j
     """Inside shard_map, marks both arrays as varying over the same mesh axes.
 
     The transpose of that mark is a sum over these axes: the gradient of a threshold that all
-    devices share is then the sum of what each of them finds.
+    devices share is then the sum of what each of them computes.
     """
     if t is None:
         return w, t

@@ -1,7 +1,7 @@
 """Saving and restoring the state of a run with Orbax: atomic, asynchronous, checked when read.
 
 Beside each checkpoint stand the decisive fields of the config, what the loop has counted so far,
-and a checksum of every number, so that a damaged checkpoint is known from a good one.
+and a checksum of every number, so that a damaged checkpoint is recognized.
 """
 
 import hashlib
@@ -185,12 +185,12 @@ class Checkpoints:
             lines = str(error).splitlines()
             raise _DamagedError(lines[0][:200] if lines else repr(error)) from error
 
-    def _compare(self, step: int, found: dict[str, Any]) -> None:
-        names = sorted(found.keys() | self._identity.keys())
+    def _compare(self, step: int, saved: dict[str, Any]) -> None:
+        names = sorted(saved.keys() | self._identity.keys())
         other = [
-            f"{name} {found.get(name)!r} there and {self._identity.get(name)!r} here"
+            f"{name} {saved.get(name)!r} there and {self._identity.get(name)!r} here"
             for name in names
-            if found.get(name) != self._identity.get(name)
+            if saved.get(name) != self._identity.get(name)
         ]
         if other:
             raise CheckpointError(
@@ -238,9 +238,9 @@ def _like(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
         _name(p): (np.shape(x), np.dtype(x.dtype))
         for p, x in jax.tree_util.tree_leaves_with_path(like)
     }
-    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-    if expected != found:
-        names = sorted(n for n in expected.keys() | found if expected.get(n) != found.get(n))
+    present = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if expected != present:
+        names = sorted(n for n in expected.keys() | present if expected.get(n) != present.get(n))
         raise CheckpointError(
             f"the checkpoint was written by another version of this program: {names[:5]} differ. "
             "Use that version, or choose another workdir"

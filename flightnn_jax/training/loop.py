@@ -217,9 +217,9 @@ class _Loop:
         if number % config.evaluate_every and number < config.epochs:
             return self.write(row)
         validation = self.run.evaluate(self.state, self.run.validation_split)
-        counted = summary.census(self.state.params, self.state.spec)
-        self.write({**row, "validation": validation._asdict(), **counted})
-        mean_k = "" if counted["mean_k"] is None else f"  mean k {counted['mean_k']:.3f}"
+        counts = summary.count(self.state.params, self.state.spec)
+        self.write({**row, "validation": validation._asdict(), **counts})
+        mean_k = "" if counts["mean_k"] is None else f"  mean k {counts['mean_k']:.3f}"
         self.say(
             f"epoch {number}/{config.epochs}  loss {row['train']['loss']:.3f}  validation "
             f"{100 * validation.top1:.2f} %{mean_k}"

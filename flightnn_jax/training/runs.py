@@ -11,10 +11,9 @@ from typing import Any
 import jax
 
 from flightnn_jax import atomic, data, schemes
-from flightnn_jax.training import loop, models, runlog
-from flightnn_jax.training import step as ts
+from flightnn_jax.training import loop, models, runlog, summary
 from flightnn_jax.training.config import Config, network_of
-from flightnn_jax.training.summary import census
+from flightnn_jax.training.step import by_batch, data_mesh
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -38,8 +37,8 @@ def prepare(
       ValueError: if the batch does not divide by the devices, or sizes do not fit.
       OSError: if the workdir cannot be written.
     """
-    mesh = ts.data_mesh() if mesh is None else mesh
-    data.check_batch_size(config.batch_size, ts.by_batch(mesh))
+    mesh = data_mesh() if mesh is None else mesh
+    data.check_batch_size(config.batch_size, by_batch(mesh))
     workdir = Path(workdir).resolve()
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
@@ -81,27 +80,27 @@ def build_model(
     return models.Model(network, activation_bits=schemes.find(config.scheme).activation_bits)
 
 
-def run(prepared: loop.Run) -> dict[str, Any] | None:
+def train(run: loop.Run) -> dict[str, Any] | None:
     """Trains to the end and evaluates on the test split, once.
 
     Returns:
       The record, which is also `result.json` in the workdir: what was trained, by what, and what
-      came out. None if SIGTERM ended the run before.
+      came out. None if SIGTERM stopped the run before its end.
     """
-    config, workdir = prepared.config, prepared.workdir
+    config, workdir = run.config, run.workdir
     started = time.monotonic()
-    state = loop.fit(prepared)
+    state = loop.fit(run)
     if state is None:
         return None
-    test = prepared.train_split.dataset.open("test")
-    splits = {"validation": prepared.validation_split, "test": test}
-    accuracies = {name: prepared.evaluate(state, s)._asdict() for name, s in splits.items()}
+    test = run.train_split.dataset.open("test")
+    splits = {"validation": run.validation_split, "test": test}
+    accuracies = {name: run.evaluate(state, s)._asdict() for name, s in splits.items()}
     record = {
         "config": config.to_dict(),
         "scheme": schemes.find(config.scheme).label,
-        "steps": prepared.steps,
+        "steps": run.steps,
         **accuracies,
-        **census(state.params, state.spec),
+        **summary.count(state.params, state.spec),
         "train": runlog.read_rows(workdir / "metrics.jsonl")[-1]["train"],
         "seconds": round(time.monotonic() - started, 1),
         **surroundings(),
@@ -136,20 +135,6 @@ def _revision() -> str | None:
     return head.strip() + "+" * bool(changed)
 
 
-def summary(record: dict[str, Any]) -> str:
-    """A record as a few lines for people."""
-    lines = [
-        f"{record['scheme']}: test accuracy {100 * record['test']['top1']:.2f} %, top 5 "
-        f"{100 * record['test']['top5']:.2f} %; weights {record['storage_bits'] / 8e3:.1f} kB"
-    ]
-    if record["mean_k"] is not None:
-        lines.append(f"mean k {record['mean_k']:.3f}; filters at 0, 1, 2, ... terms by layer:")
-        for name, layer in record["layers"].items():
-            share = "  ".join(f"{100 * part:5.1f} %" for part in layer["share"])
-            lines.append(f"  {name:24}{layer['filters']:6} filters  {share}")
-    return "\n".join(lines)
-
-
 def evaluate(
     workdir: str | Path,
     split: str = "test",
@@ -167,13 +152,13 @@ def evaluate(
       mesh: the devices; all by default.
 
     Returns:
-      step, loss, top1, top5, and what `census` counts.
+      step, loss, top1, top5, and what `summary.count` counts.
     """
     config = Config.from_dict(runlog.read_json(Path(workdir) / "config.json"))
-    prepared = prepare(config, workdir, data_dir, mesh)
-    chosen = prepared.train_split.dataset.open(split)
-    with prepared.checkpoints() as checkpoints:
+    run = prepare(config, workdir, data_dir, mesh)
+    chosen = run.train_split.dataset.open(split)
+    with run.checkpoints() as checkpoints:
         step = checkpoints.find(which)
-        state, _ = checkpoints.restore_step(step, prepared.initial_state())
-    evaluation = prepared.evaluate(state, chosen)
-    return {"step": step, **evaluation._asdict(), **census(state.params, state.spec)}
+        state, _ = checkpoints.restore_step(step, run.initial_state())
+    evaluation = run.evaluate(state, chosen)
+    return {"step": step, **evaluation._asdict(), **summary.count(state.params, state.spec)}

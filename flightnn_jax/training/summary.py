@@ -1,4 +1,4 @@
-"""What a network costs: shifts of each layer's filters, mean k, storage, as plain numbers."""
+"""What a network costs: shifts of each layer's filters, mean k, storage; as numbers and as text."""
 
 import math
 from typing import Any
@@ -8,11 +8,12 @@ import numpy as np
 
 from flightnn_jax import quantize
 from flightnn_jax import spec as specs
+from flightnn_jax.formats import base
 
 PyTree = Any
 
 
-def census(params: PyTree, spec: PyTree) -> dict[str, Any]:
+def count(params: PyTree, spec: PyTree) -> dict[str, Any]:
     """Counts the terms that every filter stores; not for use inside jit.
 
     Args:
@@ -20,47 +21,44 @@ def census(params: PyTree, spec: PyTree) -> dict[str, Any]:
       spec: a spec tree for them.
 
     Returns:
-      mean_k: terms a filter has on average, over all filters in shift formats; None without.
+      mean_k: terms a filter has on average, over all filters whose format counts shifts; None
+        without any.
       mean_k_of_weights: likewise over all weights, so these take 4 * mean_k_of_weights bits each.
       storage_bits: of all kernels, arrays with two or more axes: the paper's storage column.
       other_bits: of biases and batch norm.
-      layers: for each array in a shift format, by its name: filters, mean_k, share (of the
-        filters at 0, 1, 2, ... terms), thresholds ([k]; None without, or if each filter has its
-        own).
+      layers: for each array whose format counts shifts, by its name: filters, mean_k, share (of
+        the filters at 0, 1, 2, ... terms), thresholds ([k]; None without, or if each filter has
+        its own).
 
     Example:
       >>> import jax.numpy as jnp
       >>> from flightnn_jax import Shift
       >>> spec = {"kernel": Shift(k=2, thresholds=jnp.array([0.0, 0.1]))}
-      >>> found = census({"kernel": jnp.array([[0.75, 0.5], [0.3, -0.25]])}, spec)
-      >>> found["mean_k"], found["storage_bits"], found["layers"]["kernel"]["share"]
+      >>> counts = count({"kernel": jnp.array([[0.75, 0.5], [0.3, -0.25]])}, spec)
+      >>> counts["mean_k"], counts["storage_bits"], counts["layers"]["kernel"]["share"]
       (1.5, 24, [0.0, 0.5, 0.5])
     """
     storage = quantize.storage_bits(params, spec)
+    matched = specs.match(params, spec)
     float_kernels = sum(
-        8 * w.leaf.nbytes
-        for w in specs.match(params, spec)
-        if w.format is None and np.ndim(w.leaf) > 1
+        8 * w.leaf.nbytes for w in matched if w.format is None and np.ndim(w.leaf) > 1
     )
-    counts = jax.tree.leaves(
-        quantize.count_shifts(params, spec), is_leaf=lambda x: hasattr(x, "k_eff") or x is None
-    )
+    shifts = jax.tree.leaves(quantize.count_shifts(params, spec), is_leaf=_is_count)
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     layers: dict[str, Any] = {}
     ks, sizes = [np.zeros(0, int)], [np.zeros(0, int)]
-    for path, found, count in zip(paths, specs.match(params, spec), counts, strict=True):
-        if count is None:
+    for path, w, of_layer in zip(paths, matched, shifts, strict=True):
+        if of_layer is None:
             continue
-        k = np.asarray(count.k_eff)
-        share = np.bincount(k, minlength=found.format.k + 1) / k.size  # type: ignore[union-attr]
+        k = np.asarray(of_layer.k_eff)
         layers[jax.tree_util.keystr(path, simple=True, separator="/")] = {
             "filters": k.size,
             "mean_k": float(np.mean(k)),
-            "share": share.tolist(),
-            "thresholds": _thresholds(found.format),
+            "share": (np.bincount(k, minlength=_max_k(w) + 1) / k.size).tolist(),
+            "thresholds": _thresholds(w.format),
         }
         ks.append(k)
-        sizes.append(np.full(k.size, math.prod(found.leaf.shape) // k.size))
+        sizes.append(np.full(k.size, math.prod(w.leaf.shape) // k.size))
     k, size = np.concatenate(ks), np.concatenate(sizes)
     return {
         "mean_k": float(np.mean(k)) if k.size else None,
@@ -71,8 +69,33 @@ def census(params: PyTree, spec: PyTree) -> dict[str, Any]:
     }
 
 
-def _thresholds(fmt: Any) -> list[float] | None:
-    if fmt.thresholds is None:
+def _is_count(node: Any) -> bool:
+    return node is None or isinstance(node, base.ShiftCounts)
+
+
+def _max_k(w: specs.Weights) -> int:
+    """The terms that a filter may have, as far as its format says."""
+    assert w.format is not None
+    norms = jax.eval_shape(w.format.residual_norms, w.leaf)
+    return 0 if norms is None else norms.shape[0]
+
+
+def _thresholds(fmt: base.Format | None) -> list[float] | None:
+    if fmt is None or fmt.thresholds is None:
         return None
     t = np.asarray(fmt.thresholds, np.float64)
     return t.tolist() if t.ndim == 1 else None
+
+
+def text(record: dict[str, Any]) -> str:
+    """The record of a run, what `runs.train` returns, as a few lines for people."""
+    lines = [
+        f"{record['scheme']}: test accuracy {100 * record['test']['top1']:.2f} %, top 5 "
+        f"{100 * record['test']['top5']:.2f} %; weights {record['storage_bits'] / 8e3:.1f} kB"
+    ]
+    if record["mean_k"] is not None:
+        lines.append(f"mean k {record['mean_k']:.3f}; filters at 0, 1, 2, ... terms by layer:")
+        for name, layer in record["layers"].items():
+            share = "  ".join(f"{100 * part:5.1f} %" for part in layer["share"])
+            lines.append(f"  {name:24}{layer['filters']:6} filters  {share}")
+    return "\n".join(lines)

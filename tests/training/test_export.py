@@ -24,7 +24,7 @@ def run(tmp_path_factory):
     """The directory of a run that is done, and its record."""
     workdir = tmp_path_factory.mktemp("run")
     prepared = training.prepare(workdir, epochs=8, scheme="lightnn2")
-    return workdir, runs.run(prepared)
+    return workdir, runs.train(prepared)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_summary_says_sizes_and_accuracy(lowered):
 
 def test_full_precision_has_no_integers(tmp_path):
     prepared = training.prepare(tmp_path, epochs=1, scheme="full")
-    runs.run(prepared)
+    runs.train(prepared)
     with pytest.raises(LoweringError, match="activations of float bits"):
         export.lower_run(tmp_path, mesh=training.one_device())
 

@@ -176,7 +176,7 @@ def test_weights_are_clamped(tmp_path):
 def test_frozen_thresholds_keep_k_at_two_in_paper_mode(tmp_path):
     run = training.prepare(tmp_path, threshold_rate=0.0, lambda1=0.01, epochs=4)
     state, _ = first_steps(run, 20)
-    counted = summary.census(state.params, state.spec)
+    counted = summary.count(state.params, state.spec)
     assert counted["mean_k"] == 2
     assert all(layer["thresholds"] == [0, 0] for layer in counted["layers"].values())
 
@@ -184,7 +184,7 @@ def test_frozen_thresholds_keep_k_at_two_in_paper_mode(tmp_path):
 def test_k_falls_as_thresholds_rise_in_paper_mode(tmp_path):
     run = training.prepare(tmp_path, threshold_rate=0.1, epochs=4)
     state, _ = first_steps(run, 20)
-    counted = summary.census(state.params, state.spec)
+    counted = summary.count(state.params, state.spec)
     assert counted["mean_k"] < 2
     rising = [layer for layer in counted["layers"].values() if layer["thresholds"][1] > 0]
     assert rising
@@ -197,7 +197,7 @@ def test_k_falls_as_thresholds_rise_in_paper_mode(tmp_path):
 def test_a_budget_is_met(tmp_path, cost, field):
     run = training.prepare(tmp_path, mode="budget", budget=1.5, budget_cost=cost, epochs=2)
     state, metrics = first_steps(run, run.steps)
-    counted = summary.census(state.params, state.spec)
+    counted = summary.count(state.params, state.spec)
     assert abs(counted[field] - 1.5) <= 0.02
     assert all(np.isfinite(m.loss) for m in metrics)
 
@@ -234,7 +234,7 @@ def test_an_evaluation_counts_every_image_once(tmp_path):
 
 def test_the_loop_writes_what_happened(tmp_path):
     run = training.prepare(tmp_path)
-    record = runs.run(run)
+    record = runs.train(run)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["epoch"]) for row in rows] == [(5, 1), (10, 2)]
     assert set(rows[-1]["train"]) == {"loss", "penalty", "accuracy"}
@@ -247,7 +247,7 @@ def test_the_loop_writes_what_happened(tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
     assert runs.evaluate(tmp_path, mesh=run.mesh)["top1"] == record["test"]["top1"]
     for line in ("test accuracy", "conv4/kernel"):
-        assert line in runs.summary(record)
+        assert line in summary.text(record)
 
 
 def test_a_loss_that_is_no_number_stops(tmp_path):
