@@ -61,7 +61,8 @@ def decoding(encoded: Encoded, row: int, example: Example) -> Iterator["Image.Im
                 raise ValueError(f"mode {image.mode}: more than 8 bits a channel; convert it to 8")
             yield image
     except problems as error:  # what Pillow raises
-        raise encoded.damaged(row, str(error)) from error
+        reason = str(error).split(" <_io.")[0]  # an address in memory tells nobody anything
+        raise encoded.damaged(row, reason) from error
 
 
 def pixels(image: "Image.Image", shape: Shape) -> np.ndarray:

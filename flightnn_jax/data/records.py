@@ -62,18 +62,18 @@ def describe(
     """
     source = Tfds(prepared).at(data_dir)
     builder = _open(prepared, _find_directory(prepared, source.home))
-    features = builder.info.features
+    features = dict(builder.info.features.items())
     kinds = {key: type(feature).__name__ for key, feature in features.items()}
-    image, label = features.get("image"), features.get("label")
-    channels = image.shape[-1] if kinds.get("image") == "Image" else None
-    if channels not in (1, 3) or image.np_dtype != np.uint8 or kinds.get("label") != "ClassLabel":
+    fits = (kinds.get("image"), kinds.get("label")) == ("Image", "ClassLabel")
+    image = features["image"] if fits else None
+    if image is None or image.shape[-1] not in (1, 3) or image.np_dtype != np.uint8:
         raise DataError(
             f"{prepared} has the features {kinds}: it must have an `image`, an Image of uint8 with "
             "1 or 3 channels, and a `label`, a ClassLabel"
         )
     if "test" not in builder.info.splits:
         source = dataclasses.replace(source, test_split="validation")
-    labels = tuple(label.names)
+    labels = tuple(features["label"].names)
     if None not in image.shape:
         return of_a_user(name, labels, source, tuple(image.shape))
     if image_size is None:

@@ -88,6 +88,7 @@ class Model(nn.Module):
                 x = layers.max_pool(x)
                 if waits:
                     x = layers.activate(self._rule(leaky=False), x, self._range(before))
+                waits = False
             elif isinstance(step.layer, networks.Residual):
                 x = self._residual(step, x, train, track)
                 waits = False
