@@ -37,8 +37,11 @@ def draw(runs: Sequence[Result], directory: str | Path | None = None) -> str:
             "no pictures: matplotlib is not installed: pip install 'flightnn-jax[plots]', and give "
             f"the command compare {' '.join(str(run.workdir) for run in runs)}"
         )
+    figures = plots.pictures(runs)
+    if not figures:
+        return notes + "no pictures: there is nothing to draw"
     try:
-        plots.save(plots.pictures(runs), directory)
+        plots.save(figures, directory)
     except OSError as error:
         return notes + f"no pictures: {error}: choose a directory by --out of the command compare"
     return f"{notes}pictures: {directory}"

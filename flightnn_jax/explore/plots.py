@@ -206,7 +206,7 @@ def _k_over_training(run: Result) -> Figure | None:
     """The mean k of the network and, as a map, that of each layer."""
     means = [(f"mean over {of}", run.curve(key)) for of, key in _MEANS]
     epochs = means[0][1].epochs
-    if not epochs.size:
+    if not epochs.size or not run.layers:
         return None
     figure = Figure(figsize=(_WIDTH, max(2.7, 1.0 + 0.17 * len(run.layers))))
     curves, layers = figure.subplots(1, 2)

@@ -118,7 +118,7 @@ def read(workdir: str | Path) -> Result:
             storage_bits=int(record["storage_bits"]),
             budget=float(config["budget"]) if budgeted else None,
             layers=tuple(
-                Layer(name, int(layer["filters"]), tuple(layer["share"]))
+                Layer(name, int(layer["filters"]), tuple(map(float, layer["share"])))
                 for name, layer in record.get("layers", {}).items()
             ),
             rows=rows,

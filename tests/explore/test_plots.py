@@ -287,6 +287,16 @@ def test_damaged_metrics_are_smaller_pictures(tmp_path, text, names, capsys):
     assert any("metrics.jsonl" in line for line in out) == ("mean_k" not in (text or ""))
 
 
+def test_nothing_to_draw_is_told(tmp_path, capsys):
+    finished.write_run(tmp_path, "Full", "full")
+    (tmp_path / "metrics.jsonl").unlink()
+    compared([tmp_path])
+    lines = capsys.readouterr().out.splitlines()
+    assert "metrics.jsonl does not exist" in lines[-2]
+    assert lines[-1] == "no pictures: there is nothing to draw"
+    assert not (tmp_path / "plots").exists()
+
+
 def test_where_pictures_go(tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     for workdir in (first, second):

@@ -99,6 +99,11 @@ def test_damaged_metrics_are_a_note(tmp_path, text, losses, note):
         ("[]", "is no record of a run"),
         ("{}", r"is no record of a run \(KeyError: 'scheme'\): remove it and train again"),
         ('{"scheme": "FL", "test": 1}', "is no record"),
+        (
+            '{"scheme": "FL", "test": {"top1": 1}, "mean_k": 1, "storage_bits": 8, '
+            '"layers": {"conv1": {"filters": 3, "share": ["half"]}}}',
+            "is no record",
+        ),
         ('{"scheme": "FL", "test": {"top1": 1}, "mean_k": "x"}', "is no record"),
     ],
 )
