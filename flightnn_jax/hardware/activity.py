@@ -4,8 +4,8 @@
 
 HD is the mean number of bits that change from one cycle to the next: of the 8-bit activation, the
 weight's code, the 16-bit product and the 24-bit accumulator. The coefficients are fits to
-gate-level simulations of 29 traces (hardware-measurements.md, section 3). Stimulus matters more
-than the library: the ratio of 4x8 to shift runs from 1.0 to 1.9 with the signs of the activations.
+gate-level simulations of 29 traces (docs/measurements/energy.md). The data matters more than the
+library: the ratio of 4x8 to shift runs from 1.0 to 1.9 with the signs of the activations.
 """
 
 import dataclasses

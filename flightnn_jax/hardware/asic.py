@@ -1,7 +1,7 @@
 """Energy and area of the computation on an ASIC, by gate-level simulation of synthesized units.
 
 Two open libraries were used, Nangate at 45 nm and 1.1 V and sky130 at 130 nm and 1.8 V
-(hardware-measurements.md, section 3). The paper used a commercial 65-nm library and its figure 5
+(docs/measurements/energy.md). The paper used a commercial 65-nm library and its figure 5
 prints no numbers, so only ratios and orders can be compared. Energies at other nodes are scaled as
 length x voltage**2 from both libraries, and the geometric mean is given: +-40 % in absolute terms,
 +-15 % as ratios. An energy is that of arithmetic: no memory, no wires between units.

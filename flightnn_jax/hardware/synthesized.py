@@ -1,9 +1,10 @@
 """Measured synthesis of arithmetic units, and lines through the measurements.
 
 All with Yosys, `synth_xilinx -family xc7`, for 8-bit signed activations and one
-multiply-accumulate a cycle (hardware.md). Two versions of Yosys were used, "0.23" and "0.70", and
-differ by up to 35 % on multipliers. Against a vendor's tool Yosys was 14 % above to 13 % below
-after routing, with DSPs exact. To add a measurement, add a row: the lines are fitted to the rows.
+multiply-accumulate a cycle (docs/measurements/synthesis.md). Two versions of Yosys were used,
+"0.23" and "0.70", which differ by up to 35 % on multipliers. Against a vendor's tool Yosys was 14 %
+above to 13 % below after routing, with DSPs exact. To add a measurement, add a row: the lines are
+fitted to the rows.
 """
 
 import functools
@@ -14,7 +15,7 @@ import numpy as np
 VERSIONS = ("0.23", "0.70")
 
 VENDOR = 1.14
-"""What Yosys's tables differ by from a vendor's, as a factor (hardware.md)."""
+"""What Yosys's tables differ by from a vendor's, as a factor (docs/measurements/synthesis.md)."""
 
 
 class Parts(NamedTuple):
@@ -123,7 +124,7 @@ def _line(x: list[int], y: list[int]) -> tuple[float, float]:
 
 DOT_TAPS = 16
 DOT_DOUBLING = 2.02
-"""32 taps cost 2.02 times as much as 16 (hardware.md)."""
+"""32 taps cost 2.02 times as much as 16."""
 
 DOTS = {
     "L-1": (923, 875),
@@ -163,7 +164,7 @@ def dot_product(name: str, taps: int, version: str = "0.23") -> Parts:
 WIRED_SIZE = 72 * 16
 WIRED_SHIFT = (6293.0, 2096.0)
 WIRED_FP4 = WIRED_SHIFT[0] / 0.97 + WIRED_SHIFT[1] / 0.97
-"""L-1 costs 0.97 of 4-bit fixed point (hardware.md)."""
+"""L-1 costs 0.97 of 4-bit fixed point."""
 
 
 def wired_matrix(mean_k: float | None) -> float:
