@@ -17,7 +17,7 @@ from flightnn_jax.checker.reader import load
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Checks the file that is named, and returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m launch.check", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", help="an integer network")
     path = parser.parse_args(arguments).file
