@@ -35,6 +35,7 @@ MODULES = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "flatbuffers": "stablehlo",
+    "matplotlib": "plots",
 }
 
 

@@ -179,3 +179,11 @@ def test_a_missing_module_names_its_extra(missing, words, extra, tmp_path):
     assert code == 2, errors
     assert f"'{extra}' ({missing} is not installed): pip install 'flightnn-jax[{extra}]'" in errors
     assert errors.count("\n") == 1
+
+
+def test_costs_of_a_config_need_the_smallest_extra():
+    modules = ",".join(set(extras.MODULES) - {"absl"})
+    words = ["estimate", "--config=configs/paper.py:net1,flightnn", "--mean_k=1.3"]
+    code, out, errors = python("-c", WITHOUT, f"jax,{modules}", *words)
+    assert (code, errors) == (0, "")
+    assert out.startswith("net1 in flightnn")
