@@ -1,7 +1,7 @@
-"""The arithmetic of each kind of weights, one row a kind: all that tells them apart in the models.
+"""The arithmetic of each kind of weights, in one row: all in which the models tell kinds apart.
 
 A new kind of weights is a new row here, and one in `styles.array.FITS` if the paper's array is to
-compute with it. None stands for what nobody measured, and is an error where it is needed.
+compute with it. None stands for what was not measured; a model that needs it raises an error.
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ class Arithmetic:
 
     @property
     def floats(self) -> bool:
-        """Whether nothing is quantized."""
+        """Whether weights and activations are floats."""
         return self.product_exponent is None
 
     @property

@@ -71,7 +71,7 @@ UNITS = {
 
 
 def scale(library: Library, node: float, voltage: float) -> float:
-    """What an energy of a library is multiplied by at another node: length x voltage**2.
+    """The factor from a library's energy to that at another node: length x voltage**2.
 
     Example:
       >>> [round(scale(library, 65, 1.2), 3) for library in LIBRARIES]
@@ -138,7 +138,7 @@ def area(unit: str, node: float = 65) -> Number:
     """
     if unit not in UNITS or node <= 0:
         raise ValueError(
-            f"unit {unit!r} at {node} nm: choose of {', '.join(UNITS)}, and a positive node"
+            f"unit {unit!r} at {node} nm: choose one of {', '.join(UNITS)}, and a positive node"
         )
     values = UNITS[unit].area
     for library, value in zip(LIBRARIES, values, strict=True):
@@ -188,7 +188,7 @@ def energy(
 
 
 def ratio(unit: str, to: str = "shift", *, whole: bool = False, node: float = 65) -> Number:
-    """How often one unit's energy is another's; that is known better than either.
+    """One unit's energy over another's, which is known better than either.
 
     Example:
       >>> four = ratio("4x8")

@@ -88,7 +88,7 @@ class Device:
         return 1 if self.lut_inputs == 6 else 2
 
     def available(self) -> dict[str, int]:
-        """What there is of each of `RESOURCES`."""
+        """The device's number of each of `RESOURCES`."""
         return {"BRAM": self.bram, "DSP": self.dsp, "FF": self.ff, "LUT": self.lut}
 
     def share(self, needed: Sequence[float]) -> float:

@@ -2,10 +2,10 @@
 
 All stages hand over together, so with B images a batch, T the cycles of the slowest stage and L
 stages, images a second = f B / T and latency = L T / f. Only sums of resources join the layers
-then. For every T that a layer can have, and every B, the least utilization is found as follows. If
-each resource could choose its own foldings, the sums would be a lower bound. The foldings that are
-best for one resource often meet that bound, and are optimal then. Where they do not,
-`Pipeline._least` enumerates the sums that may be better, which is exact too.
+then. The least utilization is computed for every T that a layer can have, and every B. If each
+resource could choose its own foldings, the sums would be a lower bound. The foldings that are best
+for one resource often meet that bound, and are optimal then. Where they do not, `Pipeline._least`
+enumerates the sums that may be better, which is exact too.
 """
 
 import itertools
@@ -78,7 +78,7 @@ class Pipeline:
         self.last = [np.searchsorted(x.cycles, self.times, side="right") - 1 for x in self.layers]
 
     def all(self) -> list[Choice]:
-        """The least utilization for each time and batch, but for those that others dominate."""
+        """A design of least utilization for each time and batch, without some dominated ones."""
         batches = [(batch, self.bounds(batch, least)) for batch, least in self.batches()]
         speed = np.concatenate([batch / self.times for batch, _ in batches])
         time = np.tile(self.times, len(batches))
@@ -135,7 +135,7 @@ class Pipeline:
             least = self.least(batch)
 
     def misfit(self) -> ValueError:
-        """The error for a workload that does not fit even if each resource had its own way."""
+        """The error for a workload that does not fit, with the least that each resource needs."""
         needed = sum(np.min(x.shared + x.each, axis=0) for x in self.layers)
         short = self.device.shortage(np.asarray(needed).tolist())
         return ValueError(
@@ -146,7 +146,7 @@ class Pipeline:
         )
 
     def least(self, batch: int) -> np.ndarray:
-        """(times,): what is used at least, if each resource had the foldings that suit it."""
+        """(times,): utilization with the best foldings for each resource alone, a lower bound."""
         sums = np.zeros((len(self.times), 4))
         for options, last in zip(self.layers, self.last, strict=True):
             needed = options.shared + batch * options.each

@@ -1,4 +1,4 @@
-"""Numbers that carry their error, and the records in which designs and estimates come."""
+"""Numbers that carry their error, and the records of designs and estimates."""
 
 import dataclasses
 import math
@@ -145,7 +145,8 @@ class Estimate:
       cycles: from one batch to the next.
       latency_ms: of a batch, from its first input to its last output.
       images_per_s: with one batch after the other.
-      energy_nj: of the arithmetic for one image, on a 65-nm ASIC, whatever the design.
+      energy_nj: of the arithmetic for one image, on a 65-nm ASIC; it does not depend on the
+        design.
       resources: of `device.RESOURCES`, in all.
       bounded_by: resources that a design twice as large would exceed; empty if it would fit.
       notes: what else to know before trusting the numbers.

@@ -26,7 +26,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def short(value: float) -> str:
-    """A number as people read it.
+    """A number to three digits if it is small, and with commas if it is large.
 
     Example:
       >>> short(2831155.2), short(0.04), short(12.5), short(0)
@@ -165,7 +165,7 @@ def estimate_json(
 
 
 def activity_json(workload: Workload, traces: Traces) -> list[dict[str, Any]]:
-    """What `activity_text` tells, layer by layer."""
+    """The numbers of `activity_text`, layer by layer."""
     return [
         {
             "name": name,

@@ -1,8 +1,8 @@
 """All designs that no other beats: exact, and fast enough for a whole network.
 
 A design is kept if no other is at least as good in all merits and better in one: images a second,
-latency, utilization (the largest share of a resource of the device), or others of `Choice` that one
-asks for, such as energy. Where workloads are compared, loss of accuracy is a merit too.
+latency, utilization (the largest share of a resource of the device), or other fields of `Choice` on
+request, such as energy. Where workloads are compared, loss of accuracy is a merit too.
 
 Which designs there are, each style says: an array tries all powers of two of elements and images;
 engines all batches and foldings of each layer, by `pipeline`, which need not try them one by one.
@@ -72,12 +72,11 @@ def front(
 
 
 def _costs(choices: Sequence[Choice], merits: Sequence[str]) -> list[list[float]]:
-    """What is to be small, a row for each choice."""
+    """The merits as costs, which are better when smaller: a row for each choice."""
     unknown = [name for name in merits if name not in SIGNS]
     if unknown or not merits:
-        raise ValueError(
-            f"merits {', '.join(unknown) or 'of none'} are unknown: choose of {', '.join(SIGNS)}"
-        )
+        names = ", ".join(unknown) or "of none"
+        raise ValueError(f"merits {names} are unknown: choose one of {', '.join(SIGNS)}")
     return [[SIGNS[name] * (getattr(c, name) or 0.0) for name in merits] for c in choices]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 VERSIONS = ("0.23", "0.70")
 
 VENDOR = 1.14
-"""What Yosys's tables differ by from a vendor's, as a factor (docs/measurements/synthesis.md)."""
+"""The factor between Yosys's LUTs and a vendor's tool's (docs/measurements/synthesis.md)."""
 
 
 class Parts(NamedTuple):
@@ -72,7 +72,7 @@ UNITS = tuple(dict.fromkeys(point.unit for point in POINTS))
 
 
 def unit(name: str, accumulator_bits: int, version: str = "0.23") -> Parts:
-    """One multiply-accumulate unit, its accumulator as wide as one likes.
+    """One multiply-accumulate unit with an accumulator of any width.
 
     LUT and FF are lines in the accumulator's bits, least squares through `POINTS`. The measured
     rows lie on the lines within a table; only 20 to 32 bits were measured, so others are
@@ -93,7 +93,7 @@ def unit(name: str, accumulator_bits: int, version: str = "0.23") -> Parts:
     if accumulator_bits < 1:
         raise ValueError(f"accumulator_bits={accumulator_bits} must be at least 1")
     (lut_slope, lut), (ff_slope, ff), dsp = _lines(name, version)
-    # No unit is smaller than nothing, however narrow its sum.
+    # The lines would give narrow sums less than nothing.
     return Parts(
         round(max(lut + lut_slope * accumulator_bits, 0.0), 6),
         round(max(ff + ff_slope * accumulator_bits, 0.0), 6),
@@ -105,7 +105,7 @@ def unit(name: str, accumulator_bits: int, version: str = "0.23") -> Parts:
 def _lines(name: str, version: str) -> tuple[tuple[float, float], tuple[float, float], int]:
     """(slope, value at 0 bits) of LUT and of FF, and the DSPs."""
     if version not in VERSIONS:
-        raise ValueError(f"Yosys {version!r} was not measured: choose of {', '.join(VERSIONS)}")
+        raise ValueError(f"Yosys {version!r} was not measured: choose one of {', '.join(VERSIONS)}")
     points = [point for point in POINTS if point.unit == name]
     if not points:
         raise ValueError(f"unit {name!r} was not measured: choose one of {', '.join(UNITS)}")
@@ -115,7 +115,7 @@ def _lines(name: str, version: str) -> tuple[tuple[float, float], tuple[float, f
 
 
 def _line(x: list[int], y: list[int]) -> tuple[float, float]:
-    """Least squares; level where there is one point, or fewer values would follow from more."""
+    """A line by least squares; level for a single point, or where its slope would be negative."""
     if len(set(x)) == 1:
         return 0.0, float(np.mean(y))
     slope, start = np.polyfit(x, y, 1)
@@ -149,7 +149,7 @@ def dot_product(name: str, taps: int, version: str = "0.23") -> Parts:
       (923.0, 1864)
     """
     if name not in DOTS:
-        raise ValueError(f"dot product {name!r} was not measured: choose of {', '.join(DOTS)}")
+        raise ValueError(f"dot product {name!r} was not measured: choose one of {', '.join(DOTS)}")
     if taps < 1 or version not in VERSIONS:
         raise ValueError(
             f"taps={taps} must be at least 1, and version={version!r} of {', '.join(VERSIONS)}"

@@ -57,7 +57,7 @@ def cells() -> list[Cell]:
     return [*_settings(), *_results(), *_utilization(), *_text()]
 
 
-def summary(found: list[Cell]) -> dict[str, dict[str, int]]:
+def summary(audited: list[Cell]) -> dict[str, dict[str, int]]:
     """How many cells of each table got which verdict.
 
     Example:
@@ -65,8 +65,8 @@ def summary(found: list[Cell]) -> dict[str, dict[str, int]]:
       {'reproduced': 32}
     """
     counts: dict[str, dict[str, int]] = {}
-    for table in dict.fromkeys(cell.table for cell in found):
-        verdicts = collections.Counter(cell.verdict for cell in found if cell.table == table)
+    for table in dict.fromkeys(cell.table for cell in audited):
+        verdicts = collections.Counter(cell.verdict for cell in audited if cell.table == table)
         counts[table] = dict(verdicts)
     return counts
 
@@ -85,7 +85,7 @@ def _counted(table: str, row: str, column: str, printed: str, value: float, why:
 
 def _settings() -> list[Cell]:
     """Table 1, from the networks' records."""
-    found = []
+    audited = []
     for row in published.settings():
         net = networks.network(row.network)
         steps = list(networks.walk_weights(net))
@@ -95,7 +95,7 @@ def _settings() -> list[Cell]:
         depth = sum(not step.name.endswith("shortcut") for step in steps)
         width = max(s.layer.filters for s in steps if isinstance(s.layer, networks.Conv))
         parameters = networks.weight_count(net)
-        found += [
+        audited += [
             _counted("1", name, "Parameters", row.parameters, parameters),
             Cell(
                 "1",
@@ -109,19 +109,19 @@ def _settings() -> list[Cell]:
             _counted("1", name, "Depth", row.depth, depth),
             _counted("1", name, "Width", row.width, width),
         ]
-    return found
+    return audited
 
 
 def _results() -> list[Cell]:
     """Tables 2 to 5, four cells a row."""
     absolute = {p.row: p.images_per_s for p in fit.left_out()}
     anchored = {p.row: p.images_per_s for p in fit.anchored()}
-    found = []
+    audited = []
     for row in published.results():
         table, name = str(row.table), f"net {row.network} {row.model}"
         base = next(r for r in published.results() if r.network == row.network and r.speedup == "1")
         speedup = absolute[row] / absolute[base]
-        found += [
+        audited += [
             Cell(
                 table,
                 name,
@@ -136,7 +136,7 @@ def _results() -> list[Cell]:
             _throughput(row, table, name, absolute[row], anchored.get(row)),
             _speedup(row, table, name, speedup),
         ]
-    return found
+    return audited
 
 
 def _storage(row: published.Row, table: str, name: str) -> Cell:
@@ -222,21 +222,21 @@ def _utilization() -> list[Cell]:
     """Table 6: the array of `styles.array` against six and four rows."""
     board = device.named("XC7Z045")
     printed_speedups = {r.model: r.speedup for r in published.results()}
-    found = []
+    audited = []
     for row in published.utilization():
         name, kind = f"net {row.network} {row.model}", fit.kind_of(row)
         parallelism = array.largest_parallelism(kind, board)
         needed = array.resources(kind, parallelism, board)
-        found.append(_label(row, name))
+        audited.append(_label(row, name))
         for column in ("BRAM", "DSP"):
             value = needed[column].value
-            found.append(_counted("6", name, column, getattr(row, column), value, _SECOND_DESIGN))
-        found += [_logic(row, name, column, needed[column].value) for column in ("FF", "LUT")]
+            audited.append(_counted("6", name, column, getattr(row, column), value, _SECOND_DESIGN))
+        audited += [_logic(row, name, column, needed[column].value) for column in ("FF", "LUT")]
         elsewhere = (
             printed_speedups.get(row.model) if row.scheme == "flightnn" else _speedup_of(row)
         )
         same = elsewhere == row.speedup
-        found.append(
+        audited.append(
             Cell(
                 "6",
                 name,
@@ -249,11 +249,11 @@ def _utilization() -> list[Cell]:
             )
         )
     available = board.available()
-    found += [
+    audited += [
         _counted("6", "Available", column, text, available[column])
         for column, text in published.available().items()
     ]
-    return found
+    return audited
 
 
 def _speedup_of(row: published.Utilization) -> str | None:
@@ -295,7 +295,7 @@ def _logic(row: published.Utilization, name: str, column: str, value: float) -> 
 def _text() -> list[Cell]:
     """Claims of section 5.2 that follow from the tables or from the structure."""
     board = device.named("XC7Z045")
-    found = []
+    audited = []
     for network, printed in ((7, "42"), (8, "17")):
         tables = max(
             sum(published.interval(row.LUT)) / 2
@@ -303,7 +303,7 @@ def _text() -> list[Cell]:
             if row.network == network and row.scheme == "lightnn2"
         )
         share = 100 * tables / board.lut
-        found.append(_counted("text", f"net {network} L-2", "LUT in use, %", printed, share))
+        audited.append(_counted("text", f"net {network} L-2", "LUT in use, %", printed, share))
     for data, of, printed in (
         ("CIFAR-10", (1, 2, 3), "2.0"),
         ("SVHN", (4, 5), "1.8"),
@@ -316,7 +316,7 @@ def _text() -> list[Cell]:
             best = max(
                 best, *(published.throughput(row) / fp4 for row in rows if row.scheme == "flightnn")
             )
-        found.append(_counted("text", data, "FL over FP, at most", printed, best))
+        audited.append(_counted("text", data, "FL over FP, at most", printed, best))
     for scheme, printed in (
         ("lightnn1", "BRAM"),
         ("lightnn2", "BRAM"),
@@ -327,7 +327,7 @@ def _text() -> list[Cell]:
         parallelism = array.largest_parallelism(layer.format, board)
         limits = array.exceeded(layer.format, 2 * parallelism, board)
         right = set(printed.split(" and ")) <= set(limits)
-        found.append(
+        audited.append(
             Cell(
                 "text",
                 f"net 7 {scheme}",
@@ -338,4 +338,4 @@ def _text() -> list[Cell]:
                 REPRODUCED if right else CONTRADICTED,
             )
         )
-    return found
+    return audited

@@ -116,12 +116,12 @@ def anchored() -> list[Prediction]:
     L-2 and FLightNN rows are L-1 / mean k and need no constant. FP and Full take the median ratio
     of the other networks, twins left out.
     """
-    found = []
+    predictions = []
     for row in tables.results():
         if row.scheme != "lightnn1":
             slower = tables.mean_k(row) * relative(twins(row.network))[kind_of(row)]
-            found.append(Prediction(row, tables.throughput(_anchor(row.network)) / slower))
-    return found
+            predictions.append(Prediction(row, tables.throughput(_anchor(row.network)) / slower))
+    return predictions
 
 
 def _anchor(network: int) -> tables.Row:
@@ -137,15 +137,15 @@ def relative(without: frozenset[int] = frozenset()) -> dict[str, float]:
       >>> {kind: round(times, 2) for kind, times in relative().items()}
       {'shift': 1.0, 'fp4': 1.78, 'full': 14.35}
     """
-    found = {"shift": 1.0}
+    ratios = {"shift": 1.0}
     for kind in ("fp4", "full"):
         times = [
             math.log(tables.throughput(_anchor(r.network)) / tables.throughput(r))
             for r in tables.results()
             if r.scheme == kind and r.network not in without
         ]
-        found[kind] = math.exp(statistics.median(times))
-    return found
+        ratios[kind] = math.exp(statistics.median(times))
+    return ratios
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,8 +207,8 @@ def order(predictions: Sequence[Prediction], apart: float = 1.03) -> Order:
     """
     right = pairs = 0
     for network in range(1, 9):
-        found = [p for p in predictions if p.row.network == network]
-        for a, b in itertools.combinations(found, 2):
+        of_network = [p for p in predictions if p.row.network == network]
+        for a, b in itertools.combinations(of_network, 2):
             ta, tb = tables.throughput(a.row), tables.throughput(b.row)
             if max(ta, tb) / min(ta, tb) <= apart or _contradictory(a.row, b.row):
                 continue

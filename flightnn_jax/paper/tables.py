@@ -2,7 +2,7 @@
 
 `paper.json` has every cell as it is printed. A printed number stands for all numbers that round to
 it, so numbers that must agree are compared as intervals. Where they cannot agree the paper
-contradicts itself, and that is told instead of fitted.
+contradicts itself, which the audit reports.
 """
 
 import functools
@@ -165,7 +165,7 @@ def consistency(network: int) -> Consistency:
     agreeing = {end: sum(a <= end <= b for a, b in needed.values()) for end in ends}
     best = [end for end in ends if agreeing[end] == max(agreeing.values())]
     base = (min(best), max(best))
-    wrong = tuple(model for model, found in needed.items() if overlap(found, base) is None)
+    wrong = tuple(model for model, implied in needed.items() if overlap(implied, base) is None)
     return Consistency(base, wrong)
 
 
@@ -180,11 +180,11 @@ def throughput(row: Row) -> float:
     """
     printed = interval(row.throughput)
     if row.speedup == "1":
-        found = overlap(printed, consistency(row.network).base)
+        possible = overlap(printed, consistency(row.network).base)
     else:
         base, speedup = consistency(row.network).base, interval(row.speedup)
-        found = overlap(printed, (base[0] * speedup[0], base[1] * speedup[1]))
-    low, high = found or printed
+        possible = overlap(printed, (base[0] * speedup[0], base[1] * speedup[1]))
+    low, high = possible or printed
     return (low + high) / 2
 
 

@@ -21,9 +21,9 @@ check = settings(deadline=None, derandomize=True, database=None)
     ("8x8", 3.28, 4.25), ("float32", 25.8, 30.0),
 ])  # fmt: skip
 def test_energies_at_65_nm(unit, picojoules, of_all):
-    found = asic.operation(unit)
-    assert found.value == pytest.approx(picojoules, rel=0.01)
-    assert found.factor == 1.4
+    energy = asic.operation(unit)
+    assert energy.value == pytest.approx(picojoules, rel=0.01)
+    assert energy.factor == 1.4
     assert asic.operation(unit, whole=True).value == pytest.approx(of_all, rel=0.01)
 
 
@@ -32,17 +32,17 @@ def test_energies_where_they_were_simulated():
     assert asic.operation("shift", whole=True, node=130, voltage=1.8).value == 5.53
     wide = {"shift": 1.54, "two shifts": 2.41, "4x8": 2.73}
     for unit, picojoules in wide.items():
-        found = asic.operation(unit, accumulator_bits=32, whole=True, node=45, voltage=1.1)
-        assert found.value == pytest.approx(picojoules)
+        energy = asic.operation(unit, accumulator_bits=32, whole=True, node=45, voltage=1.1)
+        assert energy.value == pytest.approx(picojoules)
 
 
 def test_ratios_are_in_the_brackets_of_the_design():
     brackets = {"two shifts": (1.5, 2.2), "4x8": (1.0, 2.2), "8x8": (2.0, 4.3), "float32": (12, 32)}
     for unit, (low, high) in brackets.items():
         for whole in (True, False):
-            found = asic.ratio(unit, whole=whole)
-            assert low <= found.value <= high
-            assert found.factor == 1.15
+            ratio = asic.ratio(unit, whole=whole)
+            assert low <= ratio.value <= high
+            assert ratio.factor == 1.15
     assert asic.ratio("shift").value == 1
 
 
@@ -97,7 +97,7 @@ def test_bad_energies():
     with pytest.raises(ValueError, match="node=0 nm"):
         asic.operation("shift", node=0)
     for unit, node in (("abacus", 65), ("shift", -1)):
-        with pytest.raises(ValueError, match="choose of shift"):
+        with pytest.raises(ValueError, match="choose one of shift"):
             asic.area(unit, node)
 
 
@@ -106,21 +106,21 @@ TYPICAL = Distances(3.0, 1.5, 5.0, 6.0)
 
 
 def test_activity_with_a_pencil():
-    found = activity.operation("shift", TYPICAL, node=45, voltage=1.1)
-    assert found.value == pytest.approx(0.439 + 3 * 0.055 + 1.5 * 0.127 + 5 * 0.032 + 6 * 0.044)
-    assert found.factor == 1.18
-    found = activity.operation("4x8", TYPICAL, node=130, voltage=1.8)
-    assert found.value == pytest.approx(3 * 0.239 + 1.5 * 0.045 + 5 * 0.712 + 6 * 0.358)
+    energy = activity.operation("shift", TYPICAL, node=45, voltage=1.1)
+    assert energy.value == pytest.approx(0.439 + 3 * 0.055 + 1.5 * 0.127 + 5 * 0.032 + 6 * 0.044)
+    assert energy.factor == 1.18
+    energy = activity.operation("4x8", TYPICAL, node=130, voltage=1.8)
+    assert energy.value == pytest.approx(3 * 0.239 + 1.5 * 0.045 + 5 * 0.712 + 6 * 0.358)
 
 
 def test_activity_between_the_libraries():
     low = activity.operation("shift", TYPICAL, node=130, voltage=1.8).value * 0.2222
     high = activity.operation("shift", TYPICAL, node=45, voltage=1.1).value * 1.719
-    found = activity.operation("shift", TYPICAL)
-    assert found.value == pytest.approx(math.sqrt(low * high), rel=1e-3)
-    assert found.factor == 1.4
+    energy = activity.operation("shift", TYPICAL)
+    assert energy.value == pytest.approx(math.sqrt(low * high), rel=1e-3)
+    assert energy.factor == 1.4
     # Of the size of the constant that needs no trace.
-    assert 0.6 < found.value / asic.operation("shift", whole=True).value < 1.4
+    assert 0.6 < energy.value / asic.operation("shift", whole=True).value < 1.4
 
 
 @check
@@ -168,20 +168,20 @@ def test_the_trace_of_a_layer_is_that_of_a_loop():
                     row.append(value)
             for trace, row in zip(traces, rows, strict=True):
                 trace.append(row)
-    found = activity.shift_trace(windows, negative, exponents)
+    trace = activity.shift_trace(windows, negative, exponents)
     expected = [counted(t, bits) for t, bits in zip(traces, (8, 4, 16, 24), strict=True)]
-    assert found == pytest.approx(expected)
+    assert trace == pytest.approx(expected)
 
 
 def test_energy_from_a_layers_own_trace():
     layer = from_network("net1", "lightnn1").layers[5]
     one = activity.operation("shift", TYPICAL)
-    found = activity.layer_energy(layer, TYPICAL)
-    assert found.value == pytest.approx(one.value * 64 * 64 * 9 * 64 / 1e3)
+    moving = activity.layer_energy(layer, TYPICAL)
+    assert moving.value == pytest.approx(one.value * 64 * 64 * 9 * 64 / 1e3)
     still = activity.layer_energy(layer, Distances(0, 0, 0, 0))
-    assert 0 < still.value < found.value
+    assert 0 < still.value < moving.value
     four = from_network("net1", "fp4").layers[5]
-    assert activity.layer_energy(four, TYPICAL).value != found.value
+    assert activity.layer_energy(four, TYPICAL).value != moving.value
     with pytest.raises(ValueError, match="of the format 'full' was not modelled"):
         activity.layer_energy(from_network("net1", "full").layers[0], TYPICAL)
 

@@ -26,10 +26,10 @@ OWN = {"name": "mine", "bram": 7, "dsp": 0, "ff": 100, "lut": 50, "clock_mhz": 1
 def test_known_devices():
     assert [d.name for d in device.DEVICES] == list(TABLE)
     for name, resources in TABLE.items():
-        found = device.named(name.lower())
-        assert tuple(found.available().values()) == resources
-        assert found.origin
-        assert found.origin != "given by the user"
+        board = device.named(name.lower())
+        assert tuple(board.available().values()) == resources
+        assert board.origin
+        assert board.origin != "given by the user"
     assert device.named("XC7Z045").clock_mhz == 100
 
 
@@ -42,9 +42,9 @@ def test_an_unknown_device_lists_the_known_ones():
 def test_a_users_device(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({**OWN, "lut_inputs": 4, "block_shapes": [[256, 16]]}))
-    found = device.named(str(path))
-    assert found.available() == {"BRAM": 7, "DSP": 0, "FF": 100, "LUT": 50}
-    assert (found.block_bits, found.lut_factor, found.clock_mhz) == (4096, 2, 12.5)
+    board = device.named(str(path))
+    assert board.available() == {"BRAM": 7, "DSP": 0, "FF": 100, "LUT": 50}
+    assert (board.block_bits, board.lut_factor, board.clock_mhz) == (4096, 2, 12.5)
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -75,15 +75,15 @@ def test_what_is_no_device():
 
 @check
 @given(st.sampled_from(device.DEVICES), st.integers(1, 3000), st.integers(1, 9000))
-def test_blocks_hold_the_memory_and_grow_with_it(found, bits, words):
-    blocks = found.blocks(bits, words)
-    assert blocks >= math.ceil(bits * words / found.block_bits)
+def test_blocks_hold_the_memory_and_grow_with_it(board, bits, words):
+    blocks = board.blocks(bits, words)
+    assert blocks >= math.ceil(bits * words / board.block_bits)
     assert any(
-        blocks == -(-bits // width) * -(-words // depth) for depth, width in found.block_shapes
+        blocks == -(-bits // width) * -(-words // depth) for depth, width in board.block_shapes
     )
-    assert found.blocks(bits + 1, words) >= blocks
-    assert found.blocks(bits, words + 1) >= blocks
-    assert found.blocks(0, words) == found.blocks(bits, 0) == 0
+    assert board.blocks(bits + 1, words) >= blocks
+    assert board.blocks(bits, words + 1) >= blocks
+    assert board.blocks(0, words) == board.blocks(bits, 0) == 0
 
 
 def test_shares():

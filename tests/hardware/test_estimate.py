@@ -28,18 +28,18 @@ NET1 = {s: from_network("net1", s) for s in ("full", "fp4", "lightnn2", "lightnn
 
 
 def test_network_7_with_a_pencil():
-    found = estimate.estimate(from_network("net7", "lightnn1").largest(), BOARD)
+    costs = estimate.estimate(from_network("net7", "lightnn1").largest(), BOARD)
     # 256 filters on 128 images over 512 elements: 64 rounds of 2,304 taps at 16 positions.
-    assert found.design == Design(512, 128, (64,))
+    assert costs.design == Design(512, 128, (64,))
     cycles = 4.854 * 64 * 2304 * 16
-    assert found.cycles.value == pytest.approx(cycles, abs=1)
-    assert found.images_per_s.value == pytest.approx(128 * 100e6 / cycles)
-    assert found.latency_ms.value == pytest.approx(cycles / 1e5)
-    assert found.bounded_by == ("BRAM",)
-    assert {n: x.value for n, x in found.resources.items()} == {
+    assert costs.cycles.value == pytest.approx(cycles, abs=1)
+    assert costs.images_per_s.value == pytest.approx(128 * 100e6 / cycles)
+    assert costs.latency_ms.value == pytest.approx(cycles / 1e5)
+    assert costs.bounded_by == ("BRAM",)
+    assert {n: x.value for n, x in costs.resources.items()} == {
         "BRAM": 1024, "DSP": 4, "FF": 14_336, "LUT": 57_856,
     }  # fmt: skip
-    assert found.images_per_s.factor == array_style.FITS["shift"].absolute_error
+    assert costs.images_per_s.factor == array_style.FITS["shift"].absolute_error
 
 
 @pytest.mark.parametrize("network", range(1, 9))
@@ -68,8 +68,8 @@ def test_layers_add_up():
     assert array.cycles.value == sum(x.cycles.value for x in array.layers)
     for layer, cost in zip(NET1["lightnn1"].layers, array.layers, strict=True):
         alone = Workload("alone", "lightnn1", (layer,))
-        found = estimate.estimate(alone, BOARD, design=array.design)
-        assert found.cycles.value == cost.cycles.value
+        costs = estimate.estimate(alone, BOARD, design=array.design)
+        assert costs.cycles.value == cost.cycles.value
     engines = estimate.estimate(NET1["lightnn1"], BOARD, "engine")
     for name, number in engines.resources.items():
         assert number.value == sum(x.resources[name].value for x in engines.layers)
@@ -118,15 +118,15 @@ def test_the_largest_batch_by_trial():
             (layer,) = from_network(name, scheme).largest().layers
             p = 128 if scheme == "full" else 512
             capacity = p * (7 if scheme == "full" else 2) * 18 * 1024
-            found = array_style.largest_batch((layer,), p, BOARD)
-            fixed = 0 if found.streamed else layer.weight_bits
+            batch = array_style.largest_batch((layer,), p, BOARD)
+            fixed = 0 if batch.streamed else layer.weight_bits
             fitting = [b for b in (1 << i for i in range(20))
                        if b <= p and fixed + b * layer.map_bits <= capacity]  # fmt: skip
-            assert found.images == max(fitting)
-            assert bool(found.streamed) == (layer.weight_bits + layer.map_bits > capacity)
+            assert batch.images == max(fitting)
+            assert bool(batch.streamed) == (layer.weight_bits + layer.map_bits > capacity)
 
 
-def test_weights_that_do_not_fit_are_told():
+def test_weights_that_do_not_fit_are_noted():
     # 512 x 512 x 9 weights of 8 bits are 1,024 blocks of 18 kb to the bit: no room for maps.
     layer = from_network("net3", "lightnn2").largest()
     assert layer.layers[0].weight_bits == 1024 * 18 * 1024
@@ -187,9 +187,9 @@ def test_a_shift_has_no_advantage_hard_wired():
     tables = {}
     for scheme in ("lightnn1", "fp4"):
         work = from_network("net4", scheme)
-        found = estimate.estimate(Workload("x", scheme, work.layers[1:2]), BOARD, "hardwired")
-        tables[scheme] = found.resources["LUT"].value
-        assert any("4-bit fixed point costs about as little" in note for note in found.notes)
+        costs = estimate.estimate(Workload("x", scheme, work.layers[1:2]), BOARD, "hardwired")
+        tables[scheme] = costs.resources["LUT"].value
+        assert any("4-bit fixed point costs about as little" in note for note in costs.notes)
     assert tables["fp4"] / tables["lightnn1"] < 1.35
 
 
@@ -205,9 +205,9 @@ def test_sums_and_bars_of_numbers():
 
 def test_designs_that_are_given():
     layer = from_network("net7", "lightnn1").largest()
-    found = estimate.estimate(layer, BOARD, design=Design(64, 4, ()))
-    assert found.design == Design(64, 4, (16,))
-    assert found.bounded_by == ()
+    costs = estimate.estimate(layer, BOARD, design=Design(64, 4, ()))
+    assert costs.design == Design(64, 4, (16,))
+    assert costs.bounded_by == ()
     work = from_network("net4", "lightnn1")
     own = Design(0, 2, (4, 4, 4, 2))
     lanes = [engine.lanes(x, r) for x, r in zip(work.layers, own.folding, strict=True)]
@@ -232,11 +232,11 @@ def test_bad_designs(style, design, message):
 
 def test_a_pruned_network_takes_no_time():
     nothing = from_network("net1", "flightnn", mean_k=0.0)
-    found = estimate.estimate(nothing.largest(), BOARD)
-    assert found.cycles.value == 0
-    assert found.images_per_s.value == float("inf")
-    assert any("pruned" in note for note in found.notes)
-    assert report.estimate_json(found, nothing.largest())["images_per_s"]["value"] is None
+    costs = estimate.estimate(nothing.largest(), BOARD)
+    assert costs.cycles.value == 0
+    assert costs.images_per_s.value == float("inf")
+    assert any("pruned" in note for note in costs.notes)
+    assert report.estimate_json(costs, nothing.largest())["images_per_s"]["value"] is None
 
 
 NUMBER = re.compile(r"(?<![\w.,-])\d[\d,.]*(?![\w-])")
@@ -253,27 +253,27 @@ def test_the_report_says_where_shifts_lose(network):
     assert energies == sorted(energies, reverse=True)
     speeds = [by[scheme, "array images/s"] for scheme in ("lightnn1", "fp4", "full")]
     assert speeds == sorted(speeds, reverse=True)
-    found = {(v.scheme, v.what): v for v in comparison.verdicts(rows)}
-    assert found["lightnn2", "hard-wired"].gain < 1
-    assert found["lightnn2", "hard-wired"].settled
-    assert found["lightnn1", "in the paper's array"].gain == pytest.approx(1.776)
-    assert found["lightnn2", "in the paper's array"].gain == pytest.approx(0.888)
-    assert not found["lightnn2", "in the paper's array"].settled
+    gains = {(v.scheme, v.what): v for v in comparison.verdicts(rows)}
+    assert gains["lightnn2", "hard-wired"].gain < 1
+    assert gains["lightnn2", "hard-wired"].settled
+    assert gains["lightnn1", "in the paper's array"].gain == pytest.approx(1.776)
+    assert gains["lightnn2", "in the paper's array"].gain == pytest.approx(0.888)
+    assert not gains["lightnn2", "in the paper's array"].settled
     # Two shifts in turn take the energy of a small multiplier and a wider sum.
-    assert 0.8 < found["lightnn2", "in energy on an ASIC"].gain < 0.9
+    assert 0.8 < gains["lightnn2", "in energy on an ASIC"].gain < 0.9
     # One shift and 4-bit constants cost the same within what is known.
-    assert not found["lightnn1", "hard-wired"].settled
+    assert not gains["lightnn1", "hard-wired"].settled
     text = report.comparison_text(rows)
     assert "lightnn2 LOSES against fp4 hard-wired: 0.72x\n" in text
     assert "not measured" in text
-    assert all(v.scheme in text for v in found.values())
+    assert all(v.scheme in text for v in gains.values())
 
 
 @pytest.mark.parametrize("style", search.STYLES)
 def test_every_printed_number_has_an_error(style):
     work = from_network("net4", "flightnn", mean_k=1.25).largest()
-    found = estimate.estimate(work, device.named("XCZU7EV"), style)
-    text = report.estimate_text(found, work, device.named("XCZU7EV"))
+    costs = estimate.estimate(work, device.named("XCZU7EV"), style)
+    text = report.estimate_text(costs, work, device.named("XCZU7EV"))
     title, _, head, bars, *rest = text.split("\n")
     assert title.startswith("net4, conv3 in flightnn on XCZU7EV at 100 MHz")
     bars = re.findall(r"exact|unverified|± ?\d+ %|within [\d.]+x", bars)
@@ -281,7 +281,7 @@ def test_every_printed_number_has_an_error(style):
     for line in rest[2:-4]:
         if NUMBER.search(line) and not line.startswith("note"):
             assert re.search(r"exact|unverified|±\d+ %|within [\d.]+x", line), line
-    record = json.loads(json.dumps(report.estimate_json(found, work)))
+    record = json.loads(json.dumps(report.estimate_json(costs, work)))
     for number in (record["cycles"], record["asic_nj"], *record["resources"].values(),
                    record["layers"][0]["cycles"]):  # fmt: skip
         assert number["error"]
@@ -322,17 +322,17 @@ def run(*arguments):
 
 
 def test_the_audit_runs():
-    found = run("launch.audit", "--verdict=contradicted")
-    assert found.returncode == 0, found.stderr
-    assert "net 4 L-1 4W8A" in found.stdout
+    process = run("launch.audit", "--verdict=contradicted")
+    assert process.returncode == 0, process.stderr
+    assert "net 4 L-1 4W8A" in process.stdout
 
 
 @pytest.mark.slow
 def test_the_estimate_runs():
     config = "--config=configs/paper.py:net1,flightnn"
-    found = run("launch.estimate", config, "--mean_k=1.3", "--style=engine")
-    assert found.returncode == 0, found.stderr
-    assert "throughput, images/s" in found.stdout
+    process = run("launch.estimate", config, "--mean_k=1.3", "--style=engine")
+    assert process.returncode == 0, process.stderr
+    assert "throughput, images/s" in process.stdout
     record = json.loads(
         run("launch.estimate", config, "--mean_k=1.3", "--json", "--largest").stdout
     )
@@ -348,12 +348,12 @@ def test_the_estimate_runs():
 
 @pytest.mark.slow
 def test_the_designs_run():
-    found = run("launch.designs", "--network=net4", "--max_accuracy_loss=1")
-    assert found.returncode == 0, found.stderr
-    assert "flightnn" in found.stdout
-    assert "unverified" in found.stdout
-    found = run("launch.designs", "--network=net4", "--merits=energy_nj,accuracy_loss")
-    cells = [line.split()[:6] for line in found.stdout.splitlines()[1:-1]]
+    process = run("launch.designs", "--network=net4", "--max_accuracy_loss=1")
+    assert process.returncode == 0, process.stderr
+    assert "flightnn" in process.stdout
+    assert "unverified" in process.stdout
+    process = run("launch.designs", "--network=net4", "--merits=energy_nj,accuracy_loss")
+    cells = [line.split()[:6] for line in process.stdout.splitlines()[1:-1]]
     front = sorted((float(c[5].replace(",", "")), float(c[1])) for c in cells)
     assert len(front) > 2
     assert [loss for _, loss in front] == sorted((loss for _, loss in front), reverse=True)

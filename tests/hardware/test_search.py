@@ -42,7 +42,7 @@ def undominated(points):
 def brute_force(workload, board):
     """All merits of all designs that fit; sums of `Parts.of` and nothing else of the search."""
     have = tuple(board.available().values())
-    ms, found, layers = 1e-3 / board.clock_mhz, [], workload.layers
+    ms, designs, layers = 1e-3 / board.clock_mhz, [], workload.layers
     fits, batch = True, 0
     while fits:
         fits, batch = False, batch + 1
@@ -56,8 +56,8 @@ def brute_force(workload, board):
             fits = True
             slowest = max(engine.cycles(x, r) for x, r in zip(layers, rounds, strict=True))
             share = max(n / h for n, h in zip(needed, have, strict=True) if h)
-            found.append((1e3 * batch / (slowest * ms), len(layers) * slowest * ms, share))
-    return undominated(found)
+            designs.append((1e3 * batch / (slowest * ms), len(layers) * slowest * ms, share))
+    return undominated(designs)
 
 
 FILTERS = st.integers(1, 5)
@@ -182,8 +182,8 @@ def test_arrays_by_brute_force():
                 expected.append((1e8 * batch / cycles, cycles / 1e5, 2 * parallelism / 1090))
     choices = search.front(work, BOARD, "array")
     assert choices[0].design == estimate.largest(work, BOARD, "array")
-    found = merits(choices)
-    assert found == [pytest.approx(p) for p in undominated(expected)]
+    reached = merits(choices)
+    assert reached == [pytest.approx(p) for p in undominated(expected)]
 
 
 def test_hardwired_has_one_design():
@@ -217,7 +217,7 @@ CANDIDATES = [
 
 
 def test_schemes_are_compared_by_what_they_lose():
-    found = search.compare(CANDIDATES, SMALL)
+    choices = search.compare(CANDIDATES, SMALL)
     fronts = {w.scheme: search.front(w, SMALL) for w, _ in CANDIDATES}
     loss = {w.scheme: lost for w, lost in CANDIDATES}
     everything = [
@@ -231,7 +231,7 @@ def test_schemes_are_compared_by_what_they_lose():
             for q in everything
         )
     }
-    got = [(c.images_per_s, c.latency_ms, c.utilization, c.accuracy_loss) for c in found]
+    got = [(c.images_per_s, c.latency_ms, c.utilization, c.accuracy_loss) for c in choices]
     assert set(got) == expected
     assert len(got) == len(expected)
 
@@ -252,13 +252,13 @@ def test_a_front_over_energy():
     (only,) = search.front(CANDIDATES[0][0], SMALL, "array", merits=("energy_nj",))
     costs = estimate.estimate(CANDIDATES[0][0], SMALL, "array", design=only.design)
     assert costs.energy_nj.value == only.energy_nj == energies[0]
-    with pytest.raises(ValueError, match="merits beauty are unknown: choose of images_per_s"):
+    with pytest.raises(ValueError, match="merits beauty are unknown: choose one of images_per_s"):
         search.front(CANDIDATES[0][0], SMALL, merits=("beauty",))
 
 
 def test_a_bound_on_the_loss():
-    found = search.compare(CANDIDATES, SMALL, max_accuracy_loss=0.5)
-    assert {c.scheme for c in found} == {"lightnn2"}
+    choices = search.compare(CANDIDATES, SMALL, max_accuracy_loss=0.5)
+    assert {c.scheme for c in choices} == {"lightnn2"}
     with pytest.raises(ValueError, match=r"every candidate loses more, the best 0.06"):
         search.compare(CANDIDATES, SMALL, max_accuracy_loss=0.01)
     with pytest.raises(ValueError, match="loss of lightnn1 is not known"):
@@ -273,7 +273,7 @@ def test_a_bound_on_the_loss():
 
 @st.composite
 def quarrels(draw):
-    """Options whose resources have nothing to do with each other, and what there is of them."""
+    """Options whose resources have nothing to do with each other, and a device of random size."""
     layers = []
     for _ in range(draw(st.integers(2, 4))):
         n = draw(st.integers(1, 4))
@@ -294,7 +294,7 @@ def test_options_that_quarrel(given_options):
     work = Workload(
         "x", "x", tuple(layer(n, 1, 4 + i, 2, (1,) * (4 + i)) for i, n in enumerate(names))
     )
-    found = Pipeline(work, board, "engine", options)
+    engines = Pipeline(work, board, "engine", options)
     expected, batch, fits = [], 0, True
     while fits:
         fits, batch = False, batch + 1
@@ -309,14 +309,14 @@ def test_options_that_quarrel(given_options):
                 )
     if not expected:
         with pytest.raises(ValueError, match="does not fit"):
-            found.all()
+            engines.all()
         with pytest.raises(ValueError, match="does not fit"):
-            found.fastest()
+            engines.fastest()
         return
-    choices = merits(found.all())
+    choices = merits(engines.all())
     costs = [(-speed, ms, share) for speed, ms, share in choices]
     assert sorted(choices[i] for i in pareto.undominated(costs)) == undominated(expected)
-    fastest = found.fastest()
+    fastest = engines.fastest()
     slowest = max(int(x.cycles[r - 1]) for x, r in zip(options, fastest.folding, strict=True))
     speed = max(e[0] for e in expected)
     assert 1e6 * fastest.batch / slowest == pytest.approx(speed)

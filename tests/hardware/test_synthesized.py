@@ -36,10 +36,10 @@ SYNTHESIZED = [
 @pytest.mark.parametrize(("name", "bits", "old", "new", "ff", "dsp"), SYNTHESIZED)
 def test_units(name, bits, old, new, ff, dsp):
     for version, lut in (("0.23", old), ("0.70", new)):
-        found = synthesized.unit(name, bits, version)
-        assert found.lut == pytest.approx(lut, rel=0.1)
-        assert found.ff == pytest.approx(ff, abs=0.5)
-        assert found.dsp == dsp
+        unit = synthesized.unit(name, bits, version)
+        assert unit.lut == pytest.approx(lut, rel=0.1)
+        assert unit.ff == pytest.approx(ff, abs=0.5)
+        assert unit.dsp == dsp
 
 
 @check
@@ -88,7 +88,7 @@ def test_dot_products_that_are_special():
     assert synthesized.dot_product("L-1, one flat sum", 16).lut == 1456
     with pytest.raises(ValueError, match=r"not measured with Yosys 0.70"):
         synthesized.dot_product("L-1, one flat sum", 16, "0.70")
-    with pytest.raises(ValueError, match="choose of L-1"):
+    with pytest.raises(ValueError, match="choose one of L-1"):
         synthesized.dot_product("L-9", 16)
     with pytest.raises(ValueError, match="taps=0"):
         synthesized.dot_product("L-1", 0)
@@ -118,11 +118,11 @@ ENGINES = [
 def test_engines(work, lanes, how, lut, ff, bram, dsp):
     folding = work.filters // lanes
     assert engine.lanes(work, folding) == lanes
-    found = engine.parts(work, folding, BOARD, **how).of(1)
-    assert found.lut == pytest.approx(lut, rel=engine.LUT_ERROR - 1)
-    assert found.ff == pytest.approx(ff, rel=engine.FF_ERROR - 1)
-    assert found.bram == pytest.approx(bram, rel=engine.BRAM_ERROR - 1)
-    assert found.dsp == dsp
+    parts = engine.parts(work, folding, BOARD, **how).of(1)
+    assert parts.lut == pytest.approx(lut, rel=engine.LUT_ERROR - 1)
+    assert parts.ff == pytest.approx(ff, rel=engine.FF_ERROR - 1)
+    assert parts.bram == pytest.approx(bram, rel=engine.BRAM_ERROR - 1)
+    assert parts.dsp == dsp
 
 
 def test_the_engine_that_was_run():
@@ -242,10 +242,10 @@ def test_hardwired_shifts_have_no_advantage():
 
 def test_hardwired_flip_flops_and_lines():
     work = layer(16, 64, 8)
-    found = hardwired.resources(work, BOARD)
-    assert 10.1 <= found.ff / (144 * 64) <= 10.9
+    parts = hardwired.resources(work, BOARD)
+    assert 10.1 <= parts.ff / (144 * 64) <= 10.9
     # Two lines of 8 pixels of 16 channels of 8 bits: 256 bits wide.
-    assert found.bram == 8
+    assert parts.bram == 8
     assert hardwired.cycles(work) == 64
     dense = from_network("net7", "lightnn1").layers[-1]
     assert hardwired.resources(dense, BOARD).bram == 0

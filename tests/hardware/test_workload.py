@@ -45,14 +45,14 @@ def test_layers_are_those_of_the_network(name, scheme, bits):
 
 
 def test_the_largest_layer_is_the_papers():
-    found = {name: from_network(name, "lightnn1").largest().layers[0] for name in networks.NAMES}
-    assert {name: layer.filters for name, layer in found.items()} == {
+    largest = {name: from_network(name, "lightnn1").largest().layers[0] for name in networks.NAMES}
+    assert {name: layer.filters for name, layer in largest.items()} == {
         "net1": 64, "net2": 128, "net3": 512, "net4": 64,
         "net5": 128, "net6": 128, "net7": 256, "net8": 256,
     }  # fmt: skip
-    assert found["net7"].kernel_shape == (3, 3, 256, 256)
-    assert found["net7"].multiplications == 256 * 256 * 9 * 16
-    assert found["net2"].kernel_shape == found["net6"].kernel_shape == (3, 3, 128, 128)
+    assert largest["net7"].kernel_shape == (3, 3, 256, 256)
+    assert largest["net7"].multiplications == 256 * 256 * 9 * 16
+    assert largest["net2"].kernel_shape == largest["net6"].kernel_shape == (3, 3, 128, 128)
 
 
 @pytest.mark.parametrize("name", ["net1", "net7", "net8"])
@@ -243,8 +243,8 @@ def test_artefacts_are_costed_as_networks_are():
         dataclasses.replace(x, accumulator_bits=20) for x in artefact.layers
     ))  # fmt: skip
     for style in ("array", "engine", "hardwired"):
-        found, other = (estimate.estimate(w, board, style) for w in (artefact, planned))
-        assert found.cycles.value == other.cycles.value
+        costs, other = (estimate.estimate(w, board, style) for w in (artefact, planned))
+        assert costs.cycles.value == other.cycles.value
     assert workload.as_lightnn1(artefact).layers[0].k == (1,) * 4
 
 

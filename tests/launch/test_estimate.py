@@ -22,14 +22,14 @@ runpy.run_module("launch.estimate", run_name="__main__")
 
 
 def estimate(*arguments, code=WITHOUT):
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=prepared.ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    return found.returncode, found.stdout, found.stderr
+    return process.returncode, process.stdout, process.stderr
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +70,17 @@ def test_json_with_activity(integers):
         assert layer[part]["error"] == "±40 %"
 
 
-@pytest.mark.parametrize(("flags", "told"), [
+@pytest.mark.parametrize(("flags", "message"), [
     (["--config=configs/digits.py"], "--integers and --config: an integer network has its layers"),
     (["--config.network=net4"], "--integers and --config.network: an integer network has"),
     (["--mean_k=1.5"], "--integers and --mean_k: an integer network has its layers and its k"),
     (["--device=XC1"], "XC1"),
 ])  # fmt: skip
-def test_flags_that_quarrel(integers, flags, told):
+def test_flags_that_quarrel(integers, flags, message):
     code, out, errors = estimate(f"--integers={integers}", *flags)
     assert (code, out) == (2, "")
     assert errors.startswith("error: ")
-    assert told in errors
+    assert message in errors
     assert errors.count("\n") == 1
 
 
@@ -89,13 +89,13 @@ def test_damaged_files(integers, tmp_path):
     data[-1] ^= 1
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(data)
-    for path, told in (
+    for path, message in (
         (damaged, "sha256: the file's digest is not that of what it holds"),
         (tmp_path / "none.safetensors", "No such file"),
     ):
         code, out, errors = estimate(f"--integers={path}")
         assert (code, out) == (2, "")
-        assert told in errors
+        assert message in errors
         assert errors.count("\n") == 1
 
 
@@ -112,6 +112,8 @@ def test_nothing_to_count(tmp_path):
 
 def test_a_config_still_works():
     command = [sys.executable, "-m", "launch.estimate", "--config=configs/digits.py:lightnn1"]
-    found = subprocess.run(command, cwd=prepared.ROOT, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith("net4 in lightnn1 on XC7Z045")
+    process = subprocess.run(
+        command, cwd=prepared.ROOT, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("net4 in lightnn1 on XC7Z045")

@@ -14,10 +14,10 @@ from flightnn_jax.paper import audit, fit, tables
 
 
 def row(model, network=None):
-    found = [
+    matching = [
         r for r in tables.results() if r.model.split()[0] == model and network in (None, r.network)
     ]
-    (only,) = found
+    (only,) = matching
     return only
 
 
@@ -177,8 +177,8 @@ def test_the_published_order():
 
 def test_the_errors_that_estimates_carry():
     for kind, factor in ((kind, row.absolute_error) for kind, row in array.FITS.items()):
-        found = fit.errors(fit.left_out(), lambda r, kind=kind: fit.kind_of(r) == kind)
-        assert 0.9 * factor < found.ninth <= factor
+        errors = fit.errors(fit.left_out(), lambda r, kind=kind: fit.kind_of(r) == kind)
+        assert 0.9 * factor < errors.ninth <= factor
     quantized = fit.errors(fit.anchored(), fit.quantized)
     assert quantized.ninth <= array.FITS["shift"].anchored_error
     full = fit.errors(fit.anchored(), lambda r: r.scheme == "full")
@@ -198,8 +198,8 @@ def test_table_6_network_7(scheme, elements, bram, dsp):
     mean_k = 1.7 if scheme == "flightnn" else None
     kind = from_network("net7", scheme, mean_k=mean_k).layers[0].format
     assert array.largest_parallelism(kind, board) == elements
-    found = array.resources(kind, elements, board)
-    assert (found["BRAM"].value, found["DSP"].value) == (bram, dsp)
+    needed = array.resources(kind, elements, board)
+    assert (needed["BRAM"].value, needed["DSP"].value) == (bram, dsp)
     assert array.exceeded(kind, elements, board) == ()
     broken = array.exceeded(kind, 2 * elements, board)
     assert "BRAM" in broken
@@ -230,15 +230,15 @@ def verdict(row, column, table=None):
     return cell
 
 
-def test_the_known_faults_are_told():
+def test_the_known_faults_have_reasons():
     for network in (2, 3, 4, 5, 6):
         assert verdict(f"net {network} Full", "Throughput").verdict == audit.CONTRADICTED
     assert "1.78x" in verdict("net 6 Full", "Throughput").reason
     assert "DSP" in verdict("net 5 Full", "Throughput").reason
     for name in ("net 4 L-1 4W8A", "net 4 FL4b", "net 2 FL2a"):
-        found = verdict(name, "Speedup")
-        assert found.verdict == audit.CONTRADICTED
-        assert "printed throughputs give" in found.reason
+        cell = verdict(name, "Speedup")
+        assert cell.verdict == audit.CONTRADICTED
+        assert "printed throughputs give" in cell.reason
     assert "swapped" in verdict("net 7 FL7a", "Speedup", "6").reason
     assert "swapped" in verdict("net 7 FL7b", "Speedup", "6").reason
     assert verdict("net 8 L-1 8W8A", "Model").model == "L-1 4W8A"

@@ -114,7 +114,7 @@ def resources(kind: str, parallelism: int, device: Device) -> dict[str, Number]:
 
 
 def exceeded(kind: str, parallelism: int, device: Device) -> tuple[str, ...]:
-    """Resources of which the device has too few for the array."""
+    """Resources that the device lacks for the array."""
     needed = resources(kind, parallelism, device)
     return tuple(name for name, have in device.available().items() if needed[name].value > have)
 
@@ -122,7 +122,7 @@ def exceeded(kind: str, parallelism: int, device: Device) -> tuple[str, ...]:
 def largest_parallelism(kind: str, device: Device) -> int:
     """The largest power of two of elements that fits; needs grow with it, so the next does not.
 
-    Powers of two are what table 6 shows: 512 and 128, with room for more but not for twice as many.
+    Table 6 has powers of two, 512 and 128, with room for more but not for twice as many.
 
     Raises:
       ValueError: if not even one element fits.
@@ -227,7 +227,7 @@ def images_per_s(
 
 
 def designs(workload: Workload, device: Device, options: Options) -> list[Choice]:
-    """All powers of two of elements, and of images that their memory holds."""
+    """All powers of two of elements, and all powers of two of images that their memory holds."""
     del options
     fit_of(workload)
     kind, seconds = workload.layers[0].format, 1e-6 / device.clock_mhz
@@ -279,7 +279,7 @@ def _design(workload: Workload, parallelism: int, batch: int) -> Design:
 def estimate(
     workload: Workload, device: Device, design: Design | None, options: Options
 ) -> Estimate:
-    """The costs of an array of which parallelism and batch are given."""
+    """The costs of an array with a given parallelism and batch."""
     fit, kind = fit_of(workload), workload.layers[0].format
     design = design or largest(workload, device, options)
     parallelism, batch = design.parallelism, design.batch

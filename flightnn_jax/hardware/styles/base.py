@@ -34,7 +34,7 @@ class Anchor(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What only some styles can be told; each names in its `OPTIONS` what it reads.
+    """Options that only some styles read; each style names its own in `OPTIONS`.
 
     Attributes:
       anchor: replaces the fitted scale of speeds.
@@ -51,8 +51,8 @@ class Figure(NamedTuple):
     Attributes:
       heading: of its column.
       value: None where the style cannot compute with such weights.
-      verdict: what a scheme gains or loses in, as the end of a sentence; None for a figure that is
-        shown without a verdict.
+      verdict: where a scheme gains or loses, as the end of a sentence; None for a figure without
+        a verdict.
       cost: a scheme gains over another by the ratio of their costs.
       ratio_error: the factor within which that ratio is known.
     """
@@ -99,7 +99,7 @@ class Style(Protocol):
 
 
 def layer_cost(layer: LayerWork, cycles: Number, resources: dict[str, Number]) -> LayerCost:
-    """A layer's share: what the style says, and what follows from the layer alone."""
+    """The record of a layer: the style's cycles and resources, the rest from the layer alone."""
     return LayerCost(
         name=layer.name,
         multiplications=layer.multiplications,
@@ -139,7 +139,7 @@ def check_fits(resources: dict[str, Number], workload: Workload, device: Device,
 
 
 def slowest(layers: Sequence[LayerCost]) -> Number:
-    """The cycles of the stage that all others wait for."""
+    """The cycles of the slowest stage, for which all others wait."""
     return max((x.cycles for x in layers), key=lambda n: n.value)
 
 

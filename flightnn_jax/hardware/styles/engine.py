@@ -3,7 +3,8 @@
 Every layer has an engine of its own and they work as a pipeline, each on another batch. An engine
 computes `lanes` filters at once on each image of the batch; `folding` is how many rounds its
 filters take. The formulas are built of the parts that were synthesized (synthesized.py) and what
-remains of nine synthesized engines (docs/measurements/synthesis.md): constants below.
+remains of nine synthesized engines: constants below (docs/measurements/synthesis.md, which also
+says where they are known to be wrong).
 
 Not modelled: pools, batch norm, requantization, shortcut sums and their buffers, routing.
 """
@@ -25,9 +26,9 @@ from flightnn_jax.hardware.workload import LayerWork, Workload
 OPTIONS: tuple[str, ...] = ("multiplier",)
 
 CONTROL_LUT = 55
-"""Counters and addresses: what 57 LUTs of the DSP engine and 954 - 16 x 56 leave."""
+"""Counters and addresses: 57 in the DSP engine, 954 - 16 x 56 in that of 16 lanes."""
 DEEP_LUT = 75
-"""For a deep memory of weights: what the engine of 4 lanes leaves."""
+"""For a deep memory of weights: the rest of the engine with 4 lanes."""
 TIME_SHARED_LUT = 21
 """A unit's share of taking two terms in turn: one engine. Its synthesis put a part of the weights
 into LUTs, so this may be too much."""
@@ -49,7 +50,7 @@ MULTIPLIERS = ("dsp", "lut")
 
 
 class Parts(NamedTuple):
-    """An engine's parts: what images of a batch share, and what each of them needs."""
+    """An engine's two parts: one that the images of a batch share, and one for each image."""
 
     shared: Resources
     each: Resources
@@ -231,7 +232,7 @@ def largest(workload: Workload, device: Device, options: Options) -> Design:
 def estimate(
     workload: Workload, device: Device, design: Design | None, options: Options
 ) -> Estimate:
-    """The costs of engines of which batch and foldings are given."""
+    """The costs of engines with a given batch and foldings."""
     design = design or largest(workload, device, options)
     if len(design.folding) != len(workload.layers) or design.batch < 1:
         raise ValueError(
@@ -258,7 +259,7 @@ def estimate(
 
 
 def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, alone: bool) -> LayerCost:
-    """With errors: floats take more stages than were measured, and no pipeline was run."""
+    """A layer's costs and errors; float units need more stages, and no pipeline was run."""
     quantized = not layer.arithmetic.floats
     measured = device.lut_factor == 1 and quantized
     factors = {

@@ -28,15 +28,15 @@ LUT_ERROR = 1.10
 """Within 3 % of the four rows; the widths of sums, which the rows do not tell apart, may add."""
 
 RATIO_ERROR = 1.35
-"""L-1 gains 1.32x over FP4 by the weight and loses 0.97x as a graph of adders that share sums, so
-between styles of wiring that much is open."""
+"""By the weight L-1 gains 1.32x over FP4; as a graph of adders that share sums it loses, 0.97x. The
+ratio is no better known than these two differ."""
 
 
 def luts(layer: LayerWork) -> float:
     """Tables of 6 inputs: taps x sum over filters of (weight [k > 0] + term k), of `Wired`.
 
     Raises:
-      ValueError: for a kind of weights that nobody measured, such as floats.
+      ValueError: for a kind of weights that was not measured, such as floats.
 
     Example:
       >>> from flightnn_jax.hardware.workload import from_network
@@ -85,7 +85,7 @@ def cycles(layer: LayerWork) -> int:
 
 
 def designs(workload: Workload, device: Device, options: Options) -> list[Choice]:
-    """The one design there is."""
+    """The only design."""
     design = largest(workload, device, options)
     needed = _in_all(workload, device)
     times = [cycles(x) for x in workload.layers]
@@ -129,7 +129,7 @@ def _in_all(workload: Workload, device: Device) -> list[int]:
 def estimate(
     workload: Workload, device: Device, design: Design | None, options: Options
 ) -> Estimate:
-    """The costs of the one design there is."""
+    """The costs of the only design."""
     only = largest(workload, device, options)
     if design not in (None, only):
         raise ValueError(f"{design}: hard-wired weights leave one design, {only}; give none")
@@ -158,7 +158,7 @@ _NOTES = (
 
 
 def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
-    """Tables, whether or not the device has as many; none for weights that nobody measured."""
+    """Tables, whether or not the device has as many; none for weights that were not measured."""
     heading, verdict = "hard-wired LUT", "hard-wired"
     if any(x.arithmetic.wired is None for x in workload.layers):
         return (Figure(heading, None, verdict),)
