@@ -78,9 +78,11 @@ def _counted(table: str, row: str, column: str, printed: str, value: float, why:
     error = value / ((low + high) / 2) - 1
     shown = f"{value:,.4g}" if value < 1e4 else f"{value:,.0f}"
     reason = "" if right else why or "does not round to the printed number"
-    return Cell(
-        table, row, column, printed, shown, error, REPRODUCED if right else CONTRADICTED, reason
-    )
+    return Cell(table, row, column, printed, shown, error, _verdict(right), reason)
+
+
+def _verdict(right: bool) -> str:
+    return REPRODUCED if right else CONTRADICTED
 
 
 def _settings() -> list[Cell]:
@@ -94,22 +96,17 @@ def _settings() -> list[Cell]:
         # Shortcuts are not on the path; the dense layer of a ResNet is counted.
         depth = sum(not step.name.endswith("shortcut") for step in steps)
         width = max(s.layer.filters for s in steps if isinstance(s.layer, networks.Conv))
-        parameters = networks.weight_count(net)
+        parameters, same = networks.weight_count(net), _verdict(structure == row.structure)
         audited += [
             _counted("1", name, "Parameters", row.parameters, parameters),
-            Cell(
-                "1",
-                name,
-                "Structure",
-                row.structure,
-                structure,
-                None,
-                REPRODUCED if structure == row.structure else CONTRADICTED,
-            ),
+            Cell("1", name, "Structure", row.structure, structure, None, same),
             _counted("1", name, "Depth", row.depth, depth),
             _counted("1", name, "Width", row.width, width),
         ]
     return audited
+
+
+_LEARNED = "needs training, not a cost model"
 
 
 def _results() -> list[Cell]:
@@ -122,16 +119,7 @@ def _results() -> list[Cell]:
         base = next(r for r in published.results() if r.network == row.network and r.speedup == "1")
         speedup = absolute[row] / absolute[base]
         audited += [
-            Cell(
-                table,
-                name,
-                "Accuracy",
-                row.accuracy,
-                "",
-                None,
-                NOT_VERIFIABLE,
-                "needs training, not a cost model",
-            ),
+            Cell(table, name, "Accuracy", row.accuracy, "", None, NOT_VERIFIABLE, _LEARNED),
             _storage(row, table, name),
             _throughput(row, table, name, absolute[row], anchored.get(row)),
             _speedup(row, table, name, speedup),
@@ -182,16 +170,8 @@ def _throughput(
         reason = "8-bit weights fill the array's 1,024 blocks to the last bit; no room for maps"
     elif not right:
         reason = "the row is consistent; the model is off where its network was left out"
-    return Cell(
-        table,
-        name,
-        "Throughput",
-        row.throughput,
-        f"{absolute:,.4g}",
-        ratio - 1,
-        REPRODUCED if right else CONTRADICTED,
-        "; ".join(filter(None, (reason, given))),
-    )
+    model, why = f"{absolute:,.4g}", "; ".join(filter(None, (reason, given)))
+    return Cell(table, name, "Throughput", row.throughput, model, ratio - 1, _verdict(right), why)
 
 
 def _speedup(row: published.Row, table: str, name: str, speedup: float) -> Cell:
@@ -211,8 +191,8 @@ def _speedup(row: published.Row, table: str, name: str, speedup: float) -> Cell:
     elif not right:
         fault = _FULL_FAULTS.get(row.network, "the model is off where its network was left out")
         reason = f"against the network's Full row: {fault}"
-    verdict = REPRODUCED if right else CONTRADICTED
-    return Cell(table, name, "Speedup", row.speedup, f"{speedup:.3g}", ratio - 1, verdict, reason)
+    model, verdict = f"{speedup:.3g}", _verdict(right)
+    return Cell(table, name, "Speedup", row.speedup, model, ratio - 1, verdict, reason)
 
 
 _SECOND_DESIGN = "network 8 is another design than network 7"
@@ -236,18 +216,9 @@ def _utilization() -> list[Cell]:
             printed_speedups.get(row.model) if row.scheme == "flightnn" else _speedup_of(row)
         )
         same = elsewhere == row.speedup
-        audited.append(
-            Cell(
-                "6",
-                name,
-                "Speedup",
-                row.speedup,
-                elsewhere or "",
-                None,
-                REPRODUCED if same else CONTRADICTED,
-                "" if same else f"FL7a and FL7b are swapped: table 4 says {elsewhere}",
-            )
-        )
+        why = "" if same else f"FL7a and FL7b are swapped: table 4 says {elsewhere}"
+        printed, model = row.speedup, elsewhere or ""
+        audited.append(Cell("6", name, "Speedup", printed, model, None, _verdict(same), why))
     available = board.available()
     audited += [
         _counted("6", "Available", column, text, available[column])
@@ -265,16 +236,9 @@ def _speedup_of(row: published.Utilization) -> str | None:
 def _label(row: published.Utilization, name: str) -> Cell:
     models = [r.model for r in published.results() if r.network == row.network]
     right = row.model in models
-    return Cell(
-        "6",
-        name,
-        "Model",
-        row.model,
-        row.model if right else "L-1 4W8A",
-        None,
-        REPRODUCED if right else CONTRADICTED,
-        "" if right else "L-1 has 4-bit weights; table 5 says 4W8A",
-    )
+    model = row.model if right else "L-1 4W8A"
+    why = "" if right else "L-1 has 4-bit weights; table 5 says 4W8A"
+    return Cell("6", name, "Model", row.model, model, None, _verdict(right), why)
 
 
 def _logic(row: published.Utilization, name: str, column: str, value: float) -> Cell:
@@ -327,15 +291,6 @@ def _text() -> list[Cell]:
         parallelism = array.largest_parallelism(layer.format, board)
         limits = array.exceeded(layer.format, 2 * parallelism, board)
         right = set(printed.split(" and ")) <= set(limits)
-        audited.append(
-            Cell(
-                "text",
-                f"net 7 {scheme}",
-                "Bounded by",
-                printed,
-                " and ".join(limits),
-                None,
-                REPRODUCED if right else CONTRADICTED,
-            )
-        )
+        name, model = f"net 7 {scheme}", " and ".join(limits)
+        audited.append(Cell("text", name, "Bounded by", printed, model, None, _verdict(right)))
     return audited
