@@ -33,8 +33,8 @@ from flightnn_jax.integer.network import Affine, Convolution, Dense, IntegerNetw
 
 _MIN_PRODUCT = 512  # inputs times filters below which XLA's convolution leaves the fast path
 _HALF = 16  # filters that fill half of its vectors
-_MAX_GATHERED = 8  # that are better gathered by hand
-_WIDE = 128  # filters from which on columns that are not own ones have a product of their own
+_MAX_GATHERED = 8  # inputs up to which windows are faster gathered by hand
+_WIDE = 128  # filters from which on shared columns have a product of their own
 Sums = Callable[[jax.Array], jax.Array]
 
 
@@ -228,7 +228,7 @@ def _sums(columns: Columns, stride: int, input_shape: Shape) -> Sums:
 
 
 def _sums_of_windows(weights: np.ndarray, stride: int, input_shape: Shape) -> Sums:
-    """The fastest of several equal ways, by a rule that was found by measuring."""
+    """The fastest of several equal ways, by rules that were measured."""
     size, _, inputs, filters = weights.shape
     convolves = jax.default_backend() == "cpu" and _convolutions_are_fast()
     folds = stride == 1 and size > 1 and input_shape[1] % 2 == 0

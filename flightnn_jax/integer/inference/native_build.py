@@ -64,7 +64,9 @@ def load() -> None:
     if why_not is not None:
         raise NativeError(f'path="native": {why_not}; or use path="fast", which needs no compiler')
     if "avx512_vnni" not in _processor():
-        _log.warning('no AVX-512 VNNI here: path="native" is right, but path="fast" is faster')
+        _log.warning(
+            'this processor has no AVX-512 VNNI: path="native" is right, but path="fast" is faster'
+        )
     file = _built()
     if (why_not := atomic.distrust(file)) is not None:
         raise NativeError(f'path="native" runs no code that others may have written: {why_not}')
