@@ -2,9 +2,9 @@
 
     python -m benchmarks.data --data_dir=/data
 
-One row a data set that --data_dir holds: once to decode it all, again from the cache, then batches
-for training. Photographs are decoded in every epoch. A step of network 1 takes more than 1000 us
-an image on this kind of machine, so what stands under "batches" is how much of it data could take.
+One row for each data set in --data_dir: the time to decode it all once, to read it from the cache,
+and to make batches for training. Photographs are decoded in every epoch. A step of network 1 takes
+more than 1000 us an image on such a machine; "batches" says how much of it the data takes.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from flightnn_jax import data
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS has prepared data sets.")
 _BATCH = flags.DEFINE_integer("batch_size", 128, "Examples in a batch.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 200, "Steps to measure.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 200, "Steps that are measured.", lower_bound=1)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flightnn_jax.data import folder, npz, records
-from flightnn_jax.data.dataset import MIN_IMAGE_SIZE, Dataset, Split, numbers
+from flightnn_jax.data.dataset import Dataset, Split, numbers
 from flightnn_jax.data.digits import Digits
 from flightnn_jax.data.records import Tfds
 
@@ -72,10 +72,6 @@ def find(
       100
     """
     check_name(name)
-    if image_size is not None and image_size < MIN_IMAGE_SIZE:
-        raise ValueError(
-            f"image_size={image_size}: images have {MIN_IMAGE_SIZE} pixels a side or more"
-        )
     kind, _, rest = name.partition(":")
     if rest:
         return _KINDS[kind](name, rest, data_dir, image_size).sized(image_size)

@@ -77,6 +77,14 @@ class Dataset:
     resizes: bool = False
     photographs: bool = False
 
+    def __post_init__(self) -> None:
+        """Checks the size."""
+        if self.resizes and self.image_shape[0] < MIN_IMAGE_SIZE:
+            raise ValueError(
+                f"image_size={self.image_shape[0]}: images that are resized have {MIN_IMAGE_SIZE} "
+                "pixels a side or more"
+            )
+
     @property
     def classes(self) -> int:
         """How many."""
@@ -102,10 +110,6 @@ class Dataset:
                 f"image_size={image_size} for {self.name}, whose images have {height} pixels a "
                 f"column and {width} a row: leave it out, or choose a network that takes this size"
             )
-        if image_size < MIN_IMAGE_SIZE:
-            raise ValueError(
-                f"image_size={image_size}: images have {MIN_IMAGE_SIZE} pixels a side or more"
-            )
         return dataclasses.replace(self, image_shape=(image_size, image_size, channels))
 
 
@@ -121,7 +125,14 @@ def of_a_user(
 
     Training images are shifted by up to an eighth of their shorter side, as CIFAR's are, which
     hardly ever changes a class; mirrored they are not, since that may.
+
+    Raises:
+      DataError: if two classes have one name, or a name is no text that can be printed.
     """
+    if len(set(labels)) < len(labels) or not all(label.isprintable() for label in labels):
+        raise DataError(
+            f"{name} has the classes {labels!r:.200}: give each a printable name of its own"
+        )
     pad = 0 if fields.get("photographs") else min(image_shape[:2]) // 8
     return Dataset(name, labels, source, image_shape, pad=pad, flip=False, **fields)
 

@@ -22,9 +22,17 @@ def candidates(image, pad):
     }
 
 
-@pytest.mark.parametrize(("pad", "flip"), [(4, True), (4, False), (2, False), (0, True)])
-def test_against_numpy(pad, flip):
-    images = prepared.random_images(300, size=12)
+@pytest.mark.parametrize(
+    ("pad", "flip", "shape"),
+    [
+        (4, True, (12, 12, 3)),
+        (4, False, (12, 12, 3)),
+        (2, False, (7, 12, 1)),
+        (0, True, (12, 5, 2)),
+    ],
+)
+def test_against_numpy(pad, flip, shape):
+    images = np.random.default_rng(0).integers(0, 256, (300, *shape), np.uint8)
     made = np.asarray(data.augment(jax.random.key(1), jnp.asarray(images), pad=pad, flip=flip))
     assert made.dtype == np.uint8
     places, mirrored = [], 0

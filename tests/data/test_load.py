@@ -99,7 +99,7 @@ def test_unknown_names():
 def test_sizes_that_cannot_be():
     with pytest.raises(ValueError, match=r"image_size=64 for cifar10, whose images have 32"):
         data.load("cifar10", "train", image_size=64)
-    with pytest.raises(ValueError, match=r"image_size=7: images have 8 pixels"):
+    with pytest.raises(ValueError, match=r"image_size=7: images that are resized have 8 pix"):
         data.load("digits", "train", image_size=7)
 
 

@@ -119,6 +119,12 @@ def test_files_that_are_refused(tmp_path, changes, message):
         data.find(f"npz:{path}")
 
 
+@pytest.mark.parametrize("names", [["one", "one", "two"], ["one", "two", "\ud800"]])
+def test_names_that_are_refused(tmp_path, names):
+    with pytest.raises(data.DataError, match=r"has the classes .*: give each a printable name of"):
+        data.find(f"npz:{write_npz(tmp_path, class_names=names)}")
+
+
 def test_damaged_files(tmp_path):
     path = write_npz(tmp_path)
     whole = path.read_bytes()
@@ -249,7 +255,7 @@ def test_photographs_in_a_folder(tmp_path):
     assert batch.images.shape == (8, 16, 16, 3)
     with pytest.raises(data.DataError, match=r"pixels instead of .*With --config.image_size=N"):
         load(tmp_path, "train", "folder")
-    with pytest.raises(ValueError, match="image_size=7: images have 8 pixels a side or more"):
+    with pytest.raises(ValueError, match="image_size=7: images that are resized have 8 pixels"):
         load(tmp_path, "train", "folder", image_size=7)
 
 

@@ -49,8 +49,8 @@ def launch(module, *arguments, **environment):
 
 def record(workdir):
     """A result without what may differ between runs that are equal."""
-    found = json.loads((workdir / "result.json").read_text())
-    return {k: v for k, v in found.items() if k not in ("git", "devices", "processes", "seconds")}
+    result = json.loads((workdir / "result.json").read_text())
+    return {k: v for k, v in result.items() if k not in ("git", "devices", "processes", "seconds")}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def finished(tmp_path_factory):
 def test_evaluates_what_was_trained(finished):
     code, out, errors = launch("evaluate", f"--workdir={finished}")
     assert code == 0, errors
-    found = json.loads(out)
-    assert {k: found[k] for k in ("loss", "top1", "top5")} == record(finished)["test"]
-    assert found["step"] == record(finished)["steps"]
+    result = json.loads(out)
+    assert {k: result[k] for k in ("loss", "top1", "top5")} == record(finished)["test"]
+    assert result["step"] == record(finished)["steps"]
 
 
 def test_another_config_is_refused(finished):
@@ -183,9 +183,9 @@ def test_two_processes_train_together(tmp_path, finished):
     for process in processes:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
-    found, alone = record(tmp_path), record(finished)
+    result, alone = record(tmp_path), record(finished)
     assert json.loads((tmp_path / "result.json").read_text())["processes"] == 2
-    assert found["train"]["loss"] == pytest.approx(alone["train"]["loss"], rel=0.02)
+    assert result["train"]["loss"] == pytest.approx(alone["train"]["loss"], rel=0.02)
     assert launch("evaluate", f"--workdir={tmp_path}")[0] == 0
 
 

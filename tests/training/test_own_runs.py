@@ -11,12 +11,14 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
+from configs import own
 from flightnn_jax import data, networks
 from flightnn_jax.hardware import workload
 from flightnn_jax.integer import files, verify
 from flightnn_jax.networks import Conv, Dense, GlobalAverage, MaxPool, Network, Residual
 from flightnn_jax.training import export, runlog, runs
 from flightnn_jax.training.config import Config, network_of
+from launch import options
 from tests.support import prepared, training
 
 slow = pytest.mark.slow  # they compile
@@ -81,7 +83,7 @@ def lowered_run(workdir, **options):
 @pytest.fixture(scope="module")
 def finished(home, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
-    return workdir, runs.run(prepare(workdir, data_dir=str(home)))
+    return workdir, runs.train(prepare(workdir, data_dir=str(home)))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def test_a_run_goes_on_to_equal_bits(finished, tmp_path):
     broken = prepare(tmp_path / "broken")  # it knows where its data is
     with broken.checkpoints() as checkpoints:
         assert checkpoints.find("last") == 3 < finished[1]["steps"]
-    again = runs.run(broken)
+    again = runs.train(broken)
     assert {k: again[k] for k in ("test", "train", "layers")} == {
         k: finished[1][k] for k in ("test", "train", "layers")
     }
@@ -120,8 +122,8 @@ def test_a_run_goes_on_to_equal_bits(finished, tmp_path):
 @slow
 def test_a_run_is_evaluated_where_its_data_was_or_is_now(home, finished, tmp_path):
     workdir, record = finished
-    for options in ({}, {"data_dir": str(home)}):
-        evaluation = runs.evaluate(workdir, mesh=training.one_device(), **options)
+    for where in ({}, {"data_dir": str(home)}):
+        evaluation = runs.evaluate(workdir, mesh=training.one_device(), **where)
         assert {k: evaluation[k] for k in record["test"]} == record["test"]
     moved = tmp_path / "run"
     shutil.copytree(workdir, moved)
@@ -212,6 +214,18 @@ def test_a_config_is_costed_without_what_trains(home):
     assert out.startswith("own in flightnn on XC7Z045")
 
 
+def test_the_example(tmp_path):
+    own.write_digits(tmp_path / "digits.npz")
+    config = options.load_config(f"configs/own.py:{tmp_path / 'digits.npz'}")
+    run = prepare(tmp_path / "run", config)
+    assert run.model.network is config.network
+    assert run.train_split.dataset.labels[:3] == ("zero", "one", "two")
+    assert (len(run.train_split), len(run.validation_split)) == (1294, 143)
+    assert run.train_split.images.max() == 255
+    with pytest.raises(ValueError, match=r"has no get_config\(arguments\): see configs/own.py"):
+        options.load_config(str(prepared.ROOT / "configs/__init__.py"))
+
+
 @slow
 def test_a_folder_and_images_of_five_by_five_pixels(tmp_path):
     for row, label in enumerate(labels := np.arange(60) % 2):
@@ -224,7 +238,7 @@ def test_a_folder_and_images_of_five_by_five_pixels(tmp_path):
         CONFIG, network=tiny, dataset=f"folder:{tmp_path}", batch_size=8, epochs=1
     )
     workdir = tmp_path / "run"
-    runs.run(prepare(workdir, config))
+    runs.train(prepare(workdir, config))
     lowered = lowered_run(workdir)
     assert lowered.network.labels == NAMES[:2]
     images, labels = lowered.test.read(np.arange(4))
