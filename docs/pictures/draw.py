@@ -78,8 +78,8 @@ def steps() -> list[str]:
 def rows() -> list[tuple[str, float, float]]:
     """(label, accuracy, kB) of the first table of results.md."""
     table = (HERE.parent / "results.md").read_text()
-    found = re.findall(r"^\| ([^|]+?) \| ([\d.]+) \| [\d. ]*\| ([\d.]+) \|$", table, re.MULTILINE)
-    chosen = [(LABELS[n], float(a), float(kb)) for n, a, kb in found[:5] if n in LABELS]
+    read = re.findall(r"^\| ([^|]+?) \| ([\d.]+) \| [\d. ]*\| ([\d.]+) \|$", table, re.MULTILINE)
+    chosen = [(LABELS[n], float(a), float(kb)) for n, a, kb in read[:5] if n in LABELS]
     assert len(chosen) == len(LABELS), chosen
     return chosen
 
