@@ -184,6 +184,18 @@ assert not {"flax", "optax", "orbax", "tensorflow_datasets", "onnx.helper"} & se
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
+def test_the_doors_of_integer_networks_need_no_jax():
+    code = """
+import sys
+from flightnn_jax import integer
+assert integer.IntegerNetwork and integer.export.to_onnx and integer.export.__all__
+assert not {"jax", "onnx"} & set(sys.modules)
+assert integer.lower.lower and integer.inference.make_inference and integer.export.to_stablehlo
+assert integer.verify.PATHS and integer.switching.collect and "jax" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
 def test_the_checker_starts_without_jax():
     code = "import sys, launch.check; assert not {'jax', 'safetensors'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
@@ -303,8 +315,8 @@ ARROWS = {
         "integer.inference.operations",
     ],
     "integer.inference.paths": ["integer.network", "integer.inference"],
-    "integer.inference": ["integer.inference.paths"],
-    "integer.export": [*RECORDS, "integer.inference"],
+    "integer.inference": ["lazy", "integer.inference.paths"],
+    "integer.export": ["lazy", *RECORDS, "integer.inference", "integer.export"],
     "integer.switching": [*RECORDS, "integer.inference"],
     "integer.verify": [*RECORDS, "integer.files", "integer.inference", "integer.export", "checker"],
     "integer": ["lazy", *NUMPY_HALF],
