@@ -212,30 +212,17 @@ def from_network(
       ((2, 1, 2, 1), 58212.0)
     """
     known = schemes.find(scheme)
-    fixed, largest = _fixed_k(known), known.weights.k if known.weights else 1
+    mean = _assumed_k(known, mean_k, k)
     record = network if isinstance(network, networks.Network) else networks.network(network)
     steps = list(networks.walk_weights(record))
-    if fixed is not None and (mean_k is not None or k is not None):
-        raise ValueError(
-            f"mean_k={mean_k}, k={k}: the scheme {scheme} fixes them; leave them out, or take "
-            "flightnn"
-        )
-    if fixed is None and (mean_k is None) == (k is None):
-        raise ValueError(
-            f"{scheme}: its k is learned, so say what to assume: either mean_k, 0 to {largest}, or "
-            "the k of each filter"
-        )
-    if mean_k is not None and not 0 <= mean_k <= largest:
-        raise ValueError(f"mean_k={mean_k} is outside 0 to {largest}, the terms of a {scheme}")
     if k is not None and len(k) != len(steps):
         raise ValueError(
             f"{len(k)} rows of k for {len(steps)} layers of {record.name}; give one each"
         )
-    arithmetic, mean = rows.of(known.weights), fixed if mean_k is None else mean_k
-    layers = []
+    layers, arithmetic = [], rows.of(known.weights)
     for i, step in enumerate(steps):
         shape = step.kernel_shape or ()
-        terms = tuple(k[i]) if k else spread(mean or 0.0, shape[-1])
+        terms = tuple(k[i]) if k else spread(mean, shape[-1])
         layers.append(
             LayerWork(
                 name=step.name,
@@ -250,6 +237,26 @@ def from_network(
             )
         )
     return Workload(record.name, scheme, tuple(layers))
+
+
+def _assumed_k(
+    scheme: schemes.Scheme, mean_k: float | None, k: Sequence[Sequence[int]] | None
+) -> float:
+    """The mean k of a plan, where no k of each filter is given; checks what is given."""
+    fixed, largest = _fixed_k(scheme), scheme.weights.k if scheme.weights else 1
+    if fixed is not None and (mean_k is not None or k is not None):
+        raise ValueError(
+            f"mean_k={mean_k}, k={k}: the scheme {scheme.name} fixes them; leave them out, or "
+            "take flightnn"
+        )
+    if fixed is None and (mean_k is None) == (k is None):
+        raise ValueError(
+            f"{scheme.name}: its k is learned, so say what to assume: either mean_k, 0 to "
+            f"{largest}, or the k of each filter"
+        )
+    if mean_k is not None and not 0 <= mean_k <= largest:
+        raise ValueError(f"mean_k={mean_k} is outside 0 to {largest}, the terms of a {scheme.name}")
+    return (fixed or 0) if mean_k is None else mean_k
 
 
 def from_integers(network: integer.IntegerNetwork) -> Workload:

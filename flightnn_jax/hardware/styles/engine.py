@@ -173,9 +173,6 @@ def parts(
         select = (math.ceil(words / widest) - 1) * width
         control += DEEP_LUT + select * (0.5 if hierarchical else 1.0)
     in_dsp = unit.dsp > 0 and not unit.lut  # the sum too; that of floats is outside
-    border = 2 * (layer.kernel_shape[0] // 2) if len(layer.kernel_shape) == 4 else 0
-    *image, channels = layer.input_shape
-    pixels = math.prod(side + border for side in image) * channels
     shared = Resources(
         bram=device.blocks(width, words),
         dsp=0,
@@ -184,12 +181,19 @@ def parts(
     )
     lane_lut = unit.lut + TIME_SHARED_LUT * shared_time
     each = Resources(
-        bram=device.blocks(layer.arithmetic.activation_bits, pixels),
+        bram=device.blocks(layer.arithmetic.activation_bits, _map_words(layer)),
         dsp=at_once * unit.dsp,
         ff=math.ceil(at_once * (unit.ff + (DSP_FF if in_dsp else UNIT_FF))),
         lut=math.ceil(at_once * lane_lut * device.lut_factor),
     )
     return Parts(shared, each)
+
+
+def _map_words(layer: LayerWork) -> int:
+    """Values of an input map with its border of zeros."""
+    border = 2 * (layer.kernel_shape[0] // 2) if len(layer.kernel_shape) == 4 else 0
+    *image, channels = layer.input_shape
+    return math.prod(side + border for side in image) * channels
 
 
 def stages(layer: LayerWork, device: Device, multiplier: str) -> Stages:
