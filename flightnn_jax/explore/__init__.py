@@ -1,8 +1,9 @@
 """Runs that are done: read, compared, drawn. Neither JAX nor training is needed.
 
-from flightnn_jax import explore
-runs = explore.read_all(["/tmp/runs/lightnn1", "/tmp/runs/flightnn"])
-print(explore.draw(runs))
+    from flightnn_jax import explore
+
+    runs = explore.read_all(["/tmp/runs/lightnn1", "/tmp/runs/flightnn"])
+    print(explore.draw(runs))
 """
 
 from collections.abc import Sequence
