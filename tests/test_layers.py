@@ -4,39 +4,20 @@ Imports are read from the source, those inside functions too, so nothing has to 
 """
 
 import ast
-import dataclasses
 import doctest
-import functools
 import graphlib
 import importlib
 import inspect
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
 
 import flightnn_jax
 from flightnn_jax import (
-    Codes,
     Format,
-    Shift,
-    count_shifts,
-    decode_params,
-    encode_params,
-    init_thresholds,
-    make_spec,
-    quantize_params,
-    residual_group_lasso,
-    storage_bits,
 )
-from flightnn_jax.formats import base, packing
-from flightnn_jax.integer import LoweringError
 
 PACKAGE = Path(flightnn_jax.__file__).parent
 TABLE = flightnn_jax._TABLE
@@ -414,113 +395,3 @@ assert fl.quantize.quantize_params is fl.quantize_params
 assert fl.Shift(k=1).k == 1 and "jax" in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
-
-
-# A format of its own file, as a user would write it: the sign of each weight times the mean
-# magnitude of the layer. Nothing in the library knows of it.
-
-
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["negative", "scale"], meta_fields=["dtype"]
-)
-@dataclasses.dataclass(frozen=True)
-class BinaryCodes(Codes):
-    negative: np.ndarray
-    scale: np.ndarray
-    dtype: str
-
-    def check(self):
-        if self.negative.dtype != bool or self.scale < 0:
-            raise ValueError("negative must be bool, and the scale not negative")
-
-    def decode(self):
-        return jnp.where(self.negative, -self.scale, self.scale).astype(self.dtype)
-
-    def to_bytes(self):
-        header = packing.pack_array_header(self.negative.shape, self.dtype, 0)
-        bits = packing.pack_integers(self.negative, 1)
-        return packing.frame(200, header + struct.pack("<f", self.scale) + bits)
-
-
-@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["filter_axis"])
-@dataclasses.dataclass(frozen=True)
-class Binary(Format):
-    filter_axis: int = -1
-
-    def problem_with(self, shape, dtype):
-        del dtype
-        return base.problem_with_axis(self.filter_axis, shape)
-
-    def quantize(self, w):
-        return binarize(w)
-
-    def encode(self, w):
-        return BinaryCodes(np.asarray(w < 0), np.asarray(jnp.abs(w).mean()), w.dtype.name)
-
-    def storage_bits(self, w):
-        return w.size
-
-
-@jax.custom_vjp
-def binarize(w):
-    return jnp.where(w < 0, -1, 1) * jnp.abs(w).mean()
-
-
-binarize.defvjp(lambda w: (binarize(w), w), lambda w, g: (jnp.where(jnp.abs(w) <= 1, g, 0),))
-
-W = jnp.array([[0.5, -2.0], [-1.0, 0.5]])
-PARAMS = {"binary": W, "shift": W, "float": W}
-SPEC = {"binary": Binary(), "shift": Shift(k=1, thresholds=jnp.zeros(1)), "float": None}
-
-
-def test_a_new_format_quantizes():
-    got = quantize_params(PARAMS, SPEC)
-    assert got["binary"].tolist() == [[1.0, -1.0], [-1.0, 1.0]]
-    assert got["shift"].tolist() == W.tolist()  # powers of two
-    assert got["float"] is W
-
-
-def test_a_new_format_has_its_own_gradient():
-    cotangent = jnp.array([[1.0, 2.0], [3.0, 4.0]])
-
-    def loss(params, spec):
-        return sum(jnp.sum(q * cotangent) for q in quantize_params(params, spec).values())
-
-    params, spec = jax.jit(jax.grad(loss, argnums=(0, 1)))(PARAMS, SPEC)
-    assert params["binary"].tolist() == [[1.0, 0.0], [3.0, 4.0]]  # |-2| > 1
-    assert params["shift"].tolist() == params["float"].tolist() == cotangent.tolist()
-    assert jax.tree.structure(spec) == jax.tree.structure(SPEC)
-    assert np.all(spec["shift"].thresholds != 0)
-
-
-def test_a_new_format_is_stored():
-    encoded = encode_params(PARAMS, SPEC)
-    encoded["binary"].check()
-    for decode in (decode_params, jax.jit(decode_params)):
-        jax.tree.map(assert_array_equal, decode(encoded), quantize_params(PARAMS, SPEC))
-    # 18 bytes of frame, 3 + 16 of array header, 4 of scale, 1 of signs
-    body = packing.unframe(200, encoded["binary"].to_bytes())
-    assert len(body) == 3 + 16 + 4 + 1
-    assert body[-1] == 0b0110
-    assert storage_bits(PARAMS, SPEC) == (4 + 16, 128)
-
-
-def test_a_new_format_beside_shifts():
-    counts = count_shifts(PARAMS, SPEC)
-    assert counts["binary"] is counts["float"] is None
-    assert counts["shift"].k.tolist() == [1, 1]
-    penalty = residual_group_lasso(PARAMS, SPEC, [2.0])
-    assert_allclose(penalty, 2 * (np.sqrt(1.25) + np.sqrt(4.25)), rtol=1e-6)
-    with_thresholds = init_thresholds(PARAMS, SPEC, per="network")
-    assert with_thresholds.spec["binary"] == Binary()
-    assert make_spec(PARAMS, Binary()) == dict.fromkeys(PARAMS, Binary())
-
-
-def test_a_new_formats_problems_are_reported():
-    with pytest.raises(ValueError, match=r"\['binary'\]: filter_axis=2 is not an axis"):
-        quantize_params(PARAMS, SPEC | {"binary": Binary(filter_axis=2)})
-
-
-def test_a_new_format_without_a_form_in_integers_says_so():
-    with pytest.raises(LoweringError, match="BinaryCodes have no form in integer networks: train"):
-        Binary().encode(W).to_weights()

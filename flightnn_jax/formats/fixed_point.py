@@ -26,11 +26,7 @@ _MIN_BITS, _MAX_BITS = 2, 16
 _STEPS_TRIED = 3
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["value", "exponent"],
-    meta_fields=["bits", "filter_axis", "dtype"],
-)
+@base.register("value", "exponent")
 @dataclasses.dataclass(frozen=True)
 class FixedPointCodes(base.Codes):
     """Weights as integers times one power of two: w = value 2**exponent.
@@ -127,11 +123,7 @@ class FixedPointCodes(base.Codes):
         return codes
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[],
-    meta_fields=["bits", "scale", "filter_axis"],
-)
+@base.register()
 @dataclasses.dataclass(frozen=True)
 class FixedPoint(base.Format):
     """Signed integers of `bits` bits times a power of two; straight-through gradient.

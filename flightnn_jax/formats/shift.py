@@ -14,11 +14,7 @@ from flightnn_jax.formats import base, greedy, shift_codes, shift_quantizer
 from flightnn_jax.formats import window as windows
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["thresholds"],
-    meta_fields=[field.name for field in dataclasses.fields(greedy.ShiftRule)],
-)
+@base.register("thresholds")
 @dataclasses.dataclass(frozen=True)
 class Shift(greedy.ShiftRule, base.Format):
     r"""Sums of at most k powers of two for each filter: Q_k(w | t).

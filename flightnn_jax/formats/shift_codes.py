@@ -1,7 +1,6 @@
 """The integers of a shift format: signs and exponents of every term that is stored."""
 
 import dataclasses
-import functools
 import math
 import struct
 from typing import Literal
@@ -27,11 +26,7 @@ _K_BITS = 2
 _WINDOWS: tuple[Literal["none", "clamp", "flush"], ...] = ("none", "clamp", "flush")
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["sign", "exponent", "k", "low"],
-    meta_fields=["window", "filter_axis", "dtype"],
-)
+@base.register("sign", "exponent", "k", "low")
 @dataclasses.dataclass(frozen=True)
 class ShiftCodes(base.Codes):
     """Weights as sums of signed powers of two: w = sum over j of sign_j 2**exponent_j.
