@@ -86,7 +86,6 @@ EXTRAS = {
     "data.records": {"tensorflow_datasets"},
     "data.images": {"PIL"},
     "data.photographs": {"PIL"},
-    "data.digits": {"sklearn"},
     "integer.export.onnx": {"onnx", "onnxruntime"},
     "explore.plots": {"matplotlib"},
 }

@@ -169,6 +169,7 @@ def test_commands_without_extras(command):
     ("missing", "words", "extra"),
     [
         ("flax", ["train", "--config=configs/digits.py:smoke", "--workdir=DIR"], "train"),
+        ("sklearn", ["train", "--config=configs/digits.py:smoke", "--workdir=DIR"], "train"),
         ("orbax", ["evaluate", "--workdir=DIR"], "train"),
         ("optax", ["lower", "--workdir=DIR"], "train"),
     ],

@@ -1,6 +1,7 @@
 """The embedded data set: scikit-learn's 1,797 handwritten digits, which need no download."""
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +42,21 @@ def read(split: str, image_size: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       images [n, image_size, image_size, 3] uint8, three equal channels; labels [n] int32.
     """
-    # Imported here, as it takes a second.
-    from sklearn import datasets  # type: ignore[import-untyped]  # it has no stubs
-
-    data = datasets.load_digits()
+    table = _table()
     names = list(_SIZES)
     start = sum(_SIZES[name] for name in names[: names.index(split)])
-    rows = order.permutation(len(data.target), seed=0, epoch=0)[start : start + _SIZES[split]]
-    pixels = np.rint(data.images[rows] * (255 / 16)).astype(np.uint8)
+    rows = order.permutation(len(table), seed=0, epoch=0)[start : start + _SIZES[split]]
+    pixels = np.rint(table[rows, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     nearest = np.arange(image_size) * 8 // image_size
     enlarged = pixels[:, nearest[:, None], nearest]
-    return np.repeat(enlarged[..., None], 3, axis=-1), data.target[rows].astype(np.int32)
+    return np.repeat(enlarged[..., None], 3, axis=-1), table[rows, -1].astype(np.int32)
+
+
+def _table() -> np.ndarray:
+    """[1797, 65] uint8: 64 pixels, 0 to 16, and the label of each digit."""
+    # Importing scikit-learn takes a second, reading its file a hundredth of one.
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("the digits come with scikit-learn", name="sklearn")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return np.loadtxt(file, np.uint8, delimiter=",")

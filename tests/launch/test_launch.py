@@ -136,17 +136,23 @@ def wait_for(path, process):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("finished")  # it has compiled what the runs here share
 def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
     """Twenty times SIGKILL, some of them during a save: a checkpoint is begun in every step."""
     config = [SMOKE, "--config.checkpoint_every=1"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert launch("train", *config, f"--workdir={whole}")[0] == 0
+    process = start("train", *config, f"--workdir={whole}")
+    wait_for(whole / "config.json", process)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    longest = min(6.0, time.monotonic() - began)
     moments, ends = random.Random(0), 0
     for _ in range(20):
         (broken / "config.json").unlink(missing_ok=True)
         process = start("train", *config, f"--workdir={broken}")
         wait_for(broken / "config.json", process)  # written when checkpoints are restored
-        time.sleep(moments.uniform(0, 6))
+        time.sleep(moments.uniform(0, longest))
         process.kill()
         process.communicate()
         if (broken / "result.json").exists():
