@@ -4,6 +4,8 @@
 
     runs = explore.read_all(["/tmp/runs/lightnn1", "/tmp/runs/flightnn"])
     print(explore.draw(runs))
+
+One run is drawn by itself, several are compared.
 """
 
 from collections.abc import Sequence
