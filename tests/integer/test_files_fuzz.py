@@ -113,18 +113,19 @@ def change_tensor(rng, tensors):
 @pytest.mark.parametrize("mutate", [mutated_bytes, mutated_parts])
 def test_ten_thousand_mutated_files(mutate):
     rng = np.random.default_rng(0)
-    accepted, told = 0, []
+    accepted, messages = 0, []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB on Linux
     for i in range(10_000):
         data = mutate(rng, FILES[i % 2])
         try:
             network = files.from_bytes(data)
         except IntegerNetworkError as error:
-            told.append(str(error))
+            messages.append(str(error))
             continue
         accepted += 1
         invariants.check(network)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 100 * 1024
-    assert 10 < min(map(len, told)) < max(map(len, told)) < 1000
-    assert accepted < 1000  # labels, exponents and the like may be anything
+    assert 10 < min(map(len, messages)) < max(map(len, messages)) < 1000
+    # Labels and exponents may be anything, and golden tensors of no images be left out.
+    assert accepted < 1200
