@@ -17,5 +17,6 @@ esac
 ruff check .
 ruff format --check .
 mypy
-# Two processes: JAX compiles on one thread, and that is what the tests spend their time on.
-pytest --quiet --numprocesses=2 "${tests[@]}"
+# Two processes: JAX compiles on one thread, and that is what the tests spend their time on. Tests
+# stay in order (worksteal), so that what a module compiles or trains is made in one process.
+pytest --quiet --numprocesses=2 --dist=worksteal "${tests[@]}"

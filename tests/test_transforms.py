@@ -20,7 +20,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import flightnn_jax as fl
 
-pytestmark = pytest.mark.slow
+# Without coverage, which these lines have from other tests: it costs a third of the time.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 
 def normal(seed, *shape):

@@ -11,7 +11,8 @@ from flightnn_jax.integer import IntegerNetworkError, files, invariants
 from tests.support import integer_files
 from tests.support.networks_at_random import random_network
 
-pytestmark = pytest.mark.slow
+# Without coverage, which these lines have from other tests: it costs a third of the time.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 FILES = [
     files.to_bytes(random_network(kind="vgg", weights="shift2", width=2, size=4)),
