@@ -58,6 +58,7 @@ def jax_step(
     spec = None
     if bits is not None:
         spec = fl.init_thresholds(params, fl.make_spec(params, fl.Shift(k=2)))
+        optimizer = optax.chain(fl.add_residual_group_lasso(LAMBDA, parts=tuple), optimizer)
 
     def loss(trained: Any, rest: Any, images: jax.Array, labels: jax.Array) -> Any:
         params, spec = trained
@@ -69,10 +70,8 @@ def jax_step(
             track=track,
             mutable=["batch_stats", *(["ranges"] if track else [])],
         )
-        total = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-        if spec is not None:
-            total += fl.residual_group_lasso(params, spec, LAMBDA)
-        return total, {**rest, **updates}
+        entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return entropy.mean(), {**rest, **updates}
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: Any, images: jax.Array, labels: jax.Array) -> Any:

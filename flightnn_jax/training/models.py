@@ -36,13 +36,12 @@ class Model(nn.Module):
       epsilon: of batch norm.
 
     Example:
-      >>> import jax, jax.numpy as jnp
+      >>> import functools, jax, jax.numpy as jnp
       >>> model = Model(networks.network("net4", width=8))
       >>> images = jnp.zeros((2, 32, 32, 3), jnp.uint8)
-      >>> variables = model.init(jax.random.key(0), images)
-      >>> logits, updates = model.apply(
-      ...     variables, images, train=True, mutable=["batch_stats", "ranges"]
-      ... )
+      >>> variables = jax.eval_shape(model.init, jax.random.key(0), images)
+      >>> step = functools.partial(model.apply, train=True, mutable=["batch_stats", "ranges"])
+      >>> logits, updates = jax.eval_shape(step, variables, images)
       >>> logits.shape, sorted(updates), sorted(updates["ranges"])
       ((2, 10), ['batch_stats', 'ranges'], ['conv1', 'conv2', 'conv3', 'conv4'])
     """

@@ -142,7 +142,8 @@ def _initial(
 
 def _compiled_in(config: Config) -> Config:
     """What a compiled function depends on: all other fields have their defaults."""
-    return dataclasses.replace(config, **{name: getattr(Config, name) for name in _NOT_COMPILED_IN})
+    defaults = {name: getattr(Config, name) for name in _NOT_COMPILED_IN}
+    return dataclasses.replace(config, decay_at=tuple(config.decay_at), **defaults)
 
 
 def carry_over(origin: TrainState, state: TrainState) -> TrainState:

@@ -174,16 +174,16 @@ def test_weights_are_clamped(tmp_path):
 
 
 def test_frozen_thresholds_keep_k_at_two_in_paper_mode(tmp_path):
-    run = training.prepare(tmp_path, threshold_rate=0.0, lambda1=0.01, epochs=4)
-    state, _ = first_steps(run, 20)
+    run = training.prepare(tmp_path, threshold_rate=0.0, lambda1=0.01)
+    state, _ = first_steps(run, 10)
     counted = summary.count(state.params, state.spec)
     assert counted["mean_k"] == 2
     assert all(layer["thresholds"] == [0, 0] for layer in counted["layers"].values())
 
 
 def test_k_falls_as_thresholds_rise_in_paper_mode(tmp_path):
-    run = training.prepare(tmp_path, threshold_rate=0.1, epochs=4)
-    state, _ = first_steps(run, 20)
+    run = training.prepare(tmp_path, threshold_rate=0.2)
+    state, _ = first_steps(run, 10)
     counted = summary.count(state.params, state.spec)
     assert counted["mean_k"] < 2
     rising = [layer for layer in counted["layers"].values() if layer["thresholds"][1] > 0]
@@ -195,7 +195,7 @@ def test_k_falls_as_thresholds_rise_in_paper_mode(tmp_path):
     ("cost", "field"), [("filter", "mean_k"), ("storage", "mean_k_of_weights")]
 )
 def test_a_budget_is_met(tmp_path, cost, field):
-    run = training.prepare(tmp_path, mode="budget", budget=1.5, budget_cost=cost, epochs=2)
+    run = training.prepare(tmp_path, mode="budget", budget=1.5, budget_cost=cost)
     state, metrics = first_steps(run, run.steps)
     counted = summary.count(state.params, state.spec)
     assert abs(counted[field] - 1.5) <= 0.02
@@ -257,8 +257,8 @@ def test_a_loss_that_is_no_number_stops(tmp_path):
 
 
 def test_begins_with_the_weights_of_another_run(tmp_path):
-    origin = loop.fit(training.prepare(tmp_path / "origin", scheme="lightnn2", epochs=1))
-    fields = {"start_from": str(tmp_path / "origin"), "epochs": 1}
+    origin = loop.fit(training.prepare(tmp_path / "origin"))
+    fields = {"start_from": str(tmp_path / "origin")}
     still = training.prepare(tmp_path / "still", scheme="lightnn1", learning_rate=0.0, **fields)
     state = loop.fit(still)
     jax.tree.map(assert_array_equal, state.params, origin.params)
