@@ -19,6 +19,7 @@ from flightnn_jax import (
     schemes,
 )
 from flightnn_jax.integer import Add, Average, Convolution, Dense, MaxPool, ShiftWeights, invariants
+from flightnn_jax.integer import lower as lowering
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.integer.lower import LoweringError, lower
 from flightnn_jax.networks import Conv, GlobalAverage, Network, Residual
@@ -305,11 +306,10 @@ def test_other_activations_are_refused():
 def test_other_slopes_and_orders_are_refused():
     steep = networks.network("net4", width=8, input_shape=(8, 8, 3), slope_exponent=-8)
     refused("slope_exponent=-8: a leaky ReLU's shift is 1 to 7", net=steep)
-    layers = (Conv(4), GlobalAverage(), networks.Dense(6), networks.Dense(5))
-    refused(
-        "dense: it reads dense, whose output|an earlier layer has",
-        net=Network("two", (8, 8, 3), 5, layers),
-    )
+    step = next(iter(networks.walk(VGG)))
+    logits = lowering.Source("dense", -9, rounded=False)
+    with pytest.raises(LoweringError, match="conv1: it reads dense, whose output is not quantized"):
+        lowering._layers(None, step, logits, is_last=True)
 
 
 def test_ranges_that_were_never_measured_are_refused():
