@@ -71,6 +71,23 @@ def replacing(path: str | Path, mode: int = 0o666) -> Iterator[BinaryIO]:
             temporary.unlink()
 
 
+def read(path: str | Path, max_bytes: int) -> str:
+    """The text of a user's file, which must be a regular one and not too long.
+
+    Raises:
+      ValueError: if it is no such file, or not UTF-8.
+      OSError: if it cannot be opened or read.
+    """
+    # Not blocking: to open a pipe to which nobody writes would take for ever.
+    with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is no regular file")
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"{path} has more than {max_bytes} bytes")
+    return data.decode()
+
+
 def _remove_abandoned(target: Path) -> None:
     for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 16}.tmp"):
         with contextlib.suppress(OSError):

@@ -6,8 +6,11 @@ and a checksum of every number, so that a damaged checkpoint is recognized.
 
 import hashlib
 import json
+import math
+import re
 import shutil
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ from flightnn_jax.training.config import Config
 
 PyTree = Any
 Progress = dict[str, Any]
+
+# Some versions had Adam's state in a tuple behind the penalties', which have none.
+_CHAINED = re.compile(r"^opt_state\.\d+\.")
 
 
 class CheckpointError(ValueError):
@@ -40,15 +46,29 @@ class Checkpoints:
       ([1.0, 1.0], {'epoch': 1})
     """
 
-    def __init__(self, directory: str | Path, config: Config) -> None:
-        """Opens a directory, which is made if need be.
+    def __init__(self, directory: str | Path, config: Config, write: bool = True) -> None:
+        """Opens a directory.
 
         Args:
           directory: of this run alone; shared by all processes of it.
           config: of this run.
+          write: whether to save, too: the directory is made if need be, and what was broken off
+            is removed. Without, nothing is touched, and the run may train at the same time.
+
+        Raises:
+          CheckpointError: if there is no such directory and `write` is False.
         """
         self.directory = Path(directory).resolve()
         self._identity = config.decisive()
+        self._manager: Any = None  # of what is written
+        self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        if not write:
+            if not self.directory.is_dir():
+                raise CheckpointError(
+                    f"no checkpoints: {self.directory} does not exist: train in this workdir "
+                    "first, or choose that of another run"
+                )
+            return
         if jax.process_index() == 0:
             _forget_damaged_scores(self.directory)
         keep = policies.AnyPreservationPolicy(
@@ -79,7 +99,9 @@ class Checkpoints:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        self._manager.close()
+        self._reader.close()
+        if self._manager is not None:
+            self._manager.close()
 
     def save(
         self, step: int, state: PyTree, progress: Progress, score: float | None = None
@@ -96,6 +118,7 @@ class Checkpoints:
             return
         arrays = _arrays(state)
         about = {"config": self._identity, "progress": progress, "checksum": _checksum(arrays)}
+        about["digest"] = _digest(about)
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -112,6 +135,8 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         """The steps that were saved, in order."""
+        if self._manager is None:
+            return sorted(ocp.utils.checkpoint_steps(self.directory))
         return sorted(self._manager.all_steps())
 
     def find(self, which: str) -> int:
@@ -119,8 +144,8 @@ class Checkpoints:
         known = {str(step): step for step in self.steps}
         if known:
             known["last"] = max(known.values())
-            best = self._manager.best_step()
-            known["best"] = known["last"] if best is None else best
+            scores = [(_score_in(self.directory / str(step)), step) for step in self.steps]
+            known["best"] = max((s for s in scores if s[0] is not None), default=scores[-1])[1]
         if which not in known:
             raise CheckpointError(
                 f"no checkpoint {which!r} in {self.directory}: there are "
@@ -128,7 +153,9 @@ class Checkpoints:
             )
         return known[which]
 
-    def restore(self, like: PyTree) -> tuple[PyTree, Progress] | None:
+    def restore(
+        self, like: PyTree, parse: Callable[[Any], Any] = lambda progress: progress
+    ) -> tuple[PyTree, Any] | None:
         """The latest checkpoint that is whole.
 
         Damaged ones after it are removed, and a warning says so.
@@ -136,9 +163,10 @@ class Checkpoints:
         Args:
           like: a state of this run: its structure, shapes and types are expected, and its arrays
             say where the restored ones are to be.
+          parse: of the progress; a checkpoint at whose progress it raises an error is damaged.
 
         Returns:
-          The state and the progress; None if nothing was ever saved.
+          The state and what `parse` gave; None if nothing was ever saved.
 
         Raises:
           CheckpointError: if the checkpoint is of another config, or none of them is whole.
@@ -147,6 +175,7 @@ class Checkpoints:
         for step in reversed(self.steps):
             try:
                 state, progress = self.restore_step(step, like)
+                progress = _parsed(parse, progress)
             except _DamagedError as error:
                 damaged.append((step, str(error)))
                 continue
@@ -168,24 +197,50 @@ class Checkpoints:
             )
         return None
 
-    def restore_step(self, step: int, like: PyTree) -> tuple[PyTree, Progress]:
-        """The checkpoint of one step; otherwise as `restore`."""
-        about = self._read(step, about=ocp.args.JsonRestore())["about"]
+    def restore_step(
+        self, step: int, like: PyTree, keep: str | None = None
+    ) -> tuple[PyTree, Progress]:
+        """The checkpoint of one step; otherwise as `restore`.
+
+        Args:
+          step: its number.
+          like: as for `restore`.
+          keep: a field of the state that stays as it is in `like`, whatever the checkpoint has.
+        """
+        about = self._about(step)
         self._compare(step, about["config"])
         arrays = self._read(step, state=ocp.args.PyTreeRestore())["state"]
+        if not isinstance(arrays, dict):
+            raise _DamagedError("its state is no table of arrays")
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
         if _checksum(arrays) != about["checksum"]:
             raise _DamagedError("its checksum is wrong")
+        arrays = {_CHAINED.sub("opt_state.", name): array for name, array in arrays.items()}
+        if keep is not None:
+            arrays = {n: array for n, array in arrays.items() if not n.startswith(f"{keep}.")}
+            arrays |= {n: a for n, a in _arrays(like).items() if n.startswith(f"{keep}.")}
         return _like(like, arrays), about["progress"]
+
+    def _about(self, step: int) -> dict[str, Any]:
+        """What stands beside the arrays, each field checked."""
+        about = self._read(step, about=ocp.args.JsonRestore())["about"]
+        for name, kind in (("config", dict), ("progress", dict), ("checksum", str)):
+            if not isinstance(about, dict) or not isinstance(about.get(name), kind):
+                raise _DamagedError(f"its record has no {name}")
+        if "digest" in about and about.pop("digest") != _digest(about):  # earlier ones have none
+            raise _DamagedError("its record is not as it was written")
+        return about
 
     def _read(self, step: int, **items: Any) -> Any:
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            directory = self.directory / str(step)
+            return self._reader.restore(directory, args=ocp.args.Composite(**items))
         except Exception as error:  # whatever the layers below raise for missing or cut files
             lines = str(error).splitlines()
             raise _DamagedError(lines[0][:200] if lines else repr(error)) from error
 
     def _compare(self, step: int, saved: dict[str, Any]) -> None:
+        saved = Config().decisive() | saved  # of a version without a field: its default
         names = sorted(saved.keys() | self._identity.keys())
         other = [
             f"{name} {saved.get(name)!r} there and {self._identity.get(name)!r} here"
@@ -206,11 +261,30 @@ class _DamagedError(CheckpointError):
 def _forget_damaged_scores(directory: Path) -> None:
     """Removes scores that cannot be read: Orbax reads them all at once and would stop there."""
     for path in directory.glob("[0-9]*/metrics/metrics"):
-        try:
-            json.loads(path.read_text())
-        except ValueError:
+        if _score_in(path.parents[1]) is None:
             logging.warning("the score in %s is damaged: its checkpoint goes without", path)
             shutil.rmtree(path.parent)
+
+
+def _score_in(checkpoint: Path) -> float | None:
+    """The score of a checkpoint; None if it has none, or a damaged one."""
+    try:
+        score = json.loads((checkpoint / "metrics" / "metrics").read_bytes())["score"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    return float(score) if is_number and math.isfinite(score) else None
+
+
+def _parsed(parse: Callable[[Any], Any], progress: Any) -> Any:
+    try:
+        return parse(progress)
+    except (ValueError, TypeError, KeyError) as error:
+        raise _DamagedError(f"its progress is no progress: {error}") from error
+
+
+def _digest(about: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _score(metrics: dict[str, float]) -> float:

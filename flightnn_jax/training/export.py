@@ -11,8 +11,7 @@ import numpy as np
 from flightnn_jax import data, networks, quantize
 from flightnn_jax.integer import Golden, IntegerNetwork, invariants, lower
 from flightnn_jax.integer.inference import float32
-from flightnn_jax.training import runlog, runs
-from flightnn_jax.training.config import Config
+from flightnn_jax.training import runs
 
 _GOLDEN_IMAGES = 2
 
@@ -57,12 +56,9 @@ def lower_run(
       CheckpointError: if there is no such checkpoint.
       DataError: if the data set is missing.
     """
-    config = Config.from_dict(runlog.read_json(Path(workdir) / "config.json"))
-    prepared = runs.prepare(config, workdir, data_dir, mesh)
+    prepared = runs.reopen(workdir, data_dir, mesh)
     model = prepared.model
-    with prepared.checkpoints() as checkpoints:
-        step = checkpoints.find(which)
-        state, _ = checkpoints.restore_step(step, prepared.initial_state())
+    step, state = prepared.state_at(which)
     test = prepared.train_split.dataset.open("test")
     state = jax.device_get(state)
     network = lower.lower(
@@ -78,7 +74,7 @@ def lower_run(
     )
     accuracy = float(prepared.evaluate(state, test).top1)
     about = {
-        "config": config.to_dict(),
+        "config": prepared.config.to_dict(),
         "step": step,
         "accuracy_as_trained": accuracy,
         **runs.surroundings(),

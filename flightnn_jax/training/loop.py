@@ -7,15 +7,15 @@ import math
 import signal
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
 
 from flightnn_jax import data
-from flightnn_jax.training import checkpoint, optimizer, runlog, step, summary
+from flightnn_jax.training import checkpoint, lock, optimizer, runlog, step, summary
 from flightnn_jax.training.config import Config
 from flightnn_jax.training.step import StepMetrics, TrainState
 
@@ -25,6 +25,10 @@ _STEPS_IN_FLIGHT = 2  # metrics are read this many steps late: the devices do no
 
 class DivergedError(FloatingPointError):
     """A loss that is not a number."""
+
+
+def _no_origin() -> "Run":
+    raise ValueError("start_from: a run that was prepared without its origin cannot begin")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Run:
       validation_split: what every `config.evaluate_every` epochs are judged by.
       mesh: the devices.
       workdir: where metrics and checkpoints go; shared by all processes.
-      origin: the run whose last weights this one begins with; None for random ones.
+      origin: opens the run in `config.start_from`, with whose last weights this one begins; only
+        called where there are no checkpoints.
     """
 
     config: Config
@@ -47,7 +52,7 @@ class Run:
     validation_split: data.Split
     mesh: jax.sharding.Mesh
     workdir: Path
-    origin: "Run | None" = None
+    origin: "Callable[[], Run]" = _no_origin
 
     @property
     def order(self) -> data.TrainOrder:
@@ -63,14 +68,27 @@ class Run:
         """The state before the first step."""
         return step.init_state(self.config, self.model, self.mesh)
 
-    def checkpoints(self) -> checkpoint.Checkpoints:
-        """The checkpoints in its workdir."""
-        return checkpoint.Checkpoints(self.workdir / "checkpoints", self.config)
+    def checkpoints(self, write: bool = True) -> checkpoint.Checkpoints:
+        """The checkpoints in its workdir; to be read only, unless `write`."""
+        return checkpoint.Checkpoints(self.workdir / "checkpoints", self.config, write)
+
+    def state_at(self, which: str) -> tuple[int, TrainState]:
+        """The step and the state of a checkpoint, to be evaluated: without the optimizer's state.
+
+        Args:
+          which: "last", "best" by validation, or the number of a step.
+
+        Raises:
+          CheckpointError: if there is no such checkpoint, or it is damaged.
+        """
+        with self.checkpoints(write=False) as checkpoints:
+            number = checkpoints.find(which)
+            state, _ = checkpoints.restore_step(number, self.initial_state(), keep="opt_state")
+        return number, state
 
     def last_state(self) -> TrainState:
-        """The state of the latest checkpoint."""
-        with self.checkpoints() as checkpoints:
-            return checkpoints.restore_step(checkpoints.find("last"), self.initial_state())[0]
+        """The state of the latest checkpoint; otherwise as `state_at`."""
+        return self.state_at("last")[1]
 
     def evaluate(self, state: TrainState, split: data.Split) -> step.Evaluation:
         """Loss, top-1 and top-5 on a whole split."""
@@ -101,6 +119,22 @@ class _Epoch:
         return {name: getattr(self, name) / self.steps for name in StepMetrics._fields}
 
 
+class _Progress(NamedTuple):
+    """What the loop has counted at a checkpoint."""
+
+    epoch: _Epoch
+    seconds: float
+
+    @classmethod
+    def parse(cls, record: dict[str, Any]) -> "_Progress":
+        """Of the record in a checkpoint; ValueError, KeyError or TypeError if it is damaged."""
+        epoch, seconds = _Epoch(**record["epoch"]), record["seconds"]
+        for value in (seconds, *dataclasses.astuple(epoch)):
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"{value!r} is no number")
+        return cls(epoch, seconds)
+
+
 def fit(run: Run) -> TrainState | None:
     """Trains to the end, from the latest checkpoint if there is one.
 
@@ -115,15 +149,18 @@ def fit(run: Run) -> TrainState | None:
     Raises:
       DivergedError: if a loss is not finite. It says at which step and what helps.
       CheckpointError: if the workdir has checkpoints of another config.
+      LockedError: if another run trains in the workdir.
     """
     with contextlib.ExitStack() as stack:
         termination = stack.enter_context(_termination())
+        if jax.process_index() == 0:
+            stack.enter_context(lock.held(run.workdir))
         checkpoints = stack.enter_context(run.checkpoints())
-        state, progress = run.initial_state(), {"epoch": {}, "seconds": 0.0}
-        if (latest := checkpoints.restore(state)) is not None:
+        state, progress = run.initial_state(), _Progress(_Epoch(), 0.0)
+        if (latest := checkpoints.restore(state, _Progress.parse)) is not None:
             state, progress = latest
-        elif run.origin is not None:
-            state = step.carry_over(run.origin.last_state(), state)
+        elif run.config.start_from is not None:
+            state = step.carry_over(run.origin().last_state(), state)
         log = None
         if jax.process_index() == 0:
             runlog.write_json(run.workdir / "config.json", run.config.to_dict())
@@ -142,11 +179,11 @@ class _Loop:
         checkpoints: checkpoint.Checkpoints,
         log: runlog.RunLog | None,
         state: TrainState,
-        progress: dict[str, Any],
+        progress: _Progress,
     ) -> None:
         self.run, self.checkpoints, self.log, self.state = run, checkpoints, log, state
-        self.epoch = _Epoch(**progress["epoch"])
-        self.began = time.monotonic() - progress["seconds"]
+        self.epoch = progress.epoch
+        self.began = time.monotonic() - progress.seconds
         self.start = self.step = int(state.step)
         self.per_epoch = run.order.steps_per_epoch
         self.waiting: collections.deque[tuple[int, StepMetrics]] = collections.deque()

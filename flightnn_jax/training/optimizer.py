@@ -75,14 +75,21 @@ def make_optimizer(
       config: says what the schedule is, and whether thresholds are trained at all.
       steps: of the whole training.
       hyper: may be traced. The optimizer's state does not depend on it.
-      penalties: each adds its gradient before Adam.
+      penalties: each adds its gradient before Adam. They have no state, so the optimizer's is
+        Adam's, whatever the scheme and the version of this program.
     """
     rates = {"weights": hyper.learning_rate, "thresholds": hyper.threshold_rate}
     parts = {name: optax.adam(learning_rate(config, r, steps)) for name, r in rates.items()}
     if config.has_budget:
         parts["thresholds"] = optax.set_to_zero()
     adam = optax.partition(parts, {name: name for name in rates})
-    return optax.chain(*(_with(hyper, each) for each in penalties), adam)
+    before = optax.chain(optax.identity(), *(_with(hyper, each) for each in penalties))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        stateless = before.init(params)
+        return adam.update(before.update(updates, stateless, params)[0], state, params)
+
+    return optax.GradientTransformation(adam.init, update)
 
 
 def _with(hyper: Hyperparameters, each: Penalty) -> optax.GradientTransformation:

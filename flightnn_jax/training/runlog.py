@@ -1,6 +1,7 @@
 """What a run tells the world: a JSON-lines file, TensorBoard, progress, and records as JSON."""
 
 import json
+import math
 import sys
 import time
 import types
@@ -10,6 +11,7 @@ from typing import Any, TextIO
 from flightnn_jax import atomic
 from flightnn_jax.data import DataError
 
+_MAX_RECORD_BYTES = 1 << 24  # of config.json and its like; a network of 10,000 layers has 1 MB
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_ON_TERMINAL = 0.5
 
@@ -32,7 +34,9 @@ class RunLog:
         from tensorboardX import SummaryWriter  # type: ignore[import-untyped]  # it has no stubs
 
         path = workdir / "metrics.jsonl"
-        atomic.write(path, "".join(json.dumps(row) + "\n" for row in read_rows(path, start)))
+        atomic.write(
+            path, "".join(json.dumps(finite(row)) + "\n" for row in read_rows(path, start))
+        )
         self._rows = path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
 
@@ -50,7 +54,7 @@ class RunLog:
 
     def write(self, row: dict[str, Any]) -> None:
         """Appends a row, which has a "step"; its numbers go to TensorBoard, too."""
-        self._rows.write(json.dumps(row) + "\n")
+        self._rows.write(json.dumps(finite(row), allow_nan=False) + "\n")
         self._rows.flush()
         for name, value in _numbers("", row):
             self._board.add_scalar(name, value, row["step"])
@@ -58,12 +62,14 @@ class RunLog:
 
 
 def read_rows(path: Path, last_step: int | None = None) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file up to a step; one that was cut short is left out."""
+    """The rows of a JSON-lines file up to a step; what is cut short or damaged is left out."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:  # written when the run was killed
+        except (ValueError, RecursionError):  # written when the run was killed
+            continue
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
             continue
         if last_step is None or row["step"] <= last_step:
             rows.append(row)
@@ -83,17 +89,36 @@ def _numbers(prefix: str, value: Any) -> list[tuple[str, float]]:
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Writes a record to be read by people, too; as a whole or not at all."""
-    atomic.write(path, json.dumps(record, indent=1) + "\n")
+    atomic.write(path, json.dumps(finite(record), indent=1, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same as JSON has it: null for NaN and infinities.
+
+    Example:
+      >>> finite({"loss": float("nan"), "share": [0.5, 1]})
+      {'loss': None, 'share': [0.5, 1]}
+    """
+    if isinstance(value, dict):
+        return {name: finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A record that was written; DataError if it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+        record = json.loads(atomic.read(path, _MAX_RECORD_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path} does not exist: is its directory the workdir of a run?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error}): remove it and train again") from None
+    if not isinstance(record, dict):
+        raise DataError(
+            f"{path} is damaged ({record!r:.40} is no object): remove it and train again"
+        )
+    return record
 
 
 class Progress:

@@ -2,15 +2,17 @@
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from flightnn_jax import atomic, data, schemes
+from flightnn_jax import data, schemes
 from flightnn_jax.training import loop, models, runlog, summary
 from flightnn_jax.training.config import Config, network_of
 from flightnn_jax.training.step import by_batch, data_mesh
@@ -39,23 +41,85 @@ def prepare(
     """
     mesh = data_mesh() if mesh is None else mesh
     data.check_batch_size(config.batch_size, by_batch(mesh))
-    workdir = Path(workdir).resolve()
+    workdir = _resolved(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
-        atomic.write(workdir / "writable", "")
-        (workdir / "writable").unlink()
+        _check_writable(workdir)
+    run = _opened(config, workdir, data_dir, mesh)
+    if config.start_from is None:
+        return run
+    run = dataclasses.replace(run, origin=lambda: _origin(run))
+    if not (workdir / "checkpoints").exists():
+        run.origin()  # what is wrong with it is known before anything is compiled
+    return run
+
+
+def reopen(
+    workdir: str | Path, data_dir: str | None = None, mesh: jax.sharding.Mesh | None = None
+) -> loop.Run:
+    """Opens a run to be evaluated: its directory is only read.
+
+    Args:
+      workdir: of the run.
+      data_dir: as in `prepare`.
+      mesh: likewise.
+
+    Raises:
+      DataError: if there is no run, or its data is missing or damaged.
+    """
+    workdir = _resolved(workdir)
+    config = _config_in(workdir)
+    mesh = data_mesh() if mesh is None else mesh
+    data.check_batch_size(config.batch_size, by_batch(mesh))
+    return _opened(config, workdir, data_dir, mesh)
+
+
+def _opened(
+    config: Config, workdir: Path, data_dir: str | None, mesh: jax.sharding.Mesh
+) -> loop.Run:
     dataset = data.find(
         config.dataset, data_dir=_data_dir(workdir, data_dir), image_size=config.image_size
     )
     model = build_model(config, dataset)
-    run = loop.Run(config, model, dataset.open("train"), dataset.open("validation"), mesh, workdir)
-    if config.start_from is None:
-        return run
-    origin = Path(config.start_from).resolve()
-    there = Config.from_dict(runlog.read_json(origin / "config.json"))
-    model = build_model(there, data_dir=_data_dir(origin))
-    origin_run = dataclasses.replace(run, config=there, model=model, workdir=origin)
-    return dataclasses.replace(run, origin=origin_run)
+    return loop.Run(config, model, dataset.open("train"), dataset.open("validation"), mesh, workdir)
+
+
+def _origin(run: loop.Run) -> loop.Run:
+    """The run that `run.config.start_from` names."""
+    assert run.config.start_from is not None
+    workdir = _resolved(run.config.start_from)
+    config = _config_in(workdir)
+    model = build_model(config, data_dir=_data_dir(workdir))
+    return dataclasses.replace(run, config=config, model=model, workdir=workdir)
+
+
+def _config_in(workdir: Path) -> Config:
+    path = workdir / "config.json"
+    record = runlog.read_json(path)
+    try:
+        return Config.from_dict(record)
+    except ValueError as error:
+        raise data.DataError(f"{path}: {error}") from error
+
+
+def _resolved(workdir: str | Path) -> Path:
+    """The absolute path; TensorStore and TensorBoard take UTF-8 only."""
+    path = Path(workdir).resolve()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"workdir {str(path)!a} is not UTF-8: choose a directory whose name is"
+        ) from None
+    return path
+
+
+def _check_writable(workdir: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(workdir)) from error
 
 
 def _data_dir(workdir: Path, given: str | None = None) -> str | None:
@@ -63,7 +127,12 @@ def _data_dir(workdir: Path, given: str | None = None) -> str | None:
     record = workdir / loop.DATA_RECORD
     if given is not None or not record.exists():
         return given
-    kept = runlog.read_json(record)["data_dir"]
+    kept = runlog.read_json(record).get("data_dir")
+    if kept is not None and type(kept) is not str:
+        raise data.DataError(
+            f"{record} is damaged: data_dir is {kept!r:.80}: say where the data is with "
+            "--data_dir=DIR"
+        )
     if kept is not None and not Path(kept).is_dir():
         raise data.DataError(
             f"{kept}, where the data of the run in {workdir} was, does not exist: say where it is "
@@ -95,13 +164,15 @@ def train(run: loop.Run) -> dict[str, Any] | None:
     test = run.train_split.dataset.open("test")
     splits = {"validation": run.validation_split, "test": test}
     accuracies = {name: run.evaluate(state, s)._asdict() for name, s in splits.items()}
+    rows = runlog.read_rows(workdir / "metrics.jsonl")
+    last: dict[str, Any] = next((row for row in rows if row["step"] == run.steps), {})  # if lost
     record = {
         "config": config.to_dict(),
         "scheme": schemes.find(config.scheme).label,
         "steps": run.steps,
         **accuracies,
         **summary.count(state.params, state.spec),
-        "train": runlog.read_rows(workdir / "metrics.jsonl")[-1]["train"],
+        "train": last.get("train"),
         "seconds": round(time.monotonic() - started, 1),
         **surroundings(),
     }
@@ -118,8 +189,16 @@ def surroundings() -> dict[str, Any]:
         "git": _revision(),
         "versions": {"python": platform.python_version(), **versions},
         "devices": f"{len(devices)} x {devices[0].device_kind}",
+        "threads": _threads(),
         "processes": jax.process_count(),
     }
+
+
+def _threads() -> int | None:
+    """Those that XLA uses on a CPU: the last bits of a training depend on their number."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def _revision() -> str | None:
@@ -154,11 +233,8 @@ def evaluate(
     Returns:
       step, loss, top1, top5, and what `summary.count` counts.
     """
-    config = Config.from_dict(runlog.read_json(Path(workdir) / "config.json"))
-    run = prepare(config, workdir, data_dir, mesh)
+    run = reopen(workdir, data_dir, mesh)
     chosen = run.train_split.dataset.open(split)
-    with run.checkpoints() as checkpoints:
-        step = checkpoints.find(which)
-        state, _ = checkpoints.restore_step(step, run.initial_state())
+    step, state = run.state_at(which)
     evaluation = run.evaluate(state, chosen)
     return {"step": step, **evaluation._asdict(), **summary.count(state.params, state.spec)}

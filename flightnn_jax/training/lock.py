@@ -1,0 +1,87 @@
+"""One run at a time in a workdir.
+
+The kernel holds the lock and releases it when the process ends, however it ends. The file only says
+who holds it, for people, so one that a killed run has left behind is taken over.
+"""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import logging
+
+NAME = "lock"  # the file in a workdir, while a run trains there
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # of some file systems
+_MAX_BYTES = 1000
+
+
+class LockedError(ValueError):
+    """A workdir in which another run trains."""
+
+
+@contextlib.contextmanager
+def held(workdir: Path) -> Iterator[None]:
+    """Holds the lock of a workdir.
+
+    Raises:
+      LockedError: if another run holds it. It says which.
+      OSError: if the workdir cannot be written.
+    """
+    path = workdir / NAME
+    descriptor = _acquire(path)
+    try:
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": _now()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, (json.dumps(holder) + "\n").encode(), 0)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _acquire(path: Path) -> int:
+    """The open, locked file. A holder removes it at its end, so it may be gone once it is ours."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            raise LockedError(
+                f"another run trains in {path.parent} ({holder}): wait for its end, stop it, or "
+                "choose another workdir"
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                os.close(descriptor)
+                raise
+            logging.warning("%s: no locks here, so a second run is not noticed", path.parent)
+            return descriptor
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                if os.fstat(descriptor).st_size:
+                    left = _holder(descriptor)
+                    logging.warning("%s: the lock of a run that is dead (%s)", path.parent, left)
+                return descriptor
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    text = os.pread(descriptor, _MAX_BYTES, 0).decode(errors="replace")
+    try:
+        record = json.loads(text)
+        return f"host {record['host']}, pid {record['pid']}, since {record['since']}"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return f"holder unknown, {text!r:.60}"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
