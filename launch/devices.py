@@ -1,4 +1,4 @@
-"""Flags and set-up of the devices: one process, or several that train together."""
+"""Sets up the devices, by flags: those of one process, or of several that train together."""
 
 import importlib.metadata
 import os
@@ -9,21 +9,21 @@ from .command import flags
 _MULTIHOST = flags.DEFINE_bool(
     "multihost",
     False,
-    "Train with all processes of a TPU pod, a Slurm job step or a Kubernetes job, which JAX finds. "
+    "Train with all processes of a TPU pod, a Slurm job step or a Kubernetes job: JAX detects them. "
     "Elsewhere give --coordinator, --processes and --process instead.",
 )
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many there are.", lower_bound=1)
 _PROCESS = flags.DEFINE_integer("process", None, "The number of this one.", lower_bound=0)
 
-# Makes small convolutions use all threads of a CPU (1.5 times as fast on two). XLA ends the
-# process at a flag that it does not know, hence the version.
+# With this flag small convolutions use all threads of a CPU: 1.5 times as fast on two. XLA ends the
+# process at a flag that it does not know, so it is set only for the version that it was tried with.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 _TRIED_WITH = "0.10."
 
 
 def initialize() -> None:
-    """Sets up JAX as the flags say; before anything is computed.
+    """Sets up JAX as the flags say. Call it before anything is computed.
 
     Raises:
       ValueError: if the processes cannot find each other.

@@ -31,27 +31,27 @@ SOURCES = {
 def imports(source, name=""):
     """Absolute names of everything that a source imports, whatever the form of the statement."""
     package = ["flightnn_jax", *name.split(".")[:-1]]  # a package of ours imports by full names
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             start = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*start, *([node.module] if node.module else [])])
-            found |= {f"{module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def modules_of(names):
     """The modules of ours among imported names: a.b.C is module a.b, or the package alone."""
-    found = set()
+    modules = set()
     for name in names:
         if name.split(".")[0] == "flightnn_jax":
             inner = name.split(".")[1:]
             while ".".join(inner) not in SOURCES:
                 inner.pop()
-            found.add(".".join(inner))
-    return found
+            modules.add(".".join(inner))
+    return modules
 
 
 OURS = {name: modules_of(imports(path.read_text(), name)) for name, path in SOURCES.items()}
@@ -67,10 +67,10 @@ from ..spec import match
 def later():
     from flightnn_jax.penalty import residual_group_lasso
 """
-    found = imports(source, "formats.shift")
-    assert {"os.path", "jax.numpy", "flightnn_jax.formats.packing"} <= found
+    names = imports(source, "formats.shift")
+    assert {"os.path", "jax.numpy", "flightnn_jax.formats.packing"} <= names
     expected = {"", "formats.base", "formats.window", "formats.packing", "spec", "penalty"}
-    assert modules_of(found) == expected
+    assert modules_of(names) == expected
     assert {"numerics", "filters", "spec", "formats", "formats.shift", ""} <= set(SOURCES)
 
 

@@ -4,7 +4,7 @@
 #   TPU=my-slice ZONE=us-central2-b bash launch/cluster/tpu.sh --config=configs/paper.py:net8,flightnn \
 #       --workdir=/mnt/shared/runs/net8 --data_dir=/mnt/shared/tfds
 #
-# Each host needs this repository in ~/flightnn_jax with `pip install '.[tpu,train]'` done, and the
+# Each host needs this repository in ~/flightnn_jax with `pip install '.[data,tpu,train]'` done, and the
 # workdir on storage that all hosts share, such as Filestore or a bucket under gcsfuse.
 set -euo pipefail
 
