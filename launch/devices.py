@@ -9,15 +9,15 @@ from .command import flags
 _MULTIHOST = flags.DEFINE_bool(
     "multihost",
     False,
-    "Train with all processes of a TPU pod, a Slurm job step or a Kubernetes job: JAX detects them. "
+    "Train with all processes of a TPU pod, a Slurm job step or a Kubernetes job; JAX finds them. "
     "Elsewhere give --coordinator, --processes and --process instead.",
 )
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many there are.", lower_bound=1)
 _PROCESS = flags.DEFINE_integer("process", None, "The number of this one.", lower_bound=0)
 
-# With this flag small convolutions use all threads of a CPU: 1.5 times as fast on two. XLA ends the
-# process at a flag that it does not know, so it is set only for the version that it was tried with.
+# With this flag small convolutions use all threads of a CPU: 1.5 times as fast on two. XLA ends a
+# process at a flag that it does not know, so only a version that it was tried with gets it.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 _TRIED_WITH = "0.10."
 
