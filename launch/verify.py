@@ -3,8 +3,10 @@
     python -m launch.verify --run=/tmp/digits
     python -m launch.verify --integers=net1.safetensors --dataset=cifar10 --data_dir=/data
     python -m launch.verify --integers=own.safetensors --dataset=npz:own.npz --paths=fast,onnx
+    python -m launch.verify --run=/tmp/digits --integers=digits.safetensors
 
-A run is lowered first. The reference is shifts and additions in JAX; --paths names what is
+A run is lowered first, unless its file is given, too; the path `trained` is the trained network as
+training evaluated it. The reference is shifts and additions in JAX; --paths names what is
 compared with it, by default all that can run here: a line says what cannot. The exit code is 0
 if all integers are equal, 1 if not, 2 for wrong input.
 """
@@ -29,28 +31,29 @@ _CHECKPOINT = flags.DEFINE_string(
 _DATASET = flags.DEFINE_string(
     "dataset", None, "Its test split is run; by default that of the training. See --config.dataset."
 )
-_PATHS = flags.DEFINE_list("paths", None, f"Of {', '.join(verify.PATHS)}; by default all that can.")
+_KNOWN = ", ".join([verify.TRAINED, *verify.PATHS])
+_PATHS = flags.DEFINE_list("paths", None, f"Of {_KNOWN}; by default all that can.")
 _BATCH = flags.DEFINE_integer("batch", 40, "Images at once.", lower_bound=1)
 
 
 def main() -> None:
     """Verifies what the flags describe."""
-    if (_RUN.value is None) == (_INTEGERS.value is None):
-        raise command.UsageError("give --run=WORKDIR or --integers=FILE")
+    if _RUN.value is None and _INTEGERS.value is None:
+        raise command.UsageError("give --run=WORKDIR or --integers=FILE, or both")
     command.quiet()  # not `initialize`: its flag makes int8 convolutions slow
-    kernels, test = None, None
-    if _INTEGERS.value is not None:
-        network = files.load(_INTEGERS.value)
-    else:
+    network = None if _INTEGERS.value is None else files.load(_INTEGERS.value)
+    trained, test = None, None
+    if _RUN.value is not None:
         from flightnn_jax.training import export
 
         lowered = export.lower_run(
-            _RUN.value or "", which=_CHECKPOINT.value, data_dir=options.DATA_DIR.value
+            _RUN.value, which=_CHECKPOINT.value, data_dir=options.DATA_DIR.value
         )
-        network, kernels, test = lowered.network, lowered.kernels, lowered.test
+        network, trained, test = network or lowered.network, lowered.trained, lowered.test
+    assert network is not None
     if test is None or _DATASET.value is not None:
         test = _test_split(network)
-    report = verify.verify(network, _batches(test), paths=_PATHS.value, kernels=kernels)
+    report = verify.verify(network, _batches(test), paths=_PATHS.value, trained=trained)
     if _PATHS.value is None:
         for path, why_not in verify.unavailable().items():
             print(f"{path}: skipped, {why_not}")

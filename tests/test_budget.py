@@ -409,5 +409,6 @@ def test_training_on_digits_ends_at_the_budget_on_every_seed():
             k = np.concatenate(counts(params, gates))
             assert k.sum() == math.floor(mean_k * len(k))
             assert abs(k.mean() - mean_k) < 0.02
-            logits = model.apply({"params": fl.quantize_params(params, gates), **rest}, test.images)
+            variables = {"params": fl.quantize_params(params, gates), **rest}
+            logits = model.apply(variables, test.images, floats=True)
             assert np.mean(np.argmax(logits, -1) == test.labels) > 0.8

@@ -79,7 +79,10 @@ def lower(
             f"slope_exponent={network.slope_exponent}: a leaky ReLU's shift is 1 to "
             f"{limits.MAX_SLOPE}"
         )
-    encoded = encoding.encode_params(params, spec)
+    try:
+        encoded = encoding.encode_params(params, spec)
+    except ValueError as error:
+        raise LoweringError(str(error)) from error
     trained = _Trained(
         encoded=encoded,
         decoded=encoding.decode_params(encoded),

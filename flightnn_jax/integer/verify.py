@@ -1,8 +1,8 @@
 """The proof by running: every interpreter on every image, compared at every layer.
 
 `verify` runs the reference (shifts) and what is named besides it: the fast path, the kernel in C++,
-the float32 network in deployed form, the independent interpreter, which reads the network from a
-file, and onnxruntime. Integers are equal or they are not.
+the float32 form, the independent interpreter, which reads the network from a file, onnxruntime,
+and, where there is a training run, the trained network itself. Integers are equal or they are not.
 """
 
 import dataclasses
@@ -22,10 +22,10 @@ from flightnn_jax.integer.inference import float32, native_build
 from flightnn_jax.integer.network import IntegerNetwork
 
 REFERENCE = "shifts"
+TRAINED = "trained"
 Outputs = Mapping[str, Any]
 Runner = Callable[[np.ndarray], Outputs]  # from images to outputs by the layers' names
 Batches = Iterable[tuple[np.ndarray, np.ndarray | None]]  # images, and labels or None
-Kernels = Mapping[str, Any] | None  # trained float32 weights: see `float32.function_of`
 
 
 class Interpreter(NamedTuple):
@@ -37,7 +37,7 @@ class Interpreter(NamedTuple):
       unavailable: why it cannot run on this machine, or None.
     """
 
-    runner: Callable[[IntegerNetwork, Kernels], Runner]
+    runner: Callable[[IntegerNetwork], Runner]
     logits: Callable[[IntegerNetwork], Runner] | None = None
     unavailable: Callable[[], str | None] = lambda: None
 
@@ -137,7 +137,7 @@ def verify(
     batches: Batches,
     *,
     paths: Sequence[str] | None = None,
-    kernels: Kernels = None,
+    trained: Runner | None = None,
 ) -> Report:
     """Runs every interpreter over a data set and compares all layers with the reference.
 
@@ -145,8 +145,10 @@ def verify(
       network: a valid one.
       batches: pairs of images, [batch, height, width, channels] uint8, and labels, [batch] or
         None. Batches of one size compile once; a smaller last one is filled up.
-      paths: of PATHS; by default all that can run here, see `unavailable`.
-      kernels: the trained float32 weights for the path "float": see `float32.function_of`.
+      paths: of PATHS, and "trained" if that is given; by default all that can run here, see
+        `unavailable`.
+      trained: every layer's output by the network that was trained: `LoweredRun.trained` of
+        `training.export`.
 
     Raises:
       ValueError: if a path is unknown, or there are no images.
@@ -160,7 +162,7 @@ def verify(
       >>> report.images, report.layers, report.mismatches
       (2, 2, 0)
     """
-    return compare(network, runners(network, paths, kernels), batches)
+    return compare(network, runners(network, paths, trained), batches)
 
 
 def unavailable() -> dict[str, str]:
@@ -170,19 +172,23 @@ def unavailable() -> dict[str, str]:
 
 
 def runners(
-    network: IntegerNetwork, paths: Sequence[str] | None = None, kernels: Kernels = None
+    network: IntegerNetwork, paths: Sequence[str] | None = None, trained: Runner | None = None
 ) -> dict[str, Runner]:
     """The interpreters by name, the reference first; arguments as those of `verify`."""
     if paths is None:
         missing = unavailable()
-        paths = [path for path in PATHS if path not in missing]
-    unknown = sorted(set(paths) - {*PATHS, REFERENCE})
+        paths = [TRAINED, *(path for path in PATHS if path not in missing)]
+    elif TRAINED in paths and trained is None:
+        raise ValueError(f"path {TRAINED!r} without a training run: name one (--run=WORKDIR)")
+    unknown = sorted(set(paths) - {*PATHS, REFERENCE, TRAINED})
     if unknown:
-        raise ValueError(f"paths {unknown} are unknown: choose of {', '.join(PATHS)}")
+        raise ValueError(f"paths {unknown} are unknown: choose of {', '.join([TRAINED, *PATHS])}")
     made: dict[str, Runner] = {REFERENCE: inference.make_layer_outputs(network, REFERENCE)}
+    if trained is not None and TRAINED in paths:
+        made[TRAINED] = trained
     for name, path in PATHS.items():
         if name in paths:
-            made[name] = path.runner(network, kernels)
+            made[name] = path.runner(network)
             if path.logits is not None:
                 made[f"{name}, logits"] = path.logits(network)
     return made
@@ -195,13 +201,13 @@ def _inference(path: str, unavailable: Callable[[], str | None]) -> Interpreter:
         last, infer = network.layers[-1].name, inference.make_inference(network, path)
         return lambda images: {last: infer(images)}
 
-    def runner(network: IntegerNetwork, _: Kernels) -> Runner:
+    def runner(network: IntegerNetwork) -> Runner:
         return inference.make_layer_outputs(network, path)
 
     return Interpreter(runner, logits, unavailable)
 
 
-def _independent(network: IntegerNetwork, _: Kernels) -> Runner:
+def _independent(network: IntegerNetwork) -> Runner:
     """The checker's interpreter, on what its reader makes of the network's file."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "network.safetensors"
@@ -210,7 +216,7 @@ def _independent(network: IntegerNetwork, _: Kernels) -> Runner:
     return lambda images: interpreter.run(loaded, images)
 
 
-def _onnx(network: IntegerNetwork, _: Kernels) -> Runner:
+def _onnx(network: IntegerNetwork) -> Runner:
     return onnx_export.run_onnx(onnx_export.to_onnx(network, every_layer=True))
 
 

@@ -39,6 +39,7 @@ class Weights(abc.ABC):
     """The weights of one layer; filters are the last axis, the others together are its taps."""
 
     kind: ClassVar[str]  # what files call it
+    max_size: ClassVar[int]  # the largest that `sizes` can be
 
     @property
     @abc.abstractmethod
@@ -107,6 +108,7 @@ class ShiftWeights(Weights):
     shift: np.ndarray
     k: np.ndarray
     kind: ClassVar[str] = "shift"
+    max_size: ClassVar[int] = limits.MAX_TERMS << limits.MAX_TERM_SHIFT
 
     @property
     def shape(self) -> Shape:
@@ -238,6 +240,7 @@ class IntegerWeights(Weights):
 
     value: np.ndarray
     kind: ClassVar[str] = "integer"
+    max_size: ClassVar[int] = 8
 
     @property
     def shape(self) -> Shape:

@@ -2,16 +2,17 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from flightnn_jax import data, networks, quantize
-from flightnn_jax.integer import Golden, IntegerNetwork, invariants, lower
+from flightnn_jax import data
+from flightnn_jax.integer import Golden, IntegerNetwork, invariants
 from flightnn_jax.integer.inference import float32
-from flightnn_jax.training import runs
+from flightnn_jax.training import evaluation, runs
 
 _GOLDEN_IMAGES = 2
 
@@ -21,16 +22,16 @@ class LoweredRun(NamedTuple):
 
     Attributes:
       network: with golden images.
-      accuracy: top 1 on the test split as trained, with batch norm in float32.
+      accuracy: top 1 on the test split as trained; see `evaluation`.
       float_bytes: of the trained float32 parameters and statistics that it replaces.
-      kernels: the trained weights, quantized but float32, by the layers' names.
+      trained: from images to the trained network's own activations: `evaluation.layer_outputs`.
       test: the test split of its data set.
     """
 
     network: IntegerNetwork
     accuracy: float
     float_bytes: int
-    kernels: dict[str, Any]
+    trained: Callable[[Any], dict[str, jax.Array]]
     test: data.Split
 
 
@@ -61,16 +62,8 @@ def lower_run(
     step, state = prepared.state_at(which)
     test = prepared.train_split.dataset.open("test")
     state = jax.device_get(state)
-    network = lower.lower(
-        model.network,
-        state.params,
-        state.spec,
-        state.batch_stats,
-        state.ranges,
-        affine_terms=affine_terms,
-        labels=test.dataset.labels,
-        activation_bits=model.activation_bits,
-        epsilon=model.epsilon,
+    network = evaluation.lowered(
+        model, state, affine_terms=affine_terms, labels=test.dataset.labels
     )
     accuracy = float(prepared.evaluate(state, test).top1)
     about = {
@@ -80,12 +73,11 @@ def lower_run(
         **runs.surroundings(),
     }
     network = dataclasses.replace(network, provenance=notes(about))
-    trained = quantize.quantize_params(state.params, state.spec)
-    kernels = {s.name: trained[s.name]["kernel"] for s in networks.walk_weights(model.network)}
     images, _ = test.read(np.arange(min(_GOLDEN_IMAGES, len(test))))
-    network = with_golden(network, images, kernels)
+    network = with_golden(network, images, evaluation.trained_kernels(model, state))
     float_bytes = _bytes(state.params) + _bytes(state.batch_stats)
-    return LoweredRun(network, accuracy, float_bytes, kernels, test)
+    trained = evaluation.layer_outputs(model, state)
+    return LoweredRun(network, accuracy, float_bytes, trained, test)
 
 
 def notes(about: dict[str, Any]) -> dict[str, str | int | float]:
@@ -112,7 +104,7 @@ def with_golden(
     Args:
       network: that `check` accepts.
       images: [n, *input_shape] uint8.
-      kernels: see `float32.function_of`.
+      kernels: see `float32.form_of`.
     """
     outputs = float32.function_of(network, kernels)(images)
     arrays = {name: np.asarray(output) for name, output in outputs.items()}

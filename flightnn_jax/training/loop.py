@@ -15,7 +15,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from flightnn_jax import data
-from flightnn_jax.training import checkpoint, lock, optimizer, runlog, step, summary
+from flightnn_jax.training import checkpoint, evaluation, lock, optimizer, runlog, step, summary
 from flightnn_jax.training.config import Config
 from flightnn_jax.training.step import StepMetrics, TrainState
 
@@ -90,15 +90,11 @@ class Run:
         """The state of the latest checkpoint; otherwise as `state_at`."""
         return self.state_at("last")[1]
 
-    def evaluate(self, state: TrainState, split: data.Split) -> step.Evaluation:
+    def evaluate(self, state: TrainState, split: data.Split) -> evaluation.Evaluation:
         """Loss, top-1 and top-5 on a whole split."""
         sharding = step.by_batch(self.mesh)
         batches = data.evaluation_batches(split, self.config.batch_size, sharding=sharding)
-        return step.evaluate(self._evaluation_step, state, batches)
-
-    @property
-    def _evaluation_step(self) -> step.EvaluationStep:
-        return step.make_evaluation_step(self.model, self.mesh)
+        return evaluation.evaluate(self.model, self.mesh, state, batches)
 
 
 @dataclasses.dataclass
@@ -261,6 +257,8 @@ class _Loop:
             f"epoch {number}/{config.epochs}  loss {row['train']['loss']:.3f}  validation "
             f"{100 * validation.top1:.2f} %{mean_k}"
         )
+        if validation.float_reason is not None and self.run.model.activation_bits is not None:
+            self.say(f"  not on integers but on floats: {validation.float_reason}")
         return self.save(validation.top1)
 
     def save(self, score: float | None = None) -> None:

@@ -52,7 +52,9 @@ class Model(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False, track: bool = True) -> jax.Array:
+    def __call__(
+        self, images: jax.Array, train: bool = False, track: bool = True, floats: bool = False
+    ) -> jax.Array:
         """The logits.
 
         Args:
@@ -63,10 +65,23 @@ class Model(nn.Module):
           track: in training, whether ranges are measured and moved, `ranges` being mutable; False
             freezes them, which takes a pass over the activations out of the step. Static, so
             freezing compiles a second step.
+          floats: out of training, with quantized activations: that batch norm in float32 will do.
+            It is close to the network that was trained, but not the same: roundings differ from
+            those of the integers, by which `evaluation` evaluates. Static.
 
         Returns:
           [batch, classes] float32.
+
+        Raises:
+          ValueError: if images do not fit, or quantized activations are asked for out of training
+            without `floats`.
         """
+        if not (train or floats or self.activation_bits is None or self.is_initializing()):
+            raise ValueError(
+                f"train=False with activations of {self.activation_bits} bits: a trained network "
+                "is its integers, which training.evaluation runs (layer_outputs, evaluate); "
+                "floats=True gives an approximation, with batch norm in float32"
+            )
         expected = self.network.input_shape
         if images.ndim != 4 or images.shape[1:] != expected:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""One step of Algorithm 1 and one pass over a split, jitted, on one device or many.
+"""One step of Algorithm 1, jitted, on one device or many.
 
     quantize -> forward -> cross entropy -> backward -> + penalty's gradient -> Adam
 
@@ -73,20 +73,6 @@ class StepMetrics(NamedTuple):
     loss: jax.Array
     penalty: jax.Array
     accuracy: jax.Array
-
-
-class Evaluation(NamedTuple):
-    """Means over a whole split.
-
-    Attributes:
-      loss: cross entropy.
-      top1: the share of images whose largest logit is the label's.
-      top5: the share whose label is among the five largest logits.
-    """
-
-    loss: float
-    top1: float
-    top5: float
 
 
 def data_mesh(devices: Iterable[jax.Device] | None = None) -> jax.sharding.Mesh:
@@ -270,58 +256,3 @@ def _loss(
 def _clamped(params: PyTree) -> PyTree:
     """With all kernels in [-1, 1]."""
     return jax.tree.map(lambda w: jnp.clip(w, -1, 1) if w.ndim > 1 else w, params)
-
-
-EvaluationStep = Callable[[TrainState, Batch], jax.Array]
-
-
-@functools.lru_cache(maxsize=_MAX_KEPT)
-def make_evaluation_step(model: Model, mesh: jax.sharding.Mesh) -> EvaluationStep:
-    """A jitted function of (state, batch): [4] sums of loss, top-1 hits, top-5 hits, images."""
-
-    def step(state: TrainState, batch: Batch) -> jax.Array:
-        variables = {"params": quantize.quantize_params(state.params, state.spec)}
-        variables["batch_stats"] = state.batch_stats
-        if state.ranges:
-            variables["ranges"] = state.ranges
-        logits = model.apply(variables, batch.images)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-        ranks = rank_of_label(logits, batch.labels)
-        columns = jnp.stack([losses, ranks < 1, ranks < 5, jnp.ones_like(losses)])
-        return jnp.sum(jnp.where(batch.mask[None], columns, 0), axis=1)
-
-    return jax.jit(
-        step,
-        in_shardings=(replicated(mesh), by_batch(mesh)),
-        out_shardings=replicated(mesh),
-    )
-
-
-def rank_of_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """How many classes stand before the label: [batch] int32.
-
-    Of equal logits, which quantized networks do have, the first class stands first, as in argmax.
-    With a NaN, all classes stand before it.
-
-    Example:
-      >>> logits = jnp.array([[1.0, 3.0, 3.0], [jnp.nan, 0.0, 0.0]])
-      >>> rank_of_label(logits, jnp.array([2, 0])).tolist()
-      [1, 3]
-    """
-    own = jnp.take_along_axis(logits, labels[:, None], axis=1)
-    later = jnp.arange(logits.shape[1])[None] >= labels[:, None]
-    beaten = (logits < own) | ((logits == own) & later)
-    return jnp.sum(~beaten, axis=1, dtype=jnp.int32)
-
-
-def evaluate(step: EvaluationStep, state: TrainState, batches: Iterable[Batch]) -> Evaluation:
-    """Means over all examples of `batches`, filled-up places apart.
-
-    Args:
-      step: of `make_evaluation_step`.
-      state: what to evaluate; running statistics and frozen ranges are used.
-      batches: of `data.evaluation_batches`.
-    """
-    sums = np.sum([np.asarray(step(state, batch), np.float64) for batch in batches], axis=0)
-    loss, top1, top5, count = sums
-    return Evaluation(loss / count, top1 / count, top5 / count)

@@ -93,6 +93,9 @@ def text(record: dict[str, Any]) -> str:
         f"{record['scheme']}: test accuracy {100 * record['test']['top1']:.2f} %, top 5 "
         f"{100 * record['test']['top5']:.2f} %; weights {record['storage_bits'] / 8e3:.1f} kB"
     ]
+    reason = record["test"].get("float_reason")
+    if reason is not None and record["config"]["scheme"] != "full":
+        lines.append(f"not on integers but on floats: {reason}")
     if record["mean_k"] is not None:
         lines.append(f"mean k {record['mean_k']:.3f}; filters at 0, 1, 2, ... terms by layer:")
         for name, layer in record["layers"].items():

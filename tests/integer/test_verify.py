@@ -136,7 +136,7 @@ def test_without_labels_there_is_no_accuracy():
 
 def test_wrong_input_is_told():
     with pytest.raises(
-        ValueError, match=r"paths \['tpu'\] are unknown: choose of fast, native, float"
+        ValueError, match=r"paths \['tpu'\] are unknown: choose of trained, fast, native"
     ):
         verify.verify(network(), [], paths=["tpu"])
     with pytest.raises(ValueError, match="there are no images"):
@@ -149,8 +149,8 @@ from launch import command
 from launch import verify as verify_command
 from flightnn_jax.integer import verify
 make = verify.runners
-def runners(network, paths, kernels):
-    made = make(network, ["independent"], kernels)
+def runners(network, paths, trained):
+    made = make(network, ["independent"], trained)
     right = made["independent"]
     def wrong(images):
         return {name: value ^ (name == sys.argv[0]) for name, value in right(images).items()}

@@ -98,7 +98,7 @@ def train(model, variables, images, track=True):
 
 @functools.partial(jax.jit, static_argnums=0)
 def evaluate(model, variables, images):
-    return model.apply(variables, images)
+    return model.apply(variables, images, floats=True)
 
 
 def by_hand(net, variables, images):
@@ -125,7 +125,7 @@ def by_hand(net, variables, images):
     return x.mean((1, 2))
 
 
-def test_evaluation_equals_the_network_by_hand():
+def test_floats_equal_the_network_by_hand():
     model, variables = started(VGG)
     images = images_of(VGG, seed=9)
     found, wanted = evaluate(model, variables, images), by_hand(VGG, variables, images)
@@ -284,9 +284,15 @@ def test_steps_do_not_compile_again():
 def test_images_that_do_not_fit():
     model, variables = started(VGG)
     with pytest.raises(ValueError, match=r"images of shape \(2, 9, 8, 3\) for net4: .*8, 8, 3"):
-        model.apply(variables, jnp.zeros((2, 9, 8, 3), jnp.uint8))
+        model.apply(variables, jnp.zeros((2, 9, 8, 3), jnp.uint8), floats=True)
     with pytest.raises(TypeError, match="int32: pass uint8"):
-        model.apply(variables, jnp.zeros((2, 8, 8, 3), jnp.int32))
+        model.apply(variables, jnp.zeros((2, 8, 8, 3), jnp.int32), floats=True)
+
+
+def test_floats_are_not_taken_for_the_trained_network():
+    model, variables = started(VGG)
+    with pytest.raises(ValueError, match=r"train=False with activations of 8 bits: .* evaluation"):
+        model.apply(variables, images_of(VGG))
 
 
 @pytest.mark.slow

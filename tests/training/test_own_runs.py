@@ -154,8 +154,9 @@ def test_integers_have_the_classes_names(finished, lowered, tmp_path):
 def test_every_path_computes_the_same_integers(lowered):
     paths = [path for path in verify.PATHS if path not in verify.unavailable()]
     images, labels = lowered.test.read(np.arange(6))
+    paths.append(verify.TRAINED)
     report = verify.verify(
-        lowered.network, [(images, labels)], paths=paths, kernels=lowered.kernels
+        lowered.network, [(images, labels)], paths=paths, trained=lowered.trained
     )
     assert (report.images, report.mismatches) == (6, 0)
     assert report.layers == 8

@@ -1,35 +1,55 @@
-"""The float32 network in deployed form: what is trained and evaluated, and equals the integers.
+"""The float32 form of an integer network: by it a trained network is evaluated.
 
 Convolutions run in float32, on real weights and activations; the affine map behind them is that
-of the integer network. Where the certificate says that float32 sums are exact, one convolution
-does; elsewhere the input's channels are split so that each part is exact, and the parts are
-added as integers.
+of the integer network. The input's channels are split so that the float32 sums of each part are
+exact, and the parts are added as integers.
+
+The form has two halves: a `Program`, which is compiled, and its numbers, which are arguments. All
+that training moves is numbers, so one compiled program serves every epoch of a run.
 """
 
+import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from flightnn_jax import numerics
 from flightnn_jax.integer import certificate
 from flightnn_jax.integer.inference import operations
 from flightnn_jax.integer.inference.operations import Tensors
 from flightnn_jax.integer.limits import IMAGE, MIN_ACTIVATION, IntegerNetworkError
-from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
+from flightnn_jax.integer.network import Affine, Convolution, Dense, IntegerNetwork, Layer
 from flightnn_jax.integer.weights import Weights
 
 _IMAGE_EXPONENT = -7
 _MAX_EXPONENT = 60  # products of two such steps, and their sums, are far within float32
 
+Numbers = Mapping[str, Mapping[str, Any]]  # of each layer, by the names of its record's fields
 
-def function_of(
-    network: IntegerNetwork, kernels: Mapping[str, jax.Array] | None = None
-) -> Callable[[ArrayLike], Tensors]:
-    """The network as a jitted function of images.
+
+class Program(NamedTuple):
+    """What is compiled. Hashable.
+
+    Attributes:
+      layers: the records, without what depends on weights, statistics and ranges.
+      channels: for each layer, how many input channels a float32 sum takes; 0 without weights.
+      slope: of the leaky ReLU.
+    """
+
+    layers: tuple[Layer, ...]
+    channels: tuple[int, ...]
+    slope: int
+
+
+def form_of(
+    network: IntegerNetwork, kernels: Mapping[str, ArrayLike] | None = None
+) -> tuple[Program, Numbers]:
+    """The program of a network and its numbers, as NumPy arrays.
 
     Args:
       network: that `check` accepts.
@@ -37,33 +57,81 @@ def function_of(
         network by default. They are the same numbers if the network was lowered from them, and
         then the outputs show that the integers are the network that was trained.
 
-    Returns:
-      A function of [batch, *input_shape] uint8 that gives every layer's output by name, [batch,
-      *shape] int8 or int32: activations and sums as the integers that they stand for.
-
     Raises:
       IntegerNetworkError: if float32 cannot hold a layer, because of its exponents or its size.
     """
     sources = _source_exponents(network)
-    parts = {
-        layer.name: _parts(
-            layer, sources[layer.name], None if kernels is None else kernels[layer.name]
-        )
-        for layer in network.weighted
-    }
+    channels, numbers = [], {}
+    for layer in network.layers:
+        fields = {name: getattr(layer, name, None) for name in ("bias", "shift", "lift")}
+        own = {name: value for name, value in fields.items() if value is not None}
+        if isinstance(layer, Convolution):
+            own["affine"] = vars(layer.affine)
+        at_once = 0
+        if isinstance(layer, Convolution | Dense):
+            kernel = None if kernels is None else kernels[layer.name]
+            own |= _weights(layer, sources[layer.name], kernel)
+            at_once = _channels(layer.name, layer.weights)
+        channels.append(at_once)
+        numbers[layer.name] = own
+    layers = tuple(_without_numbers(layer) for layer in network.layers)
+    return Program(layers, tuple(channels), network.slope), numbers
+
+
+def layer_outputs(program: Program, numbers: Numbers, images: jax.Array) -> Tensors:
+    """Every layer's output by name, [batch, *shape] int8 activations or int32 sums.
+
+    Args:
+      program: of `form_of`; static under jit.
+      numbers: its numbers, or those of another state of the same training.
+      images: [batch, *input_shape] uint8.
+    """
+    channels = {layer.name: c for layer, c in zip(program.layers, program.channels, strict=True)}
 
     def sums(layer: Convolution | Dense, values: Tensors) -> jax.Array:
-        return _sums(layer, values[layer.input], sources[layer.name], parts[layer.name])
+        own = numbers[layer.name]
+        return _sums(values[layer.input], own, getattr(layer, "stride", None), channels[layer.name])
 
     def convolution(layer: Convolution, values: Tensors) -> jax.Array:
         v = operations.affine(sums(layer, values), layer.affine)
-        return v if layer.shift is None else operations.activate(v, layer.shift, network.slope)
+        return v if layer.shift is None else operations.activate(v, layer.shift, program.slope)
 
     def dense(layer: Dense, values: Tensors) -> jax.Array:
         return sums(layer, values) + operations.row(layer.bias, 2)
 
-    table = operations.without_weights(network.slope) | {Convolution: convolution, Dense: dense}
-    return jax.jit(lambda images: operations.run(network, table, images))
+    table = operations.without_weights(program.slope) | {Convolution: convolution, Dense: dense}
+    layers = [_with_numbers(layer, numbers[layer.name]) for layer in program.layers]
+    return operations.run(layers, table, images)
+
+
+_jitted = jax.jit(layer_outputs, static_argnums=0)
+
+
+def function_of(
+    network: IntegerNetwork, kernels: Mapping[str, ArrayLike] | None = None
+) -> Callable[[ArrayLike], Tensors]:
+    """The network as a compiled function of images; arguments and errors are those of `form_of`.
+
+    Returns:
+      A function of [batch, *input_shape] uint8 that gives what `layer_outputs` does.
+    """
+    return functools.partial(_jitted, *form_of(network, kernels))
+
+
+def _without_numbers(layer: Layer) -> Layer:
+    """The record with None or nothing in place of what training moves."""
+    moves = ("weights", "weight_exponent", "affine", "bias", "shift", "lift", "exponent")
+    names = {field.name for field in dataclasses.fields(layer)} & {*moves, "certificate"}
+    gone: dict[str, Any] = dict.fromkeys(names)
+    return dataclasses.replace(layer, **gone)
+
+
+def _with_numbers(layer: Layer, own: Mapping[str, Any]) -> Layer:
+    """The record with these numbers in their fields."""
+    changes = {name: own[name] for name in ("bias", "shift", "lift") if name in own}
+    if "affine" in own:
+        changes["affine"] = Affine(**own["affine"])
+    return dataclasses.replace(layer, **changes)
 
 
 def _source_exponents(network: IntegerNetwork) -> dict[str, int]:
@@ -75,11 +143,8 @@ def _source_exponents(network: IntegerNetwork) -> dict[str, int]:
     return sources
 
 
-_Part = tuple[slice, jax.Array, int]  # channels of the input, float32 weights, exponent of the sums
-
-
-def _parts(layer: Convolution | Dense, exponent: int, kernel: jax.Array | None) -> list[_Part]:
-    """The weights in parts whose float32 sums are exact, for inputs of 2**exponent."""
+def _weights(layer: Convolution | Dense, exponent: int, kernel: ArrayLike | None) -> dict[str, Any]:
+    """Real weights, the step of the input's activations, and units of the sums in one."""
     unit = layer.weight_exponent
     if max(abs(exponent), abs(unit)) > _MAX_EXPONENT:
         raise IntegerNetworkError(
@@ -87,11 +152,26 @@ def _parts(layer: Convolution | Dense, exponent: int, kernel: jax.Array | None) 
             f"are from 2**-{_MAX_EXPONENT} to 2**{_MAX_EXPONENT}; run the integers instead"
         )
     if kernel is None:
-        kernel = jnp.asarray(np.ldexp(layer.weights.integers().astype(np.float32), unit))
-    return [
-        (channels, kernel[..., channels, :], exponent + unit)
-        for channels in exact_slices(layer.name, layer.weights)
-    ]
+        kernel = np.ldexp(layer.weights.integers().astype(np.float32), unit)
+    step, per_one = (np.float32(2.0**e) for e in (exponent, -exponent - unit))
+    return {"kernel": np.asarray(kernel), "step": step, "per_one": per_one}
+
+
+def _channels(name: str, weights: Weights) -> int:
+    """How many input channels a float32 sum takes: as many as weights of the kind allow.
+
+    It depends on the shape and the kind alone, so that it stays as it is while weights change.
+    """
+    window = math.prod(weights.shape[:-2])
+    largest = -MIN_ACTIVATION * weights.max_size * window
+    channels = max(1, (certificate.FLOAT_INTEGERS - 1) // largest)
+    for part in _slices(weights.shape[-2], channels):
+        _check_exact(name, weights, part)
+    return channels
+
+
+def _slices(inputs: int, channels: int) -> list[slice]:
+    return [slice(start, min(start + channels, inputs)) for start in range(0, inputs, channels)]
 
 
 def exact_slices(name: str, weights: Weights) -> list[slice]:
@@ -109,39 +189,36 @@ def exact_slices(name: str, weights: Weights) -> list[slice]:
       >>> exact_slices("dense", IntegerWeights(np.full((40000, 1), -8, np.int8)))
       [slice(0, 16383, None), slice(16383, 32766, None), slice(32766, 40000, None)]
     """
-    *_, inputs, filters = weights.shape
-    sizes = weights.sizes().reshape(-1, inputs, filters).sum(axis=0, dtype=np.int64)
-    sizes *= -MIN_ACTIVATION
-    slices, start, total = [], 0, np.zeros(filters, np.int64)
-    for channel in range(inputs):
-        if sizes[channel].max(initial=0) >= certificate.FLOAT_INTEGERS:
-            raise IntegerNetworkError(
-                f"{name}: the sums over input channel {channel} alone reach "
-                f"{sizes[channel].max()}: float32 is exact below {certificate.FLOAT_INTEGERS}"
-            )
-        if (total + sizes[channel]).max(initial=0) >= certificate.FLOAT_INTEGERS:
-            slices.append(slice(start, channel))
-            start, total = channel, np.zeros(filters, np.int64)
-        total += sizes[channel]
-    return [*slices, slice(start, inputs)]
+    return _slices(weights.shape[-2], _channels(name, weights))
 
 
-def _sums(layer: Convolution | Dense, x: jax.Array, exponent: int, parts: list[_Part]) -> jax.Array:
-    """int32 accumulators by float32 sums of real products."""
-    real = x.astype(jnp.float32) * numerics.power_of_two(exponent)
+def _check_exact(name: str, weights: Weights, part: slice) -> None:
+    sizes = weights.sizes()[..., part, :].reshape(-1, weights.shape[-1])
+    largest = -MIN_ACTIVATION * sizes.sum(axis=0, dtype=np.int64).max(initial=0)
+    if largest >= certificate.FLOAT_INTEGERS:
+        raise IntegerNetworkError(
+            f"{name}: the sums over input channel {part.start} alone reach {largest}: float32 is "
+            f"exact below {certificate.FLOAT_INTEGERS}"
+        )
+
+
+def _sums(x: jax.Array, own: Mapping[str, Any], stride: int | None, channels: int) -> jax.Array:
+    """int32 accumulators by float32 sums of real products; without a stride, of a dense layer."""
+    real = x.astype(jnp.float32) * own["step"]
     integers = []
-    for channels, kernel, unit in parts:
-        if isinstance(layer, Dense):
-            sums = jnp.dot(real[..., channels], kernel, precision="highest")
+    for part in _slices(x.shape[-1], channels):
+        kernel = own["kernel"][..., part, :]
+        if stride is None:
+            sums = jnp.dot(real[..., part], kernel, precision="highest")
         else:
-            padding = layer.weights.shape[0] // 2
+            padding = kernel.shape[0] // 2
             sums = jax.lax.conv_general_dilated(
-                real[..., channels],
+                real[..., part],
                 kernel,
-                (layer.stride, layer.stride),
+                (stride, stride),
                 ((padding, padding), (padding, padding)),
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
                 precision="highest",
             )
-        integers.append((sums * numerics.power_of_two(-unit)).astype(jnp.int32))
+        integers.append((sums * own["per_one"]).astype(jnp.int32))
     return functools.reduce(jnp.add, integers)

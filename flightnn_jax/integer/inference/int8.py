@@ -71,7 +71,7 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
             MaxPool: max_pool,
             Dense: lambda layer, values: dense[layer.name](values[layer.input]),
         }
-        return operations.run(network, table, images)
+        return operations.run(network.layers, table, images)
 
     return outputs
 

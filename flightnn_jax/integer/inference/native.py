@@ -69,7 +69,7 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
         MaxPool: max_pool,
         Add: add,
     }
-    return lambda images: operations.run(network, table, images)
+    return lambda images: operations.run(network.layers, table, images)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,25 +5,26 @@ weights, and others where it knows better. Activations are int8, everything else
 certificate proves that none overflows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from flightnn_jax.integer.limits import IMAGE, MAX_ACTIVATION, MIN_ACTIVATION
-from flightnn_jax.integer.network import Add, Affine, Average, IntegerNetwork, MaxPool
+from flightnn_jax.integer.network import Add, Affine, Average, Layer, MaxPool
 
 Tensors = dict[str, jax.Array]
 Operation = Callable[[Any, Tensors], jax.Array]  # of a layer and all outputs before it, its own
 
 
-def run(network: IntegerNetwork, operations: Mapping[type, Operation], images: Any) -> Tensors:
+def run(layers: Iterable[Layer], operations: Mapping[type, Operation], images: Any) -> Tensors:
     """Every layer's output, by name.
 
     Args:
-      network: what to compute.
+      layers: of a network, in their order.
       operations: by the layers' types.
       images: [batch, height, width, channels] uint8.
 
@@ -31,7 +32,7 @@ def run(network: IntegerNetwork, operations: Mapping[type, Operation], images: A
       For each layer [batch, *shape of its output], int8 activations or int32 sums.
     """
     values = {IMAGE: image_activations(images)}
-    for layer in network.layers:
+    for layer in layers:
         values[layer.name] = operations[type(layer)](layer, values)
     del values[IMAGE]
     return values
@@ -133,13 +134,11 @@ def max_pool(x: jax.Array) -> jax.Array:
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
 
-def average(x: jax.Array, shift: int | None) -> jax.Array:
-    """The sum over all positions: int32, or rounded to int8 by `shift`."""
+def average(x: jax.Array, shift: ArrayLike | None) -> jax.Array:
+    """The sum over all positions: int32, or rounded to int8 by `shift`, []."""
     total = x.astype(jnp.int32).sum(axis=(1, 2), dtype=jnp.int32)
     if shift is None:
         return total
-    if shift < 0:
-        rounded = jnp.left_shift(total, -shift)
-    else:
-        rounded = even(total, jnp.full((1, 1), shift, jnp.int32))
+    right = jnp.asarray(shift, jnp.int32)
+    rounded = even(jnp.left_shift(total, jnp.maximum(-right, 0)), jnp.maximum(right, 0))
     return jnp.clip(rounded, MIN_ACTIVATION, MAX_ACTIVATION).astype(jnp.int8)

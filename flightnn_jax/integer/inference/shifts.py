@@ -26,7 +26,7 @@ def layer_outputs(network: IntegerNetwork, images: jax.Array) -> Tensors:
         return shift_dot(values[layer.input], layer.weights) + operations.row(layer.bias, 2)
 
     table = operations.without_weights(network.slope) | {Convolution: convolution, Dense: dense}
-    return operations.run(network, table, images)
+    return operations.run(network.layers, table, images)
 
 
 def convolution_sums(x: jax.Array, layer: Convolution) -> jax.Array:

@@ -1,0 +1,206 @@
+"""What was trained is what runs: evaluation against integers that loops over NumPy compute."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from flightnn_jax import networks, quantize_params, schemes
+from flightnn_jax.data import Batch
+from flightnn_jax.integer import Convolution, certificate, verify
+from flightnn_jax.networks import Conv, Dense, GlobalAverage, Network, Residual
+from flightnn_jax.training import evaluation, loop, runs
+from flightnn_jax.training.models import Model
+from flightnn_jax.training.quantization import spec_of
+from flightnn_jax.training.step import TrainState, data_mesh
+from tests.support import brute_force, training
+from tests.support.networks_at_random import with_layer
+
+pytestmark = pytest.mark.slow
+
+RESNET = Network(
+    "small",
+    (8, 8, 3),
+    5,
+    (
+        Conv(4),
+        Residual(Conv(4), Conv(4)),
+        Residual(Conv(6, stride=2), Conv(6), Conv(6, 1, 2)),
+        Residual(Conv(8), Conv(8), Conv(8)),
+        GlobalAverage(),
+        Dense(5),
+    ),
+)
+NETWORKS = {
+    "vgg": networks.network("net4", width=8, classes=5, input_shape=(8, 8, 3)),
+    "resnet": RESNET,
+    "net8": networks.network("net8", width=8, classes=5, input_shape=(64, 64, 3)),
+}
+SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4")
+
+
+@functools.cache
+def model_of(name):
+    """A model and its variables of the right shapes."""
+    model = Model(NETWORKS[name])
+    images = np.zeros((1, *model.network.input_shape), np.uint8)
+    return model, jax.jit(model.init)(jax.random.key(0), images)
+
+
+def state_of(name, scheme, seed=0, extreme=False):
+    """A state with random weights, statistics and ranges, as training might leave it."""
+    rng = np.random.default_rng(seed)
+    _, variables = model_of(name)
+    params, stats = {}, {}
+    for layer, arrays in variables["params"].items():
+        shape = arrays["kernel"].shape
+        kernel = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
+        params[layer] = {"kernel": kernel, "bias": rng.normal(size=shape[-1]) / 4}
+        if "scale" in arrays:
+            params[layer]["scale"] = rng.normal(1, 0.5, shape[-1])
+            spread = rng.uniform(0.1, 1, shape[-1])
+            stats[layer] = {"mean": rng.normal(size=shape[-1]) / 4, "variance": spread}
+            if extreme:  # each filter one of these
+                params[layer]["scale"] *= rng.choice([0, -1, 1, 1e-3, 30], shape[-1])
+                params[layer]["bias"] *= rng.choice([0, 1, 30], shape[-1])
+                stats[layer]["mean"] *= rng.choice([0, 1, 100], shape[-1])
+                stats[layer]["variance"] *= rng.choice([1e-4, 1, 100], shape[-1])
+    params, stats = jax.tree.map(np.float32, (params, stats))
+    ranges = {layer: np.float32(rng.uniform(1, 6)) for layer in variables["ranges"]}
+    spec = spec_of(schemes.find(scheme), params)
+    return TrainState(params, spec, stats, ranges, None, np.int32(0))
+
+
+def images_of(net, count, seed=1):
+    return np.random.default_rng(seed).integers(0, 256, (count, *net.input_shape), np.uint8)
+
+
+@pytest.mark.parametrize("extreme", [False, True], ids=["usual", "extreme"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_models_own_activations_are_the_integers(name, scheme, extreme):
+    model, _ = model_of(name)
+    state = state_of(name, scheme, seed=len(scheme), extreme=extreme)
+    images = images_of(model.network, 2 if name == "net8" else 6)
+    own = evaluation.layer_outputs(model, state)(images)
+    wanted = brute_force.layer_outputs(evaluation.lowered(model, state), images)
+    assert set(own) == set(wanted)
+    for layer, output in own.items():
+        assert_array_equal(output, wanted[layer], err_msg=layer)
+
+
+def metrics_by_hand(model, state, images, labels):
+    """Loss, top 1 and top 5 of the integers, in float64."""
+    network = evaluation.lowered(model, state)
+    logits = brute_force.layer_outputs(network, images)[network.layers[-1].name]
+    real = logits * 2.0**network.output_exponent
+    own = real[np.arange(len(labels)), labels]
+    loss = np.log(np.exp(real - own[:, None]).sum(axis=1)).mean()
+    order = np.argsort(-logits, axis=1, kind="stable")
+    return loss, np.mean(order[:, 0] == labels), np.mean((order[:, :5] == labels[:, None]).any(1))
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_an_evaluation_counts_every_image_once(tmp_path, devices):
+    run = training.prepare(tmp_path, data_mesh(jax.devices()[:devices]), epochs=1)
+    state = loop.fit(run)
+    split = run.validation_split  # 180 images in batches of 240
+    loss, top1, top5 = metrics_by_hand(run.model, state, split.images, split.labels)
+    got = run.evaluate(state, split)
+    assert (got.top1, got.top5, got.float_reason) == (top1, top5, None)
+    assert_allclose(got.loss, loss, rtol=1e-5)
+
+
+def batch_of(net, seed=0):
+    labels = np.arange(16, dtype=np.int32) % net.classes
+    return Batch(images_of(net, 16, seed), labels, np.ones(16, bool))
+
+
+@pytest.mark.parametrize("name", ["vgg", "resnet"])
+def test_one_program_serves_every_state(name):
+    """Weights, statistics, ranges, filters' terms: none of them compiles anything anew."""
+    model, _ = model_of(name)
+    mesh, compiled = data_mesh(jax.devices()[:1]), []
+
+    def listen(event, *_, **_kwargs):
+        compiled.extend([event] if "backend_compile" in event else [])
+
+    evaluation.evaluate(model, mesh, state_of(name, "flightnn"), [batch_of(model.network)])
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        results = [
+            evaluation.evaluate(model, mesh, state, [batch_of(model.network)])
+            for state in (state_of(name, "flightnn", seed, seed == 3) for seed in range(1, 4))
+        ]
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len({result.loss for result in results}) == 3
+    assert not any(result.float_reason for result in results)
+    assert not compiled
+
+
+def test_what_has_no_integers_is_evaluated_on_floats():
+    model, _ = model_of("resnet")
+    mesh, batch = data_mesh(jax.devices()[:1]), batch_of(model.network)
+    state = state_of("resnet", "lightnn2")
+    state = dataclasses.replace(state, ranges=state.ranges | {"average": np.float32(0)})
+    got = evaluation.evaluate(model, mesh, state, [batch])
+    assert "average: its range 0.0 against" in got.float_reason
+    variables = {
+        "params": quantize_params(state.params, state.spec),
+        "batch_stats": state.batch_stats,
+        "ranges": state.ranges,
+    }
+    logits = model.apply(variables, batch.images, floats=True)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+    assert_allclose(got.loss, losses.mean(), rtol=1e-5)
+    full = evaluation.evaluate(Model(RESNET, activation_bits=None), mesh, state, [batch])
+    assert "activations of float bits" in full.float_reason
+    assert np.isfinite(full.loss)
+
+
+def test_a_run_without_integers_goes_on_and_says_so(tmp_path, capsys):
+    """Ranges that are never measured."""
+    record = runs.train(training.prepare(tmp_path, epochs=1, track=0.0, checkpoint_every=None))
+    assert record["test"]["float_reason"] == record["validation"]["float_reason"]
+    assert "conv2: steps of 2**-126" in record["test"]["float_reason"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "on floats" in line]
+    assert len(lines) == 1
+
+
+def test_equal_logits_are_ranked_in_the_order_of_classes():
+    logits = np.array([[3, 7, 7, 1], [7, 7, 7, 7]], np.int32)
+    assert evaluation.rank_of_label(logits, np.array([2, 3])).tolist() == [1, 3]
+    assert evaluation.rank_of_label(logits, np.array([1, 0])).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("part", ["bias", "multiplier"])
+def test_verify_finds_a_file_that_is_not_what_was_trained(part):
+    model, _ = model_of("vgg")
+    state = state_of("vgg", "flightnn")
+    network, trained = evaluation.lowered(model, state), evaluation.layer_outputs(model, state)
+    batches = [(images_of(model.network, 20), None)]
+    report = verify.verify(network, batches, paths=["trained", "fast"], trained=trained)
+    assert report.mismatches == 0
+    assert list(report.paths) == ["shifts", "trained", "fast", "fast, logits"]
+    assert report.paths["trained"].layers == len(network.layers)
+    layer = next(layer for layer in network.layers if isinstance(layer, Convolution))
+    changed = getattr(layer.affine, part).copy()
+    changed[2] += 1 << int(layer.shift[2]) if part == "bias" else 5
+    affine = dataclasses.replace(layer.affine, **{part: changed})
+    wrong = certificate.certified(with_layer(network, layer.name, affine=affine))
+    report = verify.verify(wrong, batches, paths=["trained", "float"], trained=trained)
+    assert report.paths["float"].mismatches == 0
+    first = report.paths["trained"].first
+    assert (first.layer, first.channel) == (layer.name, 2)
+
+
+def test_trained_needs_a_run():
+    model, _ = model_of("vgg")
+    network = evaluation.lowered(model, state_of("vgg", "fp4"))
+    with pytest.raises(ValueError, match=r"path 'trained' without a training run: name one \(--"):
+        verify.runners(network, ["trained"])
