@@ -91,13 +91,12 @@ class Shift(greedy.ShiftRule, base.Format):
 
     def encode(self, w: jax.Array) -> shift_codes.ShiftCodes:
         """Signs and exponents whose sum is `quantize(w)`."""
-        gated = _gated_terms(self.rule, w, self._array())
-        k_eff = np.asarray(self._counts(w)[1])
+        gated, k_eff = jax.device_get(_encoded(self.rule, w, self._array()))
         layout = numerics.layout_of(w.dtype)
         terms = np.zeros((self.k, *w.shape), layout.compute)
         others = tuple(i for i in range(w.ndim) if i != self.filter_axis % w.ndim)
         for n, term in enumerate(gated.terms):
-            terms[n] = np.where(np.expand_dims(k_eff > n, others), np.asarray(term), 0)
+            terms[n] = np.where(np.expand_dims(k_eff > n, others), term, 0)
         return shift_codes.codes_of(
             terms, k_eff, int(gated.low), self.window, self.filter_axis, w.dtype.name
         )
@@ -110,7 +109,11 @@ class Shift(greedy.ShiftRule, base.Format):
         return _counts(self.rule, w, self._array())
 
 
-_gated_terms = functools.partial(jax.jit, static_argnums=0)(shift_quantizer.gated_terms)
+@functools.partial(jax.jit, static_argnums=0)
+def _encoded(
+    rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
+) -> tuple[shift_quantizer.Quantized, jax.Array]:
+    return shift_quantizer.gated_terms(rule, w, t), _counts(rule, w, t)[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -85,7 +85,6 @@ def lower(
         raise LoweringError(str(error)) from error
     trained = _Trained(
         encoded=encoded,
-        decoded=encoding.decode_params(encoded),
         batch_stats=batch_stats,
         ranges=ranges,
         terms=affine_terms,
@@ -138,7 +137,6 @@ class _Trained:
 
     Attributes:
       encoded: parameters, with codes in place of what is quantized.
-      decoded: the same numbers as arrays.
       batch_stats: running statistics by layer.
       ranges: of activations by layer.
       terms: see `affine_terms`.
@@ -147,7 +145,6 @@ class _Trained:
     """
 
     encoded: PyTree
-    decoded: PyTree
     batch_stats: PyTree
     ranges: Mapping[str, Any]
     terms: int | None
@@ -172,7 +169,7 @@ class _Trained:
 
     def vector(self, name: str, part: str) -> np.ndarray:
         """A parameter that is a vector, quantized if the spec says so; float64."""
-        values = np.asarray(self.decoded[name][part], np.float64)
+        values = np.asarray(encoding.decode_params(self.encoded[name][part]), np.float64)
         if not np.isfinite(values).all():
             raise LoweringError(f"{name}: its {part} is not finite")
         return values

@@ -25,6 +25,7 @@ from flightnn_jax.integer.lower import LoweringError, lower
 from flightnn_jax.networks import Conv, GlobalAverage, Network, Residual
 from flightnn_jax.training.models import Model
 from flightnn_jax.training.quantization import spec_of
+from tests.support import variables
 
 pytestmark = pytest.mark.slow
 
@@ -44,36 +45,14 @@ RESNET = Network(
 )
 
 
-def variables_of(net, seed=0):
-    """Parameters, statistics and ranges as training might leave them, without training."""
-    rng = np.random.default_rng(seed)
-    params, stats, ranges = {}, {}, {}
-    for step in networks.walk(net):
-        for inner in step.inside or [step]:
-            if inner.kernel_shape is None:
-                continue
-            shape = inner.kernel_shape
-            kernel = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
-            params[inner.name] = {"kernel": kernel, "bias": rng.normal(size=shape[-1]) / 4}
-            if isinstance(inner.layer, Conv):
-                params[inner.name]["scale"] = rng.normal(1, 0.5, shape[-1])
-                mean, spread = rng.normal(size=shape[-1]) / 4, rng.uniform(0.1, 1, shape[-1])
-                stats[inner.name] = {"mean": mean, "variance": spread}
-                ranges[inner.name] = rng.uniform(1, 6)
-        ranges[step.name] = rng.uniform(1, 6)
-        if step.inside:
-            ranges = {k: v for k, v in ranges.items() if k not in _sums(step)}
-    trees = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (params, stats))
-    return (*trees, ranges)
-
-
-def _sums(step):
-    return {inner.name for inner in step.inside[1:]}
+def own_variables(net):
+    params, stats, ranges = variables.variables_of(net)
+    return (*jax.tree.map(jnp.asarray, (params, stats)), ranges)
 
 
 @functools.cache
 def lowered(net, scheme="flightnn", terms=None):
-    params, stats, ranges = variables_of(net)
+    params, stats, ranges = own_variables(net)
     spec = spec_of(schemes.find(scheme), params)
     return lower(net, params, spec, stats, ranges, affine_terms=terms)
 
@@ -85,7 +64,7 @@ def images_of(net, count=4):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("net", [VGG, RESNET], ids=["vgg", "resnet"])
 def test_weights_are_those_that_training_used(net, scheme):
-    params, _, _ = variables_of(net)
+    params, _, _ = own_variables(net)
     trained = quantize_params(params, spec_of(schemes.find(scheme), params))
     for layer in lowered(net, scheme).layers:
         if isinstance(layer, Convolution | Dense):
@@ -135,14 +114,14 @@ def in_float64(net, network, name, integers, params, stats, ranges):
 def test_every_activation_is_what_training_rounds(net, scheme):
     """Layer by layer from the integers' own inputs; a tie may fall to the other side."""
     network = lowered(net, scheme)
-    variables = variables_of(net)
+    trained = own_variables(net)
     images = images_of(net)
     outputs = {k: np.asarray(v) for k, v in float32.function_of(network)(images).items()}
     integers = {"image": images.astype(int) - 128, **outputs}
     compared = 0
     for layer in network.layers:
         if isinstance(layer, Convolution | Add) and outputs[layer.name].dtype == np.int8:
-            wanted = in_float64(net, network, layer.name, integers, *variables)
+            wanted = in_float64(net, network, layer.name, integers, *trained)
             difference = np.abs(outputs[layer.name] - wanted)
             assert difference.max() <= 1
             assert np.mean(difference) < 0.03  # multipliers have 8 bits and more
@@ -153,7 +132,7 @@ def test_every_activation_is_what_training_rounds(net, scheme):
 
 def test_average_and_dense_are_exact():
     network = lowered(RESNET)
-    params, _, ranges = variables_of(RESNET)
+    params, _, ranges = own_variables(RESNET)
     outputs = float32.function_of(network)(images_of(RESNET))
     outputs = {k: np.asarray(v) for k, v in outputs.items()}
     layers = {layer.name: layer for layer in network.layers}
@@ -219,7 +198,7 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_extreme_statistics_have_integers(name):
     where, part, value = CHANGES[name]
-    params, stats, ranges = variables_of(VGG)
+    params, stats, ranges = own_variables(VGG)
     tree = {"params": params, "stats": stats}[where]
     tree["conv2"][part] = tree["conv2"][part].at[1].set(value)
     network = lower(VGG, params, spec_of(schemes.find("lightnn2"), params), stats, ranges)
@@ -232,7 +211,7 @@ def test_extreme_statistics_have_integers(name):
 
 
 def test_an_empty_filter_gives_its_bias():
-    params, stats, ranges = variables_of(VGG)
+    params, stats, ranges = own_variables(VGG)
     spec = spec_of(schemes.find("flightnn"), params, per="filter")
     thresholds = spec["conv2"]["kernel"].thresholds.at[:, 3].set(1e9)
     spec["conv2"]["kernel"] = Shift(k=2, thresholds=thresholds)
@@ -250,22 +229,22 @@ def test_an_empty_filter_gives_its_bias():
 
 
 def test_the_integers_answer_as_the_model_does():
-    params, stats, ranges = variables_of(RESNET)
+    params, stats, ranges = own_variables(RESNET)
     spec = spec_of(schemes.find("lightnn2"), params)
     network = lower(RESNET, params, spec, stats, ranges)
     images = images_of(RESNET, 32)
-    variables = {
+    trees = {
         "params": quantize_params(params, spec),
         "batch_stats": stats,
         "ranges": jax.tree.map(jnp.float32, ranges),
     }
-    wanted = np.asarray(Model(RESNET).apply(variables, jnp.asarray(images), floats=True))
+    wanted = np.asarray(Model(RESNET).apply(trees, jnp.asarray(images), floats=True))
     real = np.asarray(float32.function_of(network)(images)["dense"]) * 2.0**network.output_exponent
     assert np.abs(real - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
 def refused(message, net=VGG, spec=None, ranges=None, stats=None, **options):
-    params, own_stats, own_ranges = variables_of(net)
+    params, own_stats, own_ranges = own_variables(net)
     spec = make_spec(params, Shift(k=2)) if spec is None else make_spec(params, spec)
     with pytest.raises(LoweringError, match=message):
         lower(net, params, spec, stats or own_stats, ranges or own_ranges, **options)
@@ -283,7 +262,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_has_no_integers_is_refused_by_name(name):
     fmt, message = REFUSED[name]
-    params, stats, ranges = variables_of(VGG)
+    params, stats, ranges = own_variables(VGG)
     spec = {
         layer: {part: fmt if part == "kernel" else None for part in arrays}
         for layer, arrays in params.items()
@@ -313,7 +292,7 @@ def test_other_slopes_and_orders_are_refused():
 
 
 def test_ranges_that_were_never_measured_are_refused():
-    _, _, ranges = variables_of(RESNET)
+    _, _, ranges = own_variables(RESNET)
     refused(
         r"block1_second: filter 0 maps accumulators to .* acc .* steps of its output, and no shift",
         net=RESNET,
@@ -328,7 +307,7 @@ def test_ranges_that_were_never_measured_are_refused():
 
 
 def test_statistics_that_are_not_finite_are_refused():
-    _, stats, _ = variables_of(VGG)
+    _, stats, _ = own_variables(VGG)
     stats["conv3"]["mean"] = stats["conv3"]["mean"].at[0].set(jnp.inf)
     refused("conv3: batch norm's statistics are not finite", stats=stats)
 

@@ -1,0 +1,42 @@
+"""Parameters, statistics and ranges as training might leave them, without training."""
+
+import jax
+import numpy as np
+
+from flightnn_jax import networks
+
+
+def variables_of(net, seed=0, extreme=False):
+    """Random float32 ones: (params, batch_stats, ranges).
+
+    Args:
+      net: a record of `networks`.
+      seed: of everything.
+      extreme: filters of all kinds: no slope, steep, negative, far from zero, hardly any variance.
+    """
+    rng = np.random.default_rng(seed)
+    params, stats, ranges = {}, {}, {}
+    for step in networks.walk(net):
+        for inner in step.inside or [step]:
+            if inner.kernel_shape is None:
+                continue
+            shape = inner.kernel_shape
+            kernel = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
+            params[inner.name] = {"kernel": kernel, "bias": rng.normal(size=shape[-1]) / 4}
+            if isinstance(inner.layer, networks.Conv):
+                params[inner.name]["scale"] = rng.normal(1, 0.5, shape[-1])
+                mean, spread = rng.normal(size=shape[-1]) / 4, rng.uniform(0.1, 1, shape[-1])
+                stats[inner.name] = {"mean": mean, "variance": spread}
+                ranges[inner.name] = rng.uniform(1, 6)
+        ranges[step.name] = rng.uniform(1, 6)
+        if step.inside:
+            sums = {inner.name for inner in step.inside[1:]}
+            ranges = {name: largest for name, largest in ranges.items() if name not in sums}
+    if extreme:
+        for name, of_layer in stats.items():
+            filters = of_layer["mean"].shape
+            params[name]["scale"] *= rng.choice([0, -1, 1, 1e-3, 30], filters)
+            params[name]["bias"] *= rng.choice([0, 1, 30], filters)
+            of_layer["mean"] *= rng.choice([0, 1, 100], filters)
+            of_layer["variance"] *= rng.choice([1e-4, 1, 100], filters)
+    return (*jax.tree.map(np.float32, (params, stats)), ranges)
