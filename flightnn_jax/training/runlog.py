@@ -30,7 +30,7 @@ class RunLog:
           workdir: the run's directory.
           start: the step at which it goes on.
         """
-        # Here, for it takes a second to import.
+        # Imported here because it takes a second.
         from tensorboardX import SummaryWriter  # type: ignore[import-untyped]  # it has no stubs
 
         path = workdir / "metrics.jsonl"
