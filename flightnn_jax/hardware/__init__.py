@@ -19,24 +19,6 @@ from typing import TYPE_CHECKING
 from flightnn_jax.lazy import getter
 
 if not TYPE_CHECKING:
-    __getattr__ = getter(
-        __name__,
-        {
-            name: name
-            for name in (
-                "activity",
-                "arithmetic",
-                "asic",
-                "comparison",
-                "device",
-                "estimate",
-                "pipeline",
-                "records",
-                "report",
-                "search",
-                "styles",
-                "synthesized",
-                "workload",
-            )
-        },
-    )
+    _MODULES = ("activity", "arithmetic", "asic", "comparison", "device", "estimate", "pipeline")
+    _MODULES += ("records", "report", "search", "styles", "synthesized", "workload")
+    __getattr__ = getter(__name__, {name: name for name in _MODULES})

@@ -55,6 +55,10 @@ class Coefficients(NamedTuple):
     error: float
     unseen: float
 
+    def energy(self, distances: Distances) -> float:
+        """Of one operation, in pJ."""
+        return self.constant + sum(x * y for x, y in zip(self[1:5], distances, strict=True))
+
 
 N45 = {
     "shift": Coefficients(0.439, 0.055, 0.127, 0.032, 0.044, 1.03, 1.18),
@@ -101,20 +105,15 @@ def operation(unit: str, distances: Distances, *, node: float = 65, voltage: flo
                 f"{name}={value} bits change in a cycle; a mean Hamming distance is between 0 and "
                 "the width"
             )
-    first = _energy(N45[unit], distances)
     if (node, voltage) == (45, 1.1):
-        return Number(first, N45[unit].unseen, "activity model, Nangate 45")
+        return Number(N45[unit].energy(distances), N45[unit].unseen, "activity model, Nangate 45")
     if unit not in SKY130:
         raise ValueError(f"unit {unit!r} was fitted at 45 nm and 1.1 V only; choose these")
-    second = _energy(SKY130[unit], distances)
+    n45, sky130 = N45[unit].energy(distances), SKY130[unit].energy(distances)
     if (node, voltage) == (130, 1.8):
-        return Number(second, SKY130[unit].unseen, "activity model, sky130")
-    value = between((first, second), node, voltage)
+        return Number(sky130, SKY130[unit].unseen, "activity model, sky130")
+    value = between((n45, sky130), node, voltage)
     return Number(value, 1.4, "activity model, Nangate 45 and sky130, scaled")
-
-
-def _energy(c: Coefficients, d: Distances) -> float:
-    return c.constant + sum(x * y for x, y in zip(c[1:5], d, strict=True))
 
 
 def layer_energy(
@@ -131,18 +130,17 @@ def layer_energy(
     Raises:
       ValueError: for floats, whose activity was not modelled.
     """
-    one = operation(_unit(layer), distances, node=node, voltage=voltage)
-    return one.times(layer.operations / 1e3)
+    return _operation_of(layer, distances, node, voltage).times(layer.operations / 1e3)
 
 
-def _unit(layer: LayerWork) -> str:
+def _operation_of(layer: LayerWork, distances: Distances, node: float, voltage: float) -> Number:
     unit = layer.arithmetic.activity
     if unit is None:
         raise ValueError(
             f"{layer.name}: the activity of weights of the format {layer.format!r} was not "
             "modelled; use asic.layer_energy"
         )
-    return unit
+    return operation(unit, distances, node=node, voltage=voltage)
 
 
 class LayerEnergy(NamedTuple):
@@ -160,11 +158,7 @@ class LayerEnergy(NamedTuple):
 
 
 def energies(
-    workload: Workload,
-    traces: Mapping[str, Distances],
-    *,
-    node: float = 65,
-    voltage: float = 1.2,
+    workload: Workload, traces: Mapping[str, Distances], *, node: float = 65, voltage: float = 1.2
 ) -> dict[str, LayerEnergy]:
     """Energies of all layers from their own traces, such as `integer.switching` collects.
 
@@ -186,7 +180,7 @@ def energies(
         )
     by_layer = {}
     for layer in workload.layers:
-        one = operation(_unit(layer), traces[layer.name], node=node, voltage=voltage)
+        one = _operation_of(layer, traces[layer.name], node, voltage)
         simulated = dataclasses.replace(layer, accumulator_bits=ACCUMULATOR_BITS)
         constant = asic.layer_energy(simulated, whole=True, node=node, voltage=voltage)
         by_layer[layer.name] = LayerEnergy(one, one.times(layer.operations / 1e3), constant)

@@ -31,28 +31,28 @@ class Arithmetic:
 
     Attributes:
       kind: of the weights, as `LayerWork.format` calls it.
-      stored: the same, as `schemes.Weights` calls it; None for floats.
-      integers: the same, as `integer.Weights` calls it; likewise.
       bits: of a weight; of a term, where weights are sums of terms.
+      units: which of `synthesized.UNITS` computes it, by `engine.MULTIPLIERS`.
+      asic: which of `asic.UNITS` does.
+      stored: the kind, as `schemes.Weights` calls it; None for floats.
+      integers: the same, as `integer.Weights` calls it; likewise.
       k_range: the least and the largest number of terms of a filter; 0 stands for a pruned one.
       product_exponent: a product is at most 2**product_exponent in magnitude, in units of the
         smallest weight; None for floats, whose sums have 32 bits.
-      units: which of `synthesized.UNITS` computes it, by `engine.MULTIPLIERS`.
-      asic: which of `asic.UNITS` does.
       activity: which of `activity.N45` does.
       wired: tables of hard-wired weights.
     """
 
     kind: str
-    stored: str | None
-    integers: str | None
     bits: int
-    k_range: tuple[int, int]
-    product_exponent: int | None
     units: dict[str, str]
     asic: str
-    activity: str | None
-    wired: Wired | None
+    stored: str | None = None
+    integers: str | None = None
+    k_range: tuple[int, int] = (1, 1)
+    product_exponent: int | None = None
+    activity: str | None = None
+    wired: Wired | None = None
 
     @property
     def floats(self) -> bool:
@@ -80,39 +80,27 @@ class Arithmetic:
 # 2**7. Hard-wired: a term is 16.2 tables a weight at k = 2 less 8.8 at k = 1, and a weight 8.8 less
 # one term; at a mean k of 1.5 the line gives 12.5 where 12.8 was measured.
 _ROWS = (
-    Arithmetic(
-        kind="full",
-        stored=None,
-        integers=None,
-        bits=32,
-        k_range=(1, 1),
-        product_exponent=None,
-        units={"dsp": "float32", "lut": "float32 in LUTs"},
-        asic="float32",
-        activity=None,
-        wired=None,
-    ),
+    Arithmetic("full", 32, {"dsp": "float32", "lut": "float32 in LUTs"}, asic="float32"),
     Arithmetic(
         kind="fp4",
-        stored="fixed",
-        integers="integer",
         bits=4,
-        k_range=(1, 1),
-        product_exponent=10,
         units={"dsp": "4x8 in a DSP", "lut": "4x8 in LUTs"},
         asic="4x8",
+        stored="fixed",
+        integers="integer",
+        product_exponent=10,
         activity="4x8",
         wired=Wired(weight=11.6, term=0.0),
     ),
     Arithmetic(
         kind="shift",
-        stored="shift",
-        integers="shift",
         bits=4,
-        k_range=(0, 3),
-        product_exponent=14,
         units={"dsp": "shift", "lut": "shift"},
         asic="shift",
+        stored="shift",
+        integers="shift",
+        k_range=(0, 3),
+        product_exponent=14,
         activity="shift",
         wired=Wired(weight=1.4, term=7.4),
     ),
@@ -130,10 +118,9 @@ def of(weights: schemes.Weights | None) -> Arithmetic:
       >>> of(schemes.find("fp4").weights).kind
       'fp4'
     """
+    kind, bits = (weights.kind, weights.bits) if weights else (None, 32)
     for row in _ROWS:
-        if weights is None and row.stored is None:
-            return row
-        if weights is not None and (weights.kind, weights.bits) == (row.stored, row.bits):
+        if (row.stored, row.bits) == (kind, bits):
             return row
     known = ", ".join(f"{row.stored} of {row.bits} bits" for row in _ROWS if row.stored)
     raise ValueError(f"{weights}: hardware models know floats, {known}; add a row for others")

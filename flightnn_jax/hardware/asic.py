@@ -140,11 +140,11 @@ def area(unit: str, node: float = 65) -> Number:
         raise ValueError(
             f"unit {unit!r} at {node} nm: choose one of {', '.join(UNITS)}, and a positive node"
         )
-    values = UNITS[unit].area
-    for library, value in zip(LIBRARIES, values, strict=True):
+    pairs = list(zip(LIBRARIES, UNITS[unit].area, strict=True))
+    for library, value in pairs:
         if library.node == node:
             return Number(value, RATIO_ERROR, "synthesis")
-    scaled = [v * (node / lib.node) ** 2 for lib, v in zip(LIBRARIES, values, strict=True)]
+    scaled = [value * (node / library.node) ** 2 for library, value in pairs]
     return Number(math.sqrt(math.prod(scaled)), None, "interpolated between 45 and 130 nm")
 
 
@@ -162,13 +162,8 @@ def layer_energy(
       >>> round(layer_energy(two).value / layer_energy(one).value, 2)  # a wider sum, and twice
       2.06
     """
-    one = operation(
-        layer.arithmetic.asic,
-        accumulator_bits=layer.accumulator_bits,
-        whole=whole,
-        node=node,
-        voltage=voltage,
-    )
+    unit, bits = layer.arithmetic.asic, layer.accumulator_bits
+    one = operation(unit, accumulator_bits=bits, whole=whole, node=node, voltage=voltage)
     return one.times(layer.operations / 1e3)
 
 

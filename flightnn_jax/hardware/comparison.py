@@ -79,7 +79,6 @@ def verdicts(compared: list[Row]) -> list[Verdict]:
         for ours, theirs in zip(row.figures, against.figures, strict=True):
             if ours.verdict is not None:
                 gain, error = theirs.cost / ours.cost, ours.ratio_error
-                judged.append(
-                    Verdict(row.scheme, ours.verdict, gain, not 1 / error <= gain <= error)
-                )
+                settled = not 1 / error <= gain <= error
+                judged.append(Verdict(row.scheme, ours.verdict, gain, settled))
     return judged

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,6 @@ class Resources(NamedTuple):
 
 
 _XILINX_18K = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
-_ICE40_4K = ((2048, 2), (1024, 4), (512, 8), (256, 16))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,6 @@ class Device:
     origin: str = "given by the user"
 
     def __post_init__(self) -> None:
-        """Checks each field."""
         if min(self.bram, self.dsp, self.ff, self.lut) < 0 or self.clock_mhz <= 0:
             raise ValueError(
                 f"device {self.name!r}: bram={self.bram}, dsp={self.dsp}, ff={self.ff}, "
@@ -98,10 +97,8 @@ class Device:
           >>> named("XC7Z045").share([545, 0, 0, 0])
           0.5
         """
-        shares = []
-        for need, have in zip(needed, self.available().values(), strict=True):
-            shares.append(need / have if have else math.inf if need else 0.0)
-        return max(shares)
+        pairs = zip(needed, self.available().values(), strict=True)
+        return max(need / have if have else math.inf if need else 0.0 for need, have in pairs)
 
     def shortage(self, needed: Sequence[float]) -> dict[str, str]:
         """The resources that do not suffice, by name, in words; empty if everything fits.
@@ -130,60 +127,6 @@ class Device:
         return min(
             math.ceil(bits / width) * math.ceil(words / depth) for depth, width in self.block_shapes
         )
-
-
-DEVICES = (
-    Device(
-        "XC7Z045",
-        bram=1090,
-        dsp=900,
-        ff=437_200,
-        lut=218_600,
-        clock_mhz=100,
-        origin="the paper's board, ZC706: table 6 (also Xilinx DS190); 100 MHz from section 5.2",
-    ),
-    Device(
-        "XC7Z020",
-        bram=280,
-        dsp=220,
-        ff=106_400,
-        lut=53_200,
-        clock_mhz=100,
-        origin="Xilinx DS190, 140 blocks of 36 kb; the clock is the paper's",
-    ),
-    Device(
-        "XCZU7EV",
-        bram=624,
-        dsp=1728,
-        ff=460_800,
-        lut=230_400,
-        clock_mhz=100,
-        origin="Xilinx DS891, 312 blocks of 36 kb, UltraRAM not counted; the clock is the paper's",
-    ),
-    Device(
-        "ECP5-85",
-        bram=208,
-        dsp=156,
-        ff=83_640,
-        lut=83_640,
-        clock_mhz=100,
-        lut_inputs=4,
-        origin="Lattice FPGA-DS-02012, LFE5U-85: 18-kb blocks, 18x18 multipliers; measured units "
-        "close at 143 MHz and more",
-    ),
-    Device(
-        "iCE40UP5K",
-        bram=30,
-        dsp=8,
-        ff=5_280,
-        lut=5_280,
-        clock_mhz=24,
-        lut_inputs=4,
-        block_shapes=_ICE40_4K,
-        origin="Lattice FPGA-DS-02008: 4-kb blocks, the 1-Mb single-port memory not counted; the "
-        "clock is a guess",
-    ),
-)
 
 
 def named(name: str) -> Device:
@@ -223,6 +166,10 @@ def from_json(text: str, source: str = "JSON") -> Device:
         given: Any = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{source} is no JSON: {error}") from error
+    return _device(given, source)
+
+
+def _device(given: Any, source: str) -> Device:
     if not isinstance(given, dict):
         raise ValueError(f"{source}: {type(given).__name__} instead of an object of fields")
     fields = {field.name: field for field in dataclasses.fields(Device)}
@@ -234,17 +181,24 @@ def from_json(text: str, source: str = "JSON") -> Device:
             f"fields are {', '.join(fields)}"
         )
     for name in ("bram", "dsp", "ff", "lut"):
-        if not isinstance(given[name], int) or isinstance(given[name], bool):
+        if type(given[name]) is not int:
             raise ValueError(f"{source}: {name}={given[name]!r} must be a whole number")
-    clock = given["clock_mhz"]
-    if not isinstance(clock, int | float) or isinstance(clock, bool):
-        raise ValueError(f"{source}: clock_mhz={clock!r} must be a number")
-    if "block_shapes" in given:
-        try:
-            shapes = tuple((int(words), int(bits)) for words, bits in given["block_shapes"])
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{source}: block_shapes={given['block_shapes']!r} must be pairs [words, bits]"
-            ) from error
-        given["block_shapes"] = shapes
-    return Device(**given)
+    if type(given["clock_mhz"]) not in (int, float):
+        raise ValueError(f"{source}: clock_mhz={given['clock_mhz']!r} must be a number")
+    shapes = given.get("block_shapes", _XILINX_18K)
+    try:
+        pairs = tuple((int(words), int(bits)) for words, bits in shapes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{source}: block_shapes={shapes!r} must be pairs [words, bits]"
+        ) from error
+    return Device(**{**given, "block_shapes": pairs})
+
+
+DEVICES = tuple(
+    _device(given, "devices.json")
+    for given in json.loads(
+        resources.files(__package__).joinpath("devices.json").read_text("utf-8")
+    )
+)
+"""Those that are known by name, in the form of a user's own."""

@@ -196,9 +196,8 @@ class Pipeline:
         means = [(n / self.have) @ _WEIGHTS.T for n in needed]
         for w in range(len(_WEIGHTS)):  # a better start: all layers choose by the same weights
             way = tuple(int(m[:, w].argmin()) for m in means)
-            share = float(
-                self._shares(sum(n[o] for n, o in zip(needed, way, strict=True))[None])[0]
-            )
+            total = sum(n[o] for n, o in zip(needed, way, strict=True))
+            share = float(self._shares(total[None])[0])
             if share < best:
                 best, pick = share, way
         rest = np.cumsum([m.min(axis=0) for m in means[::-1]], axis=0)[::-1]

@@ -1,5 +1,6 @@
 """Estimates, designs and comparisons as text for a terminal and as records for JSON."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,13 +113,9 @@ def activity_text(workload: Workload, traces: Traces) -> str:
         bits = [f"{x:.3g}" for x in traces[name]]
         rows.append([name, *bits, *(short(n.value) for n in energy)])
     rows.append(["in all", *[""] * 5, short(by_activity.value), short(constant.value)])
-    return "\n".join(
-        [
-            "bits that change in a cycle, and the energy with flip-flops and clock, which the "
-            "table above leaves out (24-bit sums, 65 nm):",
-            "",
-            table(rows),
-        ]
+    return (
+        "bits that change in a cycle, and the energy with flip-flops and clock, which the table "
+        f"above leaves out (24-bit sums, 65 nm):\n\n{table(rows)}"
     )
 
 
@@ -136,11 +133,7 @@ def estimate_json(
         "mean_k": workload.mean_k,
         "device": costs.device,
         "style": costs.style,
-        "design": {
-            "parallelism": costs.design.parallelism,
-            "batch": costs.design.batch,
-            "folding": list(costs.design.folding),
-        },
+        "design": {**dataclasses.asdict(costs.design), "folding": list(costs.design.folding)},
         "layers": [
             {
                 "name": layer.name,
@@ -208,4 +201,4 @@ def designs_text(choices: Sequence[Choice]) -> str:
     note = (
         "speeds, latencies and shares are unverified: launch.estimate gives the error of a design"
     )
-    return "\n".join([table(rows), note])
+    return f"{table(rows)}\n{note}"

@@ -20,13 +20,7 @@ from flightnn_jax.hardware.workload import Workload
 
 STYLES = tuple(styles.STYLES)
 
-SIGNS = {
-    "images_per_s": -1,
-    "latency_ms": 1,
-    "utilization": 1,
-    "energy_nj": 1,
-    "accuracy_loss": 1,
-}
+SIGNS = {"images_per_s": -1, "latency_ms": 1, "utilization": 1, "energy_nj": 1, "accuracy_loss": 1}
 """Merits, which are fields of `Choice`, and whether more (-1) or less (1) of them is better."""
 
 MERITS = ("images_per_s", "latency_ms", "utilization")
@@ -118,7 +112,19 @@ def compare(
       ValueError: if the loss is bounded or compared, and not known of all candidates, or if no
         candidate is left or fits.
     """
-    kept = _within(candidates, max_accuracy_loss, "accuracy_loss" in merits)
+    if max_accuracy_loss is not None or ("accuracy_loss" in merits and len(candidates) > 1):
+        unknown = [work.scheme for work, loss in candidates if loss is None]
+        if unknown:
+            raise ValueError(
+                f"the accuracy loss of {', '.join(unknown)} is not known, so designs cannot be "
+                "compared by it; give one for each candidate, 0 where it does not matter"
+            )
+    kept = [c for c in candidates if max_accuracy_loss is None or (c[1] or 0) <= max_accuracy_loss]
+    if max_accuracy_loss is not None and not kept:
+        raise ValueError(
+            f"max_accuracy_loss={max_accuracy_loss}: every candidate loses more, the best "
+            f"{min((loss or 0.0 for _, loss in candidates), default='of none')}"
+        )
     choices, misfits = [], []
     for workload, loss in kept:
         try:
@@ -131,27 +137,3 @@ def compare(
         raise ValueError("; ".join(misfits) or "no candidates: give at least one workload")
     best = [choices[i] for i in sorted(pareto.undominated(_costs(choices, merits)))]
     return sorted(best, key=lambda c: -c.images_per_s)
-
-
-def _within(
-    candidates: Sequence[tuple[Workload, float | None]],
-    max_accuracy_loss: float | None,
-    compared: bool,
-) -> list[tuple[Workload, float | None]]:
-    """Candidates that lose no more than the bound."""
-    if max_accuracy_loss is not None or (compared and len(candidates) > 1):
-        unknown = [w.scheme for w, loss in candidates if loss is None]
-        if unknown:
-            raise ValueError(
-                f"the accuracy loss of {', '.join(unknown)} is not known, so designs cannot be "
-                "compared by it; give one for each candidate, 0 where it does not matter"
-            )
-    if max_accuracy_loss is None:
-        return list(candidates)
-    kept = [c for c in candidates if c[1] is not None and c[1] <= max_accuracy_loss]
-    if not kept:
-        raise ValueError(
-            f"max_accuracy_loss={max_accuracy_loss}: every candidate loses more, the best "
-            f"{min((loss for _, loss in candidates if loss is not None), default='of none')}"
-        )
-    return kept

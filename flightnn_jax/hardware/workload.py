@@ -48,7 +48,6 @@ class LayerWork:
     bits: int
 
     def __post_init__(self) -> None:
-        """Checks the invariants."""
         if self.format not in KINDS:
             raise ValueError(
                 f"{self.name}: format {self.format!r} is unknown: choose one of {', '.join(KINDS)}"
@@ -147,7 +146,6 @@ class Workload:
     layers: tuple[LayerWork, ...]
 
     def __post_init__(self) -> None:
-        """Checks that there is something to compute."""
         if not self.layers:
             raise ValueError(f"{self.name}: no layer has weights; a workload needs at least one")
 

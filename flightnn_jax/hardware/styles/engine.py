@@ -100,9 +100,7 @@ def passes(layer: LayerWork, folding: int) -> int:
       5
     """
     at_once = lanes(layer, folding)
-    if not at_once:
-        return 0
-    return sum(sorted(layer.k, reverse=True)[::at_once])
+    return sum(sorted(layer.k, reverse=True)[::at_once]) if at_once else 0
 
 
 def cycles(layer: LayerWork, folding: int) -> int:
@@ -245,20 +243,13 @@ def estimate(
         )
     pairs = list(zip(workload.layers, design.folding, strict=True))
     alone = len(pairs) == 1
-    costs = [
-        _cost(
-            layer,
-            parts(layer, f, device, multiplier=options.multiplier).of(design.batch),
-            cycles(layer, f),
-            device,
-            alone,
-        )
-        for layer, f in pairs
-    ]
-    stage = base.slowest(costs).times(1e-3 / device.clock_mhz)
-    at_once = design.batch * sum(lanes(layer, f) for layer, f in pairs)
+    costs = []
+    for layer, rounds in pairs:
+        needed = parts(layer, rounds, device, multiplier=options.multiplier).of(design.batch)
+        costs.append(_cost(layer, needed, cycles(layer, rounds), device, alone))
+    latency = base.slowest(costs).times(1e-3 / device.clock_mhz).times(len(costs))
+    at_once = design.batch * sum(lanes(layer, rounds) for layer, rounds in pairs)
     built = Design(at_once, design.batch, design.folding)
-    latency = stage.times(len(costs))
     return base.pipelined(workload, device, "engine", built, costs, latency_ms=latency)
 
 
@@ -273,18 +264,14 @@ def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, alone:
         "LUT": LUT_ERROR * synthesized.VENDOR if measured else None,
     }
     known = CYCLE_ERROR if quantized and alone else None
-    return base.layer_cost(
-        layer,
-        Number(time, known, "formula; one engine was run"),
-        base.named(needed, factors, "sums of synthesized parts (Yosys 0.23)"),
-    )
+    of_time = Number(time, known, "formula; one engine was run")
+    taken = base.named(needed, factors, "sums of synthesized parts (Yosys 0.23)")
+    return base.layer_cost(layer, of_time, taken)
 
 
 def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
     """Throughput and tables of the fastest engine; no two engines were compared."""
     costs = estimate(workload, device, None, Options())
     speed = costs.images_per_s
-    return (
-        Figure("engine images/s", speed, "as an engine", 1 / speed.value),
-        Figure("engine LUT", costs.resources["LUT"]),
-    )
+    throughput = Figure("engine images/s", speed, "as an engine", 1 / speed.value)
+    return (throughput, Figure("engine LUT", costs.resources["LUT"]))

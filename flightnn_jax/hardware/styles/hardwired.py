@@ -137,24 +137,17 @@ def estimate(
     lut = LUT_ERROR * synthesized.VENDOR if measured else None
     factors = {"BRAM": None, "DSP": 1.0, "FF": None, "LUT": lut}
     origin = "tables a weight of synthesized layers (Yosys 0.23)"
-    layers = [
-        base.layer_cost(
-            x,
-            Number(cycles(x), None, "a position a cycle, by construction"),
-            base.named(resources(x, device), factors, origin),
-        )
-        for x in workload.layers
-    ]
+    layers = []
+    for x in workload.layers:
+        time = Number(cycles(x), None, "a position a cycle, by construction")
+        layers.append(base.layer_cost(x, time, base.named(resources(x, device), factors, origin)))
     latency = total(x.cycles for x in layers).times(1e-3 / device.clock_mhz)
     return base.pipelined(
         workload, device, "hardwired", only, layers, latency_ms=latency, notes=_NOTES
     )
 
 
-_NOTES = (
-    *base.NOT_MODELLED,
-    "hard-wired, 4-bit fixed point costs about as little as one shift",
-)
+_NOTES = (*base.NOT_MODELLED, "hard-wired, 4-bit fixed point costs about as little as one shift")
 
 
 def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
