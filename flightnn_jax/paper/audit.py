@@ -75,7 +75,7 @@ def _counted(table: str, row: str, column: str, printed: str, value: float, why:
     """A number that needs no measurement: it must round to the printed one."""
     low, high = published.interval(printed)
     right = low <= value <= high
-    error = value / ((low + high) / 2) - 1
+    error = value / published.middle(printed) - 1
     shown = f"{value:,.4g}" if value < 1e4 else f"{value:,.0f}"
     reason = "" if right else why or "does not round to the printed number"
     return Cell(table, row, column, printed, shown, error, _verdict(right), reason)
@@ -116,8 +116,7 @@ def _results() -> list[Cell]:
     audited = []
     for row in published.results():
         table, name = str(row.table), f"net {row.network} {row.model}"
-        base = next(r for r in published.results() if r.network == row.network and r.speedup == "1")
-        speedup = absolute[row] / absolute[base]
+        speedup = absolute[row] / absolute[published.base_of(row)]
         audited += [
             Cell(table, name, "Accuracy", row.accuracy, "", None, NOT_VERIFIABLE, _LEARNED),
             _storage(row, table, name),
@@ -130,19 +129,14 @@ def _results() -> list[Cell]:
 def _storage(row: published.Row, table: str, name: str) -> Cell:
     if row.scheme == "flightnn":
         low, high = published.storage_k(row)
-        model = f"mean k {low:.2f} to {high:.2f}"
-        return Cell(
-            table, name, "Storage", row.storage, model, None, NOT_VERIFIABLE, "k was learned"
-        )
+        model, why = f"mean k {low:.2f} to {high:.2f}", "k was learned"
+        return Cell(table, name, "Storage", row.storage, model, None, NOT_VERIFIABLE, why)
     weights = schemes.find(row.scheme).weights
     bits = weights.bits * weights.k if weights else 32
     megabytes = networks.weight_storage_bits(networks.network(row.network), bits) / 8e6
-    up = megabytes < published.interval(row.storage)[0]
-    why = (
-        "rounded up where the other cells are rounded to the nearest"
-        if up
-        else "computed from the rounded number of parameters, 2.8M x 4 bytes"
-    )
+    why = "computed from the rounded number of parameters, 2.8M x 4 bytes"
+    if megabytes < published.interval(row.storage)[0]:
+        why = "rounded up where the other cells are rounded to the nearest"
     return _counted(table, name, "Storage", row.storage, megabytes, why)
 
 
@@ -177,17 +171,13 @@ def _throughput(
 def _speedup(row: published.Row, table: str, name: str, speedup: float) -> Cell:
     if row.speedup == "1":
         return Cell(table, name, "Speedup", "1", "1", 0.0, REPRODUCED, "by definition")
-    low, high = published.interval(row.speedup)
-    ratio = speedup / ((low + high) / 2)
+    ratio = speedup / published.middle(row.speedup)
     right, reason = 1 / WITHIN <= ratio <= WITHIN, ""
-    base = published.consistency(row.network)
-    if row.model in base.contradicted:
-        slow, fast = (
-            end / b
-            for end, b in zip(published.interval(row.throughput), base.base[::-1], strict=True)
-        )
+    (slow, fast), contradicted = published.consistency(row.network)
+    if row.model in contradicted:
+        low, high = published.interval(row.throughput)
         right = False
-        reason = f"the printed throughputs give {slow:.2f} to {fast:.2f}"
+        reason = f"the printed throughputs give {low / fast:.2f} to {high / slow:.2f}"
     elif not right:
         fault = _FULL_FAULTS.get(row.network, "the model is off where its network was left out")
         reason = f"against the network's Full row: {fault}"
@@ -212,9 +202,11 @@ def _utilization() -> list[Cell]:
             value = needed[column].value
             audited.append(_counted("6", name, column, getattr(row, column), value, _SECOND_DESIGN))
         audited += [_logic(row, name, column, needed[column].value) for column in ("FF", "LUT")]
-        elsewhere = (
-            printed_speedups.get(row.model) if row.scheme == "flightnn" else _speedup_of(row)
-        )
+        # What tables 4 and 5 print for the same model, or the same network and scheme.
+        elsewhere = printed_speedups.get(row.model)
+        if row.scheme != "flightnn":
+            rows = [r for r in published.of_network(row.network) if r.scheme == row.scheme]
+            elsewhere = rows[0].speedup if rows else None
         same = elsewhere == row.speedup
         why = "" if same else f"FL7a and FL7b are swapped: table 4 says {elsewhere}"
         printed, model = row.speedup, elsewhere or ""
@@ -227,15 +219,8 @@ def _utilization() -> list[Cell]:
     return audited
 
 
-def _speedup_of(row: published.Utilization) -> str | None:
-    """What tables 4 and 5 print for the same network and scheme."""
-    rows = [r for r in published.results() if (r.network, r.scheme) == (row.network, row.scheme)]
-    return rows[0].speedup if rows else None
-
-
 def _label(row: published.Utilization, name: str) -> Cell:
-    models = [r.model for r in published.results() if r.network == row.network]
-    right = row.model in models
+    right = row.model in [r.model for r in published.of_network(row.network)]
     model = row.model if right else "L-1 4W8A"
     why = "" if right else "L-1 has 4-bit weights; table 5 says 4W8A"
     return Cell("6", name, "Model", row.model, model, None, _verdict(right), why)
@@ -243,16 +228,13 @@ def _label(row: published.Utilization, name: str) -> Cell:
 
 def _logic(row: published.Utilization, name: str, column: str, value: float) -> Cell:
     printed = getattr(row, column)
-    low, high = published.interval(printed)
     verdict, reason = NOT_VERIFIABLE, f"calibrated on this table; {_SECOND_DESIGN}"
     if row.scheme == "fp4":
         verdict = CONTRADICTED
-        reason = (
-            "L-1's number, though FP multiplies in DSPs and not in tables"
-            if column == "LUT"
-            else "9 times less than L-1 for the same array: a digit may be missing"
-        )
-    error = value / ((low + high) / 2) - 1
+        reason = "9 times less than L-1 for the same array: a digit may be missing"
+        if column == "LUT":
+            reason = "L-1's number, though FP multiplies in DSPs and not in tables"
+    error = value / published.middle(printed) - 1
     return Cell("6", name, column, printed, f"{value:,.0f}", error, verdict, reason)
 
 
@@ -261,26 +243,22 @@ def _text() -> list[Cell]:
     board = device.named("XC7Z045")
     audited = []
     for network, printed in ((7, "42"), (8, "17")):
-        tables = max(
-            sum(published.interval(row.LUT)) / 2
-            for row in published.utilization()
-            if row.network == network and row.scheme == "lightnn2"
-        )
-        share = 100 * tables / board.lut
+        rows = [
+            r for r in published.utilization() if (r.network, r.scheme) == (network, "lightnn2")
+        ]
+        share = 100 * max(published.middle(row.LUT) for row in rows) / board.lut
         audited.append(_counted("text", f"net {network} L-2", "LUT in use, %", printed, share))
     for data, of, printed in (
         ("CIFAR-10", (1, 2, 3), "2.0"),
         ("SVHN", (4, 5), "1.8"),
         ("CIFAR-100", (6, 7), "1.8"),
     ):
-        best = 0.0
+        gains = []
         for network in of:
-            rows = [row for row in published.results() if row.network == network]
-            fp4 = next(published.throughput(row) for row in rows if row.scheme == "fp4")
-            best = max(
-                best, *(published.throughput(row) / fp4 for row in rows if row.scheme == "flightnn")
-            )
-        audited.append(_counted("text", data, "FL over FP, at most", printed, best))
+            speeds = [(r.scheme, published.throughput(r)) for r in published.of_network(network)]
+            fp4 = dict(speeds)["fp4"]
+            gains += [speed / fp4 for scheme, speed in speeds if scheme == "flightnn"]
+        audited.append(_counted("text", data, "FL over FP, at most", printed, max(gains)))
     for scheme, printed in (
         ("lightnn1", "BRAM"),
         ("lightnn2", "BRAM"),

@@ -16,7 +16,7 @@ import functools
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from flightnn_jax import schemes
@@ -67,13 +67,13 @@ def constants(without: frozenset[int] = frozenset()) -> dict[str, float]:
       {'full': 18.28, 'fp4': 11.8, 'shift': 4.85}
     """
     used = [r for r in tables.results() if r.scheme != "flightnn" and r.network not in without]
-    return {kind: _median(used, kind) for kind in arithmetic.KINDS}
+    implied = {kind: [r for r in used if kind_of(r) == kind] for kind in arithmetic.KINDS}
+    return {kind: _median(map(implied_cycles, rows)) for kind, rows in implied.items()}
 
 
-def _median(rows: Sequence[tables.Row], kind: str) -> float:
+def _median(numbers: Iterable[float]) -> float:
     """The geometric one: the median of logarithms, so that speeds and times agree."""
-    implied = [implied_cycles(row) for row in rows if kind_of(row) == kind]
-    return math.exp(statistics.median(math.log(c) for c in implied))
+    return math.exp(statistics.median(math.log(number) for number in numbers))
 
 
 def twins(network: int) -> frozenset[int]:
@@ -120,14 +120,13 @@ def anchored() -> list[Prediction]:
     for row in tables.results():
         if row.scheme != "lightnn1":
             slower = tables.mean_k(row) * relative(twins(row.network))[kind_of(row)]
-            predictions.append(Prediction(row, tables.throughput(_anchor(row.network)) / slower))
+            predictions.append(Prediction(row, _anchor(row.network) / slower))
     return predictions
 
 
-def _anchor(network: int) -> tables.Row:
-    """The network's L-1 row."""
-    rows = tables.results()
-    return next(r for r in rows if (r.network, r.scheme) == (network, "lightnn1"))
+def _anchor(network: int) -> float:
+    """Throughput of the network's L-1 row."""
+    return next(tables.throughput(r) for r in tables.of_network(network) if r.scheme == "lightnn1")
 
 
 def relative(without: frozenset[int] = frozenset()) -> dict[str, float]:
@@ -139,12 +138,8 @@ def relative(without: frozenset[int] = frozenset()) -> dict[str, float]:
     """
     ratios = {"shift": 1.0}
     for kind in ("fp4", "full"):
-        times = [
-            math.log(tables.throughput(_anchor(r.network)) / tables.throughput(r))
-            for r in tables.results()
-            if r.scheme == kind and r.network not in without
-        ]
-        ratios[kind] = math.exp(statistics.median(times))
+        rows = [r for r in tables.results() if r.scheme == kind and r.network not in without]
+        ratios[kind] = _median(_anchor(r.network) / tables.throughput(r) for r in rows)
     return ratios
 
 
@@ -182,9 +177,8 @@ def errors(
     low, part = int(place), place % 1
     ninth = factors[low] + part * (factors[min(low + 1, len(factors) - 1)] - factors[low])
     shares = {x: sum(f <= x for f in factors) / len(factors) for x in (1.25, 1.5, 2.0, 3.0)}
-    return Errors(
-        len(ratios), statistics.median(abs(r - 1) for r in ratios), ninth, factors[-1], shares
-    )
+    median = statistics.median(abs(r - 1) for r in ratios)
+    return Errors(len(ratios), median, ninth, factors[-1], shares)
 
 
 def quantized(row: tables.Row) -> bool:

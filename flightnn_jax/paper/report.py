@@ -33,17 +33,9 @@ def errors_text() -> str:
         ("given L-1, FLightNN", anchored, lambda row: row.scheme == "flightnn"),
     ):
         e = fit.errors(predictions, keep) if keep else fit.errors(predictions)
-        rows.append(
-            [
-                name,
-                str(e.count),
-                f"{e.median:.1%}",
-                f"{e.ninth:.2f}x",
-                f"{e.worst:.2f}x",
-                f"{e.shares[1.25]:.0%}",
-                f"{e.shares[2.0]:.0%}",
-            ]
-        )
+        factors = [f"{e.ninth:.2f}x", f"{e.worst:.2f}x"]
+        shares = [f"{e.shares[factor]:.0%}" for factor in (1.25, 2.0)]
+        rows.append([name, str(e.count), f"{e.median:.1%}", *factors, *shares])
     orders = [
         f"{name} {pairs.right} of {pairs.pairs} ({pairs.right / pairs.pairs:.1%})"
         for name, pairs in (
@@ -53,10 +45,8 @@ def errors_text() -> str:
         )
     ]
     constants = ", ".join(f"{kind} {c:.2f}" for kind, c in fit.constants().items())
-    return "\n".join(
-        [
-            table(rows),
-            f"pairs of schemes in the published order: {'; '.join(orders)}",
-            f"fitted constants, cycles for a term of a product: {constants}",
-        ]
+    return (
+        f"{table(rows)}\n"
+        f"pairs of schemes in the published order: {'; '.join(orders)}\n"
+        f"fitted constants, cycles for a term of a product: {constants}"
     )

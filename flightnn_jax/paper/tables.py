@@ -96,6 +96,16 @@ def results() -> tuple[Row, ...]:
     return tuple(Row(**row) for row in _data()["results"])
 
 
+def of_network(network: int) -> list[Row]:
+    """The rows of one network."""
+    return [row for row in results() if row.network == network]
+
+
+def base_of(row: Row) -> Row:
+    """The row to which the speedups of a row's network refer."""
+    return next(r for r in of_network(row.network) if r.speedup == "1")
+
+
 @functools.cache
 def utilization() -> tuple[Utilization, ...]:
     """Table 6 without its last row."""
@@ -123,6 +133,11 @@ def interval(printed: str) -> Interval:
     # Integers up to the last division, so that the ends are the nearest floats.
     value = int(whole.replace(",", "") + (decimals or ""))
     return (2 * value - 1) * power / (2 * 10**digits), (2 * value + 1) * power / (2 * 10**digits)
+
+
+def middle(printed: str) -> float:
+    """Of all numbers that round to the printed one."""
+    return sum(interval(printed)) / 2
 
 
 def overlap(first: Interval, second: Interval) -> Interval | None:
@@ -154,12 +169,9 @@ def consistency(network: int) -> Consistency:
       >>> consistency(4).contradicted  # 8.3e3 / 2.2e3 is 3.67 to 3.88, not 3.63
       ('L-1 4W8A', 'FL4b')
     """
-    rows = [row for row in results() if row.network == network]
     needed = {}
-    for row in rows:
-        low, high = interval(row.throughput)
-        # The first row's speedup is 1 by definition.
-        slow, fast = (1.0, 1.0) if row.speedup == "1" else interval(row.speedup)
+    for row in of_network(network):
+        (low, high), (slow, fast) = interval(row.throughput), _speedup(row)
         needed[row.model] = (low / fast, high / slow)
     ends = [end for pair in needed.values() for end in pair]
     agreeing = {end: sum(a <= end <= b for a, b in needed.values()) for end in ends}
@@ -167,6 +179,11 @@ def consistency(network: int) -> Consistency:
     base = (min(best), max(best))
     wrong = tuple(model for model, implied in needed.items() if overlap(implied, base) is None)
     return Consistency(base, wrong)
+
+
+def _speedup(row: Row) -> Interval:
+    """The first row's is 1 by definition."""
+    return (1.0, 1.0) if row.speedup == "1" else interval(row.speedup)
 
 
 def throughput(row: Row) -> float:
@@ -178,13 +195,8 @@ def throughput(row: Row) -> float:
       >>> round(throughput(results()[2]))  # printed 4.5e3 and 14.4x
       4540
     """
-    printed = interval(row.throughput)
-    if row.speedup == "1":
-        possible = overlap(printed, consistency(row.network).base)
-    else:
-        base, speedup = consistency(row.network).base, interval(row.speedup)
-        possible = overlap(printed, (base[0] * speedup[0], base[1] * speedup[1]))
-    low, high = possible or printed
+    printed, base, speedup = interval(row.throughput), consistency(row.network).base, _speedup(row)
+    low, high = overlap(printed, (base[0] * speedup[0], base[1] * speedup[1])) or printed
     return (low + high) / 2
 
 
@@ -220,8 +232,7 @@ def accuracy_loss(row: Row) -> float:
       >>> round(accuracy_loss(next(row for row in results() if row.model == "FL7b")), 2)
       0.35
     """
-    base = next(r for r in results() if r.network == row.network and r.speedup == "1")
-    return float(base.accuracy) - float(row.accuracy)
+    return float(base_of(row).accuracy) - float(row.accuracy)
 
 
 def candidates(network: str) -> list[tuple[workload.Workload, float]]:
