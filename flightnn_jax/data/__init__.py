@@ -20,17 +20,9 @@ if TYPE_CHECKING:
     from flightnn_jax.data.augmentation import augment, center
     from flightnn_jax.data.feed import Batch, check_batch_size, evaluation_batches, train_batches
 else:  # with JAX, which a data set's name and its errors do not need
-    __getattr__ = getter(
-        __name__,
-        {
-            "Batch": "feed",
-            "augment": "augmentation",
-            "center": "augmentation",
-            "check_batch_size": "feed",
-            "evaluation_batches": "feed",
-            "train_batches": "feed",
-        },
-    )
+    _FEED = ("Batch", "check_batch_size", "evaluation_batches", "train_batches")
+    _TABLE = dict.fromkeys(_FEED, "feed") | {"augment": "augmentation", "center": "augmentation"}
+    __getattr__ = getter(__name__, _TABLE)
 
 __all__ = [
     "DATASETS",

@@ -78,7 +78,6 @@ class Dataset:
     photographs: bool = False
 
     def __post_init__(self) -> None:
-        """Checks the size."""
         if self.resizes and self.image_shape[0] < MIN_IMAGE_SIZE:
             raise ValueError(
                 f"image_size={self.image_shape[0]}: images that are resized have {MIN_IMAGE_SIZE} "

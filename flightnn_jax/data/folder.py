@@ -93,10 +93,8 @@ class Files:
 
     def read(self, rows: Sequence[int]) -> list[images.Example]:
         """The examples at these places."""
-        return [
-            images.Example(file.read_bytes(), self.dataset.labels.index(file.parent.name))
-            for file in (self.files[row] for row in rows)
-        ]
+        files, labels = [self.files[row] for row in rows], self.dataset.labels
+        return [images.Example(f.read_bytes(), labels.index(f.parent.name)) for f in files]
 
     def damaged(self, row: int, reason: str) -> DataError:
         """What to raise of an image that cannot be used."""

@@ -21,6 +21,8 @@ _ADVICE = (
 )
 _DAMAGE = (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
+Headers = dict[str, tuple[tuple[int, ...], np.dtype]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Npz:
@@ -61,7 +63,7 @@ class Npz:
         """What to raise of this file."""
         return DataError(f"{self.path}: {problem}")
 
-    def headers(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def headers(self) -> Headers:
         """Shape and type of each array, which are compared with the bytes that there are."""
         headers = {}
         try:
@@ -94,7 +96,7 @@ class Npz:
         except _DAMAGE as error:
             raise self.error(f"{name} cannot be read ({error}): write the file anew") from error
 
-    def labels(self, headers: dict[str, tuple[tuple[int, ...], np.dtype]]) -> tuple[str, ...]:
+    def labels(self, headers: Headers) -> tuple[str, ...]:
         """The classes' names, after all labels were compared with them."""
         names = self._names() if _NAMES in headers else None
         largest = {}
@@ -143,9 +145,7 @@ def describe(name: str, path: str, data_dir: str | Path | None, image_size: int 
     return of_a_user(name, source.labels(headers), source, shapes[0])
 
 
-def _image_shape(
-    source: Npz, headers: dict[str, tuple[tuple[int, ...], np.dtype]], part: str
-) -> Shape:
+def _image_shape(source: Npz, headers: Headers, part: str) -> Shape:
     """(height, width, channels) of a part's images, the types and shapes being right."""
     for name in (f"x_{part}", f"y_{part}"):
         if name not in headers:

@@ -36,17 +36,12 @@ def crop(image: "Image.Image", size: int, uniform: np.ndarray | None) -> np.ndar
     width, height = image.size
     box = middle_box(width, height) if uniform is None else random_box(width, height, uniform)
     # A JPEG decodes at 1/2, 1/4 or 1/8 of its size if the crop needs no more.
-    enough = (
-        math.ceil(width * size / (box[2] - box[0])),
-        math.ceil(height * size / (box[3] - box[1])),
-    )
+    left, top, right, bottom = box
+    enough = math.ceil(width * size / (right - left)), math.ceil(height * size / (bottom - top))
     image.draft("RGB", enough)
     across, down = image.size[0] / width, image.size[1] / height
-    scaled = image.convert("RGB").resize(
-        (size, size),
-        Image.Resampling.BILINEAR,
-        box=(box[0] * across, box[1] * down, box[2] * across, box[3] * down),
-    )
+    part = (left * across, top * down, right * across, bottom * down)
+    scaled = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=part)
     pixels = np.asarray(scaled)
     return pixels[:, ::-1] if uniform is not None and uniform[4] < 0.5 else pixels
 

@@ -61,7 +61,7 @@ def describe(
       ValueError: if the `image_size` is missing.
     """
     source = Tfds(prepared).at(data_dir)
-    builder = _open(prepared, _find_directory(prepared, source.home))
+    _, builder = _open(source)
     features = dict(builder.info.features.items())
     kinds = {key: type(feature).__name__ for key, feature in features.items()}
     fits = (kinds.get("image"), kinds.get("label")) == ("Image", "ClassLabel")
@@ -94,23 +94,15 @@ class Records:
       split: name of the original split.
       start: the first record in it.
       key: changes when the records do, by the names, sizes and times of their files.
+
+    Raises:
+      DataError: if it is not there, or cannot be read. It says how to get it.
     """
 
     def __init__(self, dataset: Dataset, source: Tfds, split: str) -> None:
-        """Opens a split.
-
-        Args:
-          dataset: which.
-          source: where it is.
-          split: "train", "validation" or "test".
-
-        Raises:
-          DataError: if it is not there, or cannot be read. It says how to get it.
-        """
         self.name = source.name
         self.split = source.test_split if split == "test" else "train"
-        self.directory = _find_directory(source.name, source.home)
-        builder = _open(source.name, self.directory)
+        self.directory, builder = _open(source)
         if self.split not in builder.info.splits:
             raise DataError(
                 f"{self.directory} has the splits {', '.join(builder.info.splits) or '(none)'} "
@@ -128,7 +120,14 @@ class Records:
         part = {"train": f"[:{cut}]", "validation": f"[{cut}:]", "test": ""}[split]
         self.start = cut if split == "validation" else 0
         self.key = self._key(part, info.num_shards)
-        self._source = _source(builder, self.split + part)
+        # Imported here and below, as it takes a second.
+        import tensorflow_datasets as tfds  # type: ignore[import-untyped]  # it has no stubs
+
+        self._source = builder.as_data_source(
+            split=self.split + part,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            file_format=_FORMAT,
+        )
 
     def _key(self, part: str, shards: int) -> str:
         files = sorted(self.directory.glob(f"*-{self.split}.{_FORMAT}-*"))
@@ -182,19 +181,19 @@ def _find_directory(name: str, data_dir: str) -> Path:
     if not root.is_dir():
         raise DataError(f"the data directory {root} does not exist. {_remedy(name)}")
     infos = root.glob(f"{name}/*/dataset_info.json")
-    versions = [(_version(info.parent.name), info.parent) for info in infos]
+    versions = [
+        ([int(n) if n.isdigit() else -1 for n in info.parent.name.split(".")], info.parent)
+        for info in infos
+    ]
     if not versions:
         raise DataError(f"the data directory {root} holds no prepared {name}. {_remedy(name)}")
     return max(versions)[1]
 
 
-def _version(name: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else -1 for part in name.split("."))
-
-
-def _open(name: str, directory: Path) -> Any:
-    # Imported here, as it takes a second.
-    import tensorflow_datasets as tfds  # type: ignore[import-untyped]  # it has no stubs
+def _open(source: Tfds) -> tuple[Path, Any]:
+    """The directory of the newest prepared version of a data set, and TFDS's builder of it."""
+    name, directory = source.name, _find_directory(source.name, source.home)
+    import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder_from_directory(directory)
@@ -210,14 +209,7 @@ def _open(name: str, directory: Path) -> Any:
             f"TensorFlow is, convert it once with `tfds convert_format --out_file_format={_FORMAT} "
             f"--dataset_version_dir={directory}`"
         )
-    return builder
-
-
-def _source(builder: Any, split: str) -> Any:
-    import tensorflow_datasets as tfds
-
-    encoded = {"image": tfds.decode.SkipDecoding()}
-    return builder.as_data_source(split=split, decoders=encoded, file_format=_FORMAT)
+    return directory, builder
 
 
 def _remedy(name: str) -> str:

@@ -71,7 +71,6 @@ def split_of(encoded: images.Encoded, cache_dir: str | Path | None) -> Split:
     if encoded.dataset.photographs:
         return RecordSplit(encoded)
     directory = atomic.cache_dir() if cache_dir is None else Path(cache_dir)
-    arrays = cache.cached(
-        None if cache_dir == "" else directory, encoded.key, lambda: images.decode_all(encoded)
-    )
+    kept_in = None if cache_dir == "" else directory
+    arrays = cache.cached(kept_in, encoded.key, lambda: images.decode_all(encoded))
     return ArraySplit(encoded.dataset, *arrays)
