@@ -94,10 +94,8 @@ def _of_one(run: Result) -> Iterator[tuple[str, Figure | None]]:
 def _of_many(runs: Sequence[Result]) -> Iterator[tuple[str, Figure | None]]:
     accuracy = [(run.name, _percent(run.curve("validation", "top1"))) for run in runs]
     loss = [(run.name, run.curve("validation", "loss")) for run in runs]
-    yield (
-        "training",
-        _side_by_side(("validation accuracy (%)", accuracy), ("validation loss (nats)", loss)),
-    )
+    panels = ("validation accuracy (%)", accuracy), ("validation loss (nats)", loss)
+    yield "training", _side_by_side(*panels)
     yield "accuracy_and_storage", _accuracy_and_storage(runs)
     yield "k_by_layer", _mean_k_by_layer([run for run in runs if run.layers])
     means = [(run.name, run.curve("mean_k")) for run in runs]
@@ -177,26 +175,15 @@ def _k_by_layer(run: Result) -> Figure | None:
     for k in range(max(len(layer.share) for layer in run.layers)):
         parts = np.array([100 * sum(layer.share[k : k + 1]) for layer in run.layers])
         area, hatch = _AREAS[k % len(_AREAS)], _HATCHES[k % len(_HATCHES)]
-        axes.barh(
-            places,
-            parts,
-            0.7,
-            left,
-            color=area,
-            hatch=hatch,
-            edgecolor="black",
-            lw=0.6,
-            label=f"k = {k}",
-        )
+        look: dict[str, Any] = {"color": area, "hatch": hatch, "edgecolor": "black", "lw": 0.6}
+        axes.barh(places, parts, 0.7, left, label=f"k = {k}", **look)
         left += parts
     for place, layer in enumerate(run.layers):
         axes.text(102, place, f"{layer.mean_k:.2f}", va="center")
     axes.text(102, -0.9, "mean k", va="center")
     axes.set_yticks(places, [f"{layer.label} ({layer.filters})" for layer in run.layers])
-    axes.set_ylim(len(run.layers) - 0.4, -0.6)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("share of filters (%)")
-    axes.set_ylabel("layer (filters)")
+    axes.set(xlim=(0, 100), ylim=(len(run.layers) - 0.4, -0.6))
+    axes.set(xlabel="share of filters (%)", ylabel="layer (filters)")
     axes.grid(visible=False)
     _legend_above(figure)
     return figure
@@ -237,10 +224,8 @@ def _thresholds(run: Result) -> Figure | None:
     """A panel for each threshold of a filter's terms; layers that share them are one line."""
     panels = []
     for term in range(max((len(layer.share) for layer in run.layers), default=1) - 1):
-        series = [
-            (layer.label, run.curve("layers", layer.name, "thresholds", term))
-            for layer in run.layers
-        ]
+        curves = [run.curve("layers", layer.name, "thresholds", term) for layer in run.layers]
+        series = [(layer.label, curve) for layer, curve in zip(run.layers, curves, strict=True)]
         panels.append((f"threshold of term {term + 1}", series))
     if all(np.array_equal(curve, of[0][1]) for _, of in panels for _, curve in of):
         panels = [(label, [("all layers", of[0][1])]) for label, of in panels]
@@ -257,8 +242,7 @@ def _accuracy_and_storage(runs: Sequence[Result]) -> Figure:
     sizes = [run.storage_bits for run in runs]
     if max(sizes) > _DECADE * max(1, min(sizes)):
         axes.set_xscale("log")
-    axes.set_xlabel("weights (kB)")
-    axes.set_ylabel("test accuracy (%)")
+    axes.set(xlabel="weights (kB)", ylabel="test accuracy (%)")
     _legend_above(figure)
     return figure
 
@@ -274,7 +258,6 @@ def _mean_k_by_layer(runs: Sequence[Result]) -> Figure | None:
         places = [names.index(layer.label) for layer in run.layers]
         axes.plot(places, [layer.mean_k for layer in run.layers], label=run.name, **look)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_xlabel("layer")
-    axes.set_ylabel("mean k")
+    axes.set(xlabel="layer", ylabel="mean k")
     _legend_above(figure)
     return figure

@@ -88,8 +88,7 @@ def network(
             f"so it must be a multiple of {halvings} (the paper's is {row.width})"
         )
     stages = tuple(width * 2**i // halvings for i in range(row.stages))
-    build = _resnet if row.residual else _vgg
-    layers = build(row, stages, classes)
+    layers = (_resnet if row.residual else _vgg)(row, stages, classes)
     return Network(key, input_shape, classes, layers, slope_exponent)
 
 
@@ -110,11 +109,10 @@ def _resnet(row: _Row, stages: Shape, classes: int) -> tuple[Layer, ...]:
     """
     large = row.repeats == 1
     layers: list[Layer] = [Conv(stages[0], 7, 2), MaxPool()] if large else [Conv(stages[0])]
-    for i, filters in enumerate(stages):
-        if i == 0:
-            layers.append(Residual(Conv(filters), Conv(filters)))
-        else:
+    for filters in stages:
+        block = plain = Residual(Conv(filters), Conv(filters))
+        if filters != stages[0]:
             shortcut = Conv(filters, 3 if large else 1, 2)
-            layers.append(Residual(Conv(filters, stride=2), Conv(filters), shortcut))
-        layers += [Residual(Conv(filters), Conv(filters))] * (row.repeats - 1)
+            block = Residual(Conv(filters, stride=2), Conv(filters), shortcut)
+        layers += [block] + [plain] * (row.repeats - 1)
     return (*layers, GlobalAverage(), Dense(classes))

@@ -231,23 +231,21 @@ def _is_count(value: Any) -> bool:
 def _step(name: str, layer: Layer, shape: Shape) -> Step:
     if not isinstance(layer, Residual):
         return Step(name, layer, shape, _output_shape(name, layer, shape))
-    shortcut = () if layer.shortcut is None else (layer.shortcut,)
+    shortcut = [] if layer.shortcut is None else [layer.shortcut]
     for part in (layer.first, layer.second, *shortcut):
         if not isinstance(part, Conv):
             raise ValueError(f"{name}: {part!r} in a Residual: its parts are Conv records")
     first = _step(f"{name}_first", layer.first, shape)
     second = _step(f"{name}_second", layer.second, first.output_shape)
-    inside, around = [first, second], shape
-    if layer.shortcut is not None:
-        inside.append(_step(f"{name}_shortcut", layer.shortcut, shape))
-        around = inside[-1].output_shape
+    beside = tuple(_step(f"{name}_shortcut", conv, shape) for conv in shortcut)
+    around = beside[0].output_shape if beside else shape
     if around != second.output_shape:
         raise ValueError(
             f"{name}: the shortcut leaves the shape {around} and the convolutions "
             f"{second.output_shape}; they are added, so give the shortcut a Conv with their "
             "stride and filters"
         )
-    return Step(name, layer, shape, second.output_shape, tuple(inside))
+    return Step(name, layer, shape, second.output_shape, (first, second, *beside))
 
 
 def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
@@ -290,15 +288,13 @@ def to_dict(network: Network) -> dict[str, Any]:
       >>> to_dict(Network("small", (8, 8, 1), 10, layers))["layers"]
       [{'kind': 'conv', 'filters': 10, 'size': 3, 'stride': 1}, {'kind': 'average'}]
     """
-    fields = {field.name: getattr(network, field.name) for field in dataclasses.fields(network)}
     layers = [_layer_to_dict(layer) for layer in network.layers]
-    return {**fields, "input_shape": list(network.input_shape), "layers": layers}
+    return {**vars(network), "input_shape": list(network.input_shape), "layers": layers}
 
 
 def _layer_to_dict(layer: Layer) -> dict[str, Any]:
-    parts = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
-    nested = {n: _layer_to_dict(p) if isinstance(p, Conv) else p for n, p in parts.items()}
-    return {"kind": _KINDS[type(layer)], **nested}
+    parts = {n: _layer_to_dict(p) if isinstance(p, Conv) else p for n, p in vars(layer).items()}
+    return {"kind": _KINDS[type(layer)], **parts}
 
 
 def from_dict(fields: Any) -> Network:
@@ -326,10 +322,8 @@ def _layer_from_dict(fields: Any, where: str) -> Any:
         raise ValueError(f"{where} is {fields!r:.80}: its kind must be of {', '.join(classes)}")
     given = {name: value for name, value in fields.items() if name != "kind"}
     values = _fields_of(classes[kind], given, f"{where}, {kind}")
-    nested = {
-        n: v if type(v) is not dict else _layer_from_dict(v, where) for n, v in values.items()
-    }
-    return classes[kind](**nested)
+    parts = {n: _layer_from_dict(v, where) if type(v) is dict else v for n, v in values.items()}
+    return classes[kind](**parts)
 
 
 def _fields_of(kind: type, fields: Any, where: str) -> dict[str, Any]:
