@@ -54,14 +54,10 @@ def _microseconds(train: data.Split, augmented: bool) -> float:
     for step, batch in enumerate(data.train_batches(train, order, stop=warm + steps)):
         if step == warm:
             start = time.perf_counter()
-        images = batch.images
+        images, dataset = batch.images, train.dataset
         if augmented:
-            images = data.augment(
-                jax.random.fold_in(key, step),
-                images,
-                pad=train.dataset.pad,
-                flip=train.dataset.flip,
-            )
+            step_key = jax.random.fold_in(key, step)
+            images = data.augment(step_key, images, pad=dataset.pad, flip=dataset.flip)
         images.block_until_ready()
     return (time.perf_counter() - start) / (steps * order.batch_size) * 1e6
 

@@ -25,15 +25,13 @@ def main(argv: Sequence[str]) -> None:
     board, small = device.named("XC7Z045"), device.named("XC7Z020")
     net1, net7 = from_network("net1", "flightnn", mean_k=1.3), from_network("net7", "lightnn1")
     net4, fixed = from_network("net4", "lightnn1"), from_network("net1", "fp4")
+    layer = net4.largest()
     rows: list[tuple[str, Callable[[], Any]]] = [
         ("network 7, its workload alone", lambda: from_network("net7", "flightnn", mean_k=1.7)),
         ("network 7, array", lambda: estimate.estimate(net7, board)),
         ("network 7, engine, the fastest", lambda: estimate.estimate(net7, board, "engine")),
         ("network 4, engine, the fastest", lambda: estimate.estimate(net4, board, "engine")),
-        (
-            "network 4, hardwired layer",
-            lambda: estimate.estimate(net4.largest(), board, "hardwired"),
-        ),
+        ("network 4, hardwired layer", lambda: estimate.estimate(layer, board, "hardwired")),
         ("network 7, all engines", lambda: search.front(net7, board)),
         ("network 7, all arrays", lambda: search.front(net7, board, "array")),
         ("network 1, all engines", lambda: search.front(net1, board)),

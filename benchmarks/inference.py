@@ -29,18 +29,8 @@ from absl import app, flags
 
 from benchmarks import onnxruntime_int8
 from benchmarks.integer_networks import random_network
-from flightnn_jax import networks
-from flightnn_jax.integer import (
-    IMAGE,
-    Add,
-    Average,
-    Convolution,
-    Dense,
-    IntegerNetwork,
-    MaxPool,
-    files,
-    inference,
-)
+from flightnn_jax import integer, networks
+from flightnn_jax.integer import files, inference
 from flightnn_jax.integer.export import onnx as onnx_export
 from flightnn_jax.integer.inference import native_build
 
@@ -53,11 +43,11 @@ _BASE = "onnxruntime int8"
 Run = Callable[[], object]
 
 
-def float_network(network: IntegerNetwork) -> Callable[[jax.Array], jax.Array]:
+def float_network(network: integer.IntegerNetwork) -> Callable[[jax.Array], jax.Array]:
     """A float32 network of the same layers, as one would write it: nothing is rounded."""
     slope = 2.0**-network.slope
 
-    def scaled(x: jax.Array, layer: Convolution) -> jax.Array:
+    def scaled(x: jax.Array, layer: integer.Convolution) -> jax.Array:
         around = layer.weights.shape[0] // 2
         acc = jax.lax.conv_general_dilated(
             x,
@@ -76,21 +66,21 @@ def float_network(network: IntegerNetwork) -> Callable[[jax.Array], jax.Array]:
         return jnp.where(x < 0, x * slope, x)
 
     def run(images: jax.Array) -> jax.Array:
-        values = {IMAGE: images.astype(jnp.float32) - 128}
+        values = {integer.IMAGE: images.astype(jnp.float32) - 128}
         for layer in network.layers:
-            if isinstance(layer, Add):
+            if isinstance(layer, integer.Add):
                 x = leaky(values[layer.inputs[0]] + values[layer.inputs[1]])
-            elif isinstance(layer, Convolution):
+            elif isinstance(layer, integer.Convolution):
                 x = scaled(values[layer.input], layer)
                 x = x if layer.shift is None else leaky(x)
-            elif isinstance(layer, MaxPool):
+            elif isinstance(layer, integer.MaxPool):
                 x = values[layer.input]
                 x = jnp.maximum(x[:, ::2], x[:, 1::2])
                 x = jnp.maximum(x[:, :, ::2], x[:, :, 1::2])
-            elif isinstance(layer, Average):
+            elif isinstance(layer, integer.Average):
                 x = values[layer.input].mean(axis=(1, 2))
             else:
-                assert isinstance(layer, Dense)
+                assert isinstance(layer, integer.Dense)
                 weights = jnp.asarray(layer.weights.integers(), jnp.float32) / 128
                 x = values[layer.input] @ weights + jnp.asarray(layer.bias, jnp.float32)[None]
             values[layer.name] = x

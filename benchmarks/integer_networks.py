@@ -6,28 +6,13 @@ every second filter and 2 in the others. Activations are spread over the range o
 
 import numpy as np
 
-from flightnn_jax import networks
-from flightnn_jax.integer import (
-    IMAGE,
-    Add,
-    Affine,
-    Average,
-    Convolution,
-    Dense,
-    IntegerNetwork,
-    Layer,
-    MaxPool,
-    Shape,
-    ShiftWeights,
-    certificate,
-    invariants,
-)
+from flightnn_jax import integer, networks
 
 _SHIFT = 12  # of every activation
 _SPREAD = 40.0  # standard deviation of activations
 
 
-def random_network(network: networks.Network, seed: int = 0) -> IntegerNetwork:
+def random_network(network: networks.Network, seed: int = 0) -> integer.IntegerNetwork:
     """An integer network with the layers of `network`.
 
     Example:
@@ -36,14 +21,14 @@ def random_network(network: networks.Network, seed: int = 0) -> IntegerNetwork:
       ['conv4', 'average']
     """
     rng = np.random.default_rng(seed)
-    layers: list[Layer] = []
-    source = IMAGE
+    layers: list[integer.Layer] = []
+    source = integer.IMAGE
     for step in networks.walk(network):
         layers += _layers(rng, step, source)
         source = layers[-1].name
-    if isinstance(layers[-1], Average):
-        layers[-1] = Average(layers[-1].name, layers[-1].input, None, -9)
-    made = IntegerNetwork(
+    if isinstance(layers[-1], integer.Average):
+        layers[-1] = integer.Average(layers[-1].name, layers[-1].input, None, -9)
+    made = integer.IntegerNetwork(
         name=network.name,
         input_shape=network.input_shape,
         layers=tuple(layers),
@@ -54,12 +39,12 @@ def random_network(network: networks.Network, seed: int = 0) -> IntegerNetwork:
         provenance={"seed": seed},
         golden=None,
     )
-    made = certificate.certified(made)
-    invariants.check(made)
+    made = integer.certified(made)
+    integer.check(made)
     return made
 
 
-def random_weights(rng: np.random.Generator, shape: Shape) -> ShiftWeights:
+def random_weights(rng: np.random.Generator, shape: integer.Shape) -> integer.ShiftWeights:
     """Normal numbers as sums of one power of two in half of the filters, of two in the others."""
     rest = rng.normal(size=shape)
     top = np.round(np.log2(np.abs(rest).max()))
@@ -71,38 +56,38 @@ def random_weights(rng: np.random.Generator, shape: Shape) -> ShiftWeights:
         rest = rest - sign * 2.0**exponent
         signs.append(sign.astype(np.int8))
         shifts.append(((exponent - top + 7) * (k > j)).astype(np.uint8))
-    return ShiftWeights(np.stack(signs), np.stack(shifts), k)
+    return integer.ShiftWeights(np.stack(signs), np.stack(shifts), k)
 
 
-def _layers(rng: np.random.Generator, step: networks.Step, source: str) -> list[Layer]:
+def _layers(rng: np.random.Generator, step: networks.Step, source: str) -> list[integer.Layer]:
     if isinstance(step.layer, networks.Conv):
         return [_convolution(rng, step, source)]
     if isinstance(step.layer, networks.MaxPool):
-        return [MaxPool(step.name, source)]
+        return [integer.MaxPool(step.name, source)]
     if isinstance(step.layer, networks.GlobalAverage):
         positions = step.input_shape[0] * step.input_shape[1]
-        return [Average(step.name, source, max(0, positions.bit_length() - 2), -5)]
+        return [integer.Average(step.name, source, max(0, positions.bit_length() - 2), -5)]
     if isinstance(step.layer, networks.Dense):
         assert step.kernel_shape is not None
         units = step.layer.units
         weights = random_weights(rng, step.kernel_shape)
         bias, none = np.zeros(units, np.int32), np.zeros((units, 10), np.int32)
-        return [Dense(step.name, source, weights, -8, bias, none)]
+        return [integer.Dense(step.name, source, weights, -8, bias, none)]
     first, second, *shortcut = step.inside
-    made: list[Layer] = [_convolution(rng, first, source)]
+    made: list[integer.Layer] = [_convolution(rng, first, source)]
     made.append(_convolution(rng, second, made[0].name, sums=True))
     made += [_convolution(rng, inside, source, sums=True) for inside in shortcut]
     channels = step.output_shape[-1]
     lift = None if shortcut else np.full(channels, _SHIFT, np.uint8)
     other = made[-1].name if shortcut else source
     shift, none = np.full(channels, _SHIFT, np.uint8), np.zeros((channels, 3), np.int32)
-    made.append(Add(step.name, (second.name, other), (None, lift), shift, -5, none))
+    made.append(integer.Add(step.name, (second.name, other), (None, lift), shift, -5, none))
     return made
 
 
 def _convolution(
     rng: np.random.Generator, step: networks.Step, source: str, sums: bool = False
-) -> Convolution:
+) -> integer.Convolution:
     assert step.kernel_shape is not None
     assert isinstance(step.layer, networks.Conv)
     weights = random_weights(rng, step.kernel_shape)
@@ -112,8 +97,8 @@ def _convolution(
     bias = rng.normal(size=filters) * _SPREAD / 4 * (1 << _SHIFT)
     most = np.int32(((1 << 29) - 1) // np.maximum(multiplier, 1).max())
     low, high = (np.full(filters, sign * most, np.int32) for sign in (-1, 1))
-    affine = Affine(multiplier.astype(np.int32), bias.astype(np.int32), low, high)
-    return Convolution(
+    affine = integer.Affine(multiplier.astype(np.int32), bias.astype(np.int32), low, high)
+    return integer.Convolution(
         name=step.name,
         input=source,
         stride=step.layer.stride,

@@ -55,16 +55,11 @@ class _Graph:
     def convolution(self, step: networks.Step, x: str) -> str:
         assert isinstance(step.layer, networks.Conv)
         size, stride = step.layer.size, step.layer.stride
-        bias = self.rng.integers(-99, 99, step.layer.filters).astype(np.int32)
+        values = self.rng.integers(-99, 99, step.layer.filters).astype(np.int32)
+        inputs = [x, *self.quantized, *self.weights(step), *self.quantized]
         return self.node(
             "QLinearConv",
-            [
-                x,
-                *self.quantized,
-                *self.weights(step),
-                *self.quantized,
-                self.constant(f"{step.name}.bias", bias),
-            ],
+            [*inputs, self.constant(f"{step.name}.bias", values)],
             f"{step.name}.sums",
             pads=[size // 2] * 4,
             strides=[stride, stride],

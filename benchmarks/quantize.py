@@ -82,10 +82,8 @@ def main(argv: Sequence[str]) -> None:
     memory = {}
     for name, (f, arguments) in timed.items():
         reserved = f.lower(*arguments).compile().memory_analysis()
-        total = sum(
-            getattr(reserved, f"{part}_size_in_bytes") for part in ("argument", "output", "temp")
-        )
-        memory[name] = total / size
+        parts = [f"{part}_size_in_bytes" for part in ("argument", "output", "temp")]
+        memory[name] = sum(getattr(reserved, part) for part in parts) / size
         jax.block_until_ready(f(*arguments))
     times: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(_ROUNDS.value):
