@@ -3,6 +3,7 @@
 import functools
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -370,10 +371,12 @@ def test_training_on_digits_ends_at_the_budget_on_every_seed():
     train = data.load("digits", "train", image_size=8)
     test = data.load("digits", "test", image_size=8)
     images, labels = jnp.asarray(train.images), jnp.asarray(train.labels)
-    variables = model.init(jax.random.key(0), images[:1])
-    spec = fl.make_spec(variables["params"], fl.Shift(k=2))
+    params = jax.eval_shape(model.init, jax.random.key(0), images[:1])["params"]
+    spec = fl.make_spec(params, fl.Shift(k=2))
     optimizer = optax.adam(3e-3)
 
+    @jax.jit
+    @chex.assert_max_traces(n=1)  # for all seeds and budgets
     def train_one(seed, mean_k):
         variables = model.init(jax.random.key(seed), images[:1])
         params = variables.pop("params")
@@ -402,13 +405,16 @@ def test_training_on_digits_ends_at_the_budget_on_every_seed():
         state = (params, variables, optimizer.init(params), budget.gates_for(params, spec, 2.0))
         return jax.lax.scan(step, state, jnp.arange(steps))[0]
 
-    train_one = jax.jit(train_one, static_argnums=1)
+    @jax.jit
+    def infer(params, rest, gates):
+        variables = {"params": fl.quantize_params(params, gates), **rest}
+        return model.apply(variables, test.images, floats=True)
+
     for mean_k in (1.25, 1.5, 1.75):
         for seed in range(3):
             params, rest, _, gates = train_one(seed, mean_k)
             k = np.concatenate(counts(params, gates))
             assert k.sum() == math.floor(mean_k * len(k))
             assert abs(k.mean() - mean_k) < 0.02
-            variables = {"params": fl.quantize_params(params, gates), **rest}
-            logits = model.apply(variables, test.images, floats=True)
+            logits = infer(params, rest, gates)
             assert np.mean(np.argmax(logits, -1) == test.labels) > 0.8
