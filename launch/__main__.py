@@ -9,6 +9,7 @@ import runpy
 import sys
 from pathlib import Path
 
+from . import streams
 from .extras import COMMANDS
 
 
@@ -19,7 +20,8 @@ def main() -> None:
         sys.argv[:] = [command, *arguments]
         runpy.run_module(f"{__package__}.{command}", run_name="__main__", alter_sys=True)
     elif command in ("help", "--help", "-h"):
-        print(listing())
+        with streams.guarded():
+            print(listing())
     else:
         close = difflib.get_close_matches(command, COMMANDS, n=1) or COMMANDS
         print(f"error: no command {command!r}: choose of {', '.join(close)}", file=sys.stderr)

@@ -23,7 +23,7 @@ def main() -> None:
     """Prints the audit."""
     cells = [c for c in audit.cells() if _VERDICT.value in (None, c.verdict)]
     if _JSON.value:
-        print(json.dumps([cell._asdict() for cell in cells], indent=1))
+        print(json.dumps([cell._asdict() for cell in cells], indent=1, allow_nan=False))
     else:
         print(report.audit_text(cells))
 

@@ -14,6 +14,8 @@ from flightnn_jax.checker.checker import check
 from flightnn_jax.checker.container import FileError
 from flightnn_jax.checker.reader import load
 
+from . import streams
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Checks the file that is named, and returns the exit code."""
@@ -36,4 +38,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with streams.guarded():
+        sys.exit(main())

@@ -34,6 +34,8 @@ def main() -> None:
         min_images_per_s=_SPEED.value,
         merits=_MERITS.value,
     )
+    if not choices:
+        raise ValueError(f"min_images_per_s={_SPEED.value:g}: no design is as fast, choose less")
     print(report.designs_text(choices))
 
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 
 from . import command
 from .command import flags
@@ -38,6 +39,7 @@ def initialize() -> None:
         raise ValueError("--coordinator, --processes and --process go together: give all three")
     if not _MULTIHOST.value and _COORDINATOR.value is None:
         return
+    _check_processes(*explicit)
     try:
         jax.distributed.initialize(*explicit)
     except (ValueError, RuntimeError) as error:
@@ -45,3 +47,21 @@ def initialize() -> None:
             f"the processes did not find each other ({str(error).splitlines()[0]}): give every one "
             "the same --coordinator=HOST:PORT and --processes, and its own --process"
         ) from error
+
+
+def _check_processes(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """What JAX would wait for in vain, or end the process at."""
+    if coordinator is None or processes is None or process is None:
+        return
+    _, _, port = coordinator.rpartition(":")
+    if not re.fullmatch(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}", coordinator) or not (
+        0 < int(port) < 1 << 16
+    ):
+        raise ValueError(
+            f"--coordinator={coordinator}: give HOST:PORT of process 0, such as 10.0.0.1:1234"
+        )
+    if process >= processes:
+        raise ValueError(
+            f"--process={process} of --processes={processes}: they are numbered from 0, so choose "
+            f"0 to {processes - 1}"
+        )

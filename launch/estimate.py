@@ -59,7 +59,7 @@ def main() -> None:
         work, board, _STYLE.value, anchor=anchor, multiplier=_MULTIPLIER.value
     )
     if _JSON.value:
-        print(json.dumps(report.estimate_json(costs, work, traces), indent=1))
+        print(json.dumps(report.estimate_json(costs, work, traces), indent=1, allow_nan=False))
     else:
         print(report.estimate_text(costs, work, board, traces))
 

@@ -17,13 +17,13 @@ _CHECKPOINT = flags.DEFINE_string(
 
 def main() -> None:
     """Evaluates what the flags describe."""
-    from flightnn_jax.training import runs
+    from flightnn_jax.training import runlog, runs
 
     devices.initialize()
     evaluation = runs.evaluate(
         _WORKDIR.value, _SPLIT.value, _CHECKPOINT.value, options.DATA_DIR.value
     )
-    print(json.dumps(evaluation))
+    print(json.dumps(runlog.finite(evaluation), allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ docs/integers.md says what is in the file and what it computes. With --affine_te
 needs no multiplier at all.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 from flightnn_jax.integer import files
@@ -33,6 +35,7 @@ def main() -> None:
     from flightnn_jax.training import export
 
     out = Path(_OUT.value or Path(_WORKDIR.value) / "integers.safetensors")
+    _check_out(out)
     devices.initialize()
     lowered = export.lower_run(
         _WORKDIR.value,
@@ -43,6 +46,23 @@ def main() -> None:
     files.save(lowered.network, out)
     print(export.summary(lowered, out.stat().st_size))
     print(out)
+
+
+def _check_out(out: Path) -> None:
+    """Raises ValueError if the file could not be written; before anything is compiled."""
+    target = Path(os.path.realpath(out))
+    if target.exists() and not target.is_file():
+        raise ValueError(f"--out={out} is no regular file: choose another name")
+    if not target.parent.is_dir():
+        raise ValueError(f"--out={out}: there is no directory {target.parent}: make it first")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--out={out}: {target.parent} cannot be written ({error.strerror}): choose another "
+            "place with --out=FILE"
+        ) from error
 
 
 if __name__ == "__main__":

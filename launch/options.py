@@ -3,8 +3,11 @@
 Nothing here imports JAX or what trains, so commands that need neither start without them.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from flightnn_jax.training.config import Config
@@ -57,7 +60,32 @@ def load_config(name: str) -> Config:
     if spec is None or spec.loader is None:
         raise ValueError(f"config {file!r} is no Python file: choose a path that ends in .py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
+    with _errors_in(path):
+        spec.loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
         raise ValueError(f"config {file!r} has no get_config(arguments): see configs/own.py")
-    return module.get_config(arguments)
+    with _errors_in(path):
+        config = module.get_config(arguments)
+    if not isinstance(config, Config):
+        raise ValueError(
+            f"config {file!r}: get_config({arguments!r}) gives {config!r:.60}: it must return a "
+            "flightnn_jax.training.config.Config"
+        )
+    return config
+
+
+@contextlib.contextmanager
+def _errors_in(path: Path) -> Iterator[None]:
+    """Errors of a user's Python file as ValueErrors that name its line."""
+    try:
+        yield
+    except (ValueError, OSError, ModuleNotFoundError):
+        raise  # they tell the user what to do; a SyntaxError is neither
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame.lineno for frame in frames if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else None
+        where = f"{path}, line {line}" if line else str(path)
+        raise ValueError(
+            f"{where}: {type(error).__name__}: {error}: mend the config, or choose another"
+        ) from error

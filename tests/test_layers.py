@@ -316,7 +316,7 @@ ARROWS = {
     "integer.verify": [*RECORDS, "integer.files", "integer.inference", "integer.export", "checker"],
     "integer": ["lazy", *NUMPY_HALF],
     "checker": ["checker"],
-    "hardware": ["lazy", "hardware", "networks", "schemes", "pareto", *NUMPY_HALF],
+    "hardware": ["atomic", "lazy", "hardware", "networks", "schemes", "pareto", *NUMPY_HALF],
     "paper": ["lazy", "paper", "hardware", "networks", "schemes"],
     "explore.results": [],
     "explore.plots": ["atomic", "explore.results"],

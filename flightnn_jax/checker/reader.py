@@ -68,6 +68,8 @@ def load(path: str | Path) -> Network:
         size = Path(path).stat().st_size
         if size > MAX_FILE:
             raise FileError(f"{path} has {size} bytes: an integer network has {MAX_FILE} at most")
+        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+            raise FileError(f"cannot read {path}: it is no regular file")
         data = Path(path).read_bytes()
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from None

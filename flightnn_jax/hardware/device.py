@@ -5,8 +5,9 @@ import json
 import math
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from flightnn_jax import atomic
 
 RESOURCES = ("BRAM", "DSP", "FF", "LUT")
 
@@ -27,7 +28,16 @@ class Resources(NamedTuple):
     lut: int
 
 
+_MAX_RESOURCE = 10**9  # a hundred times what the largest FPGA has
+_MAX_CLOCK_MHZ = 1e6
+_MAX_JSON_BYTES = 1 << 20
 _XILINX_18K = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
+
+
+def _is_pair(shape: Any) -> bool:
+    """Whether it is a shape of a block, (words, bits)."""
+    whole = type(shape) is tuple and len(shape) == 2 and all(type(side) is int for side in shape)
+    return whole and all(0 < side <= _MAX_RESOURCE for side in shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,19 +67,33 @@ class Device:
     origin: str = "given by the user"
 
     def __post_init__(self) -> None:
-        if min(self.bram, self.dsp, self.ff, self.lut) < 0 or self.clock_mhz <= 0:
+        for field in ("name", "origin"):
+            if type(getattr(self, field)) is not str:
+                raise ValueError(f"device: {field}={getattr(self, field)!r:.80} must be a text")
+        for field in ("bram", "dsp", "ff", "lut"):
+            value = getattr(self, field)
+            if type(value) is not int or not 0 <= value <= _MAX_RESOURCE:
+                raise ValueError(
+                    f"device {self.name!r:.80}: {field}={value!r:.80} must be a whole number, "
+                    f"which is not negative and at most {_MAX_RESOURCE}"
+                )
+        clock = self.clock_mhz
+        if type(clock) not in (int, float) or not 0 < clock <= _MAX_CLOCK_MHZ:
             raise ValueError(
-                f"device {self.name!r}: bram={self.bram}, dsp={self.dsp}, ff={self.ff}, "
-                f"lut={self.lut} must not be negative, and clock_mhz={self.clock_mhz} positive"
+                f"device {self.name!r:.80}: clock_mhz={clock!r:.80} must be a number above 0, at "
+                f"most {_MAX_CLOCK_MHZ}"
             )
-        if self.lut_inputs not in (4, 6):
+        if type(self.lut_inputs) is not int or self.lut_inputs not in (4, 6):
             raise ValueError(
-                f"device {self.name!r}: lut_inputs={self.lut_inputs}; tables of 4 and of 6 inputs "
-                "are modelled, so give the nearer one"
+                f"device {self.name!r}: lut_inputs={self.lut_inputs!r:.80}; tables of 4 and "
+                "of 6 inputs are modelled, so give the nearer one"
             )
-        if not self.block_shapes or min(min(shape) for shape in self.block_shapes) < 1:
+        shapes = self.block_shapes
+        few = type(shapes) is tuple and 1 <= len(shapes) <= 100
+        if not few or not all(map(_is_pair, shapes)):
             raise ValueError(
-                f"device {self.name!r}: block_shapes={self.block_shapes} must list (words, bits)"
+                f"device {self.name!r}: block_shapes={shapes!r:.80} must list 1 to 100 pairs "
+                "(words, bits) of whole numbers above 0"
             )
 
     @property
@@ -146,7 +170,7 @@ def named(name: str) -> Device:
         if device.name.lower() == name.lower():
             return device
     if name.endswith(".json"):
-        return from_json(Path(name).read_text(encoding="utf-8"), name)
+        return from_json(atomic.read(name, _MAX_JSON_BYTES), name)
     known = ", ".join(device.name for device in DEVICES)
     raise ValueError(f"device {name!r} is unknown: choose one of {known}, or a .json file")
 
@@ -164,7 +188,7 @@ def from_json(text: str, source: str = "JSON") -> Device:
     """
     try:
         given: Any = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{source} is no JSON: {error}") from error
     return _device(given, source)
 
@@ -180,19 +204,13 @@ def _device(given: Any, source: str) -> Device:
             f"{source}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}; the "
             f"fields are {', '.join(fields)}"
         )
-    for name in ("bram", "dsp", "ff", "lut"):
-        if type(given[name]) is not int:
-            raise ValueError(f"{source}: {name}={given[name]!r} must be a whole number")
-    if type(given["clock_mhz"]) not in (int, float):
-        raise ValueError(f"{source}: clock_mhz={given['clock_mhz']!r} must be a number")
     shapes = given.get("block_shapes", _XILINX_18K)
+    if type(shapes) is list:
+        shapes = tuple(tuple(shape) if type(shape) is list else shape for shape in shapes)
     try:
-        pairs = tuple((int(words), int(bits)) for words, bits in shapes)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{source}: block_shapes={shapes!r} must be pairs [words, bits]"
-        ) from error
-    return Device(**{**given, "block_shapes": pairs})
+        return Device(**{**given, "block_shapes": shapes})
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 DEVICES = tuple(

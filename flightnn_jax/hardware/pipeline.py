@@ -24,6 +24,9 @@ from flightnn_jax.hardware.workload import Workload
 _WEIGHTS = np.array([w for w in itertools.product(range(5), repeat=4) if sum(w) == 4]) / 4
 """Of the four resources: everything in one of them, and steps of a quarter between."""
 
+_MAX_DESIGNS = 50_000  # times of a stage and batches; the paper's networks have up to 3,500
+_MAX_SUMS = 2_000_000  # of resources, at once in memory
+
 _SLACK = 1e-13
 """Above rounding errors of a mean, below the least difference of two utilizations."""
 
@@ -130,6 +133,8 @@ class Pipeline:
         if least[-1] > 1:
             raise self.misfit()
         while least[-1] <= 1:
+            if batch * len(self.times) > _MAX_DESIGNS:
+                raise self.too_many()
             yield batch, least
             batch += 1
             least = self.least(batch)
@@ -143,6 +148,14 @@ class Pipeline:
             f"with an engine for every layer, which takes at least "
             f"{' and '.join(short.values()) or 'more than there is in every folding'}; choose the "
             "style array, fewer layers, or a larger device"
+        )
+
+    def too_many(self) -> ValueError:
+        """The error for a search that would take too long to be exact."""
+        return ValueError(
+            f"{self.workload.name} in {self.workload.scheme} on {self.device.name}: more than "
+            f"{_MAX_DESIGNS:,} designs would have to be compared: choose the style array, a "
+            "smaller network, or a device with fewer resources"
         )
 
     def least(self, batch: int) -> np.ndarray:
@@ -205,6 +218,8 @@ class Pipeline:
         sums, steps = np.zeros((1, 4), needed[0].dtype), []
         for options, after in zip(needed, rest, strict=True):
             kept = pareto.undominated(options)
+            if len(sums) * len(kept) > _MAX_SUMS:
+                raise self.too_many()
             grown = (sums[:, None] + options[None, kept]).reshape(-1, 4)
             bound = ((grown / self.have) @ _WEIGHTS.T + after).max(axis=1)
             alive = np.flatnonzero(bound < best - _SLACK)

@@ -9,6 +9,7 @@ engines all batches and foldings of each layer, by `pipeline`, which need not tr
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from flightnn_jax import pareto
@@ -112,6 +113,13 @@ def compare(
       ValueError: if the loss is bounded or compared, and not known of all candidates, or if no
         candidate is left or fits.
     """
+    _costs((), merits)  # checks them
+    if max_accuracy_loss is not None and math.isnan(max_accuracy_loss):
+        raise ValueError(f"max_accuracy_loss={max_accuracy_loss}: give a number")
+    if not 0 <= min_images_per_s < math.inf:
+        raise ValueError(
+            f"min_images_per_s={min_images_per_s}: give a finite number that is not negative"
+        )
     if max_accuracy_loss is not None or ("accuracy_loss" in merits and len(candidates) > 1):
         unknown = [work.scheme for work, loss in candidates if loss is None]
         if unknown:

@@ -71,6 +71,8 @@ def load(path: str | Path) -> IntegerNetwork:
       Traceback (most recent call last):
       FileNotFoundError: [Errno 2] No such file or directory: 'no_such_file.safetensors'
     """
+    if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+        raise IntegerNetworkError(f"{path} is no regular file: give one that launch.lower wrote")
     with Path(path).open("rb") as file:
         try:
             return _read(file, os.fstat(file.fileno()).st_size)

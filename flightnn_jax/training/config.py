@@ -1,7 +1,6 @@
 """Everything that decides a training run, in one frozen record that checks itself."""
 
 import dataclasses
-import math
 import types
 import typing
 from typing import Any
@@ -13,6 +12,18 @@ MODES = ("paper", "budget")
 COSTS = ("filter", "storage")
 SCHEDULES = ("cosine", "step", "constant")
 PER = ("layer", "network", "filter")
+MAX_WEIGHTS = 1 << 28  # with gradients and Adam's two means they take 4 GB
+_MAX_INT = 2**31 - 1  # steps are counted in int32
+_MAX_FLOAT = 1.7e308
+_MAX_COUNTS = {
+    "image_size": 1024,
+    **dict.fromkeys(("epochs", "batch_size", "evaluate_every"), _MAX_INT),
+    **dict.fromkeys(("checkpoint_every", "keep"), _MAX_INT),
+}
+_MAX_NUMBERS = {
+    **dict.fromkeys(("lambda1", "lambda0", "learning_rate", "threshold_rate", "decay_by"), 1e30),
+    "seed": 2**32 - 1,  # of a larger one JAX takes 32 bits, so two seeds would be one
+}
 
 
 def _option(default: Any, meaning: str, decisive: bool = True) -> Any:
@@ -82,17 +93,12 @@ class Config:
 
     def __post_init__(self) -> None:
         """Checks each field."""
-        if isinstance(self.network, str):
-            networks.network(self.network, width=self.width)
-        elif not isinstance(self.network, networks.Network):
-            raise ValueError(
-                f"network={self.network!r:.80}: give a name, net1 to net8, or a networks.Network"
-            )
-        elif self.width is not None:
-            raise ValueError(
-                f"width={self.width} with the network record {self.network.name!r}, whose layers "
-                "have their own widths: leave width out, or change the record"
-            )
+        kinds = typing.get_type_hints(Config)
+        for field in dataclasses.fields(self):
+            kind, value = kinds[field.name], getattr(self, field.name)
+            if field.name != "network" and not _is_of(kind, value):
+                raise ValueError(f"{field.name}={value!r:.80}: the field takes {_needed(kind)}")
+        self._check_network()
         check_name(self.dataset)
         schemes.find(self.scheme)
         for name, known in (
@@ -105,18 +111,43 @@ class Config:
                 raise ValueError(
                     f"{name} {getattr(self, name)!r} is unknown: choose one of {', '.join(known)}"
                 )
-        for name in ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "keep"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: choose 1 or more")
-        for name in ("lambda1", "lambda0", "learning_rate", "threshold_rate", "decay_by", "seed"):
+        for name, most in _MAX_COUNTS.items():
             value = getattr(self, name)
-            if value is not None and not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"{name}={value}: choose a finite number that is not negative")
+            if value is not None and not 1 <= value <= most:
+                raise ValueError(f"{name}={value!r:.80}: choose 1 or more, at most {most}")
+        for name, largest in _MAX_NUMBERS.items():
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= largest:
+                raise ValueError(
+                    f"{name}={value!r:.80}: choose a finite number that is not negative, at most "
+                    f"{largest}"
+                )
         if not 0 <= self.budget <= 2:
             raise ValueError(f"budget={self.budget}: a filter takes 0 to 2 terms, choose between")
         for value in (self.track, *self.decay_at):
             if not 0 <= value <= 1:
                 raise ValueError(f"track and decay_at are parts of the training, 0 to 1: {value}")
+        if self.start_from == "":
+            raise ValueError("start_from='': give the directory of a run, or none")
+
+    def _check_network(self) -> None:
+        record = self.network
+        if isinstance(record, str):
+            record = networks.network(record, width=self.width)
+        elif not isinstance(record, networks.Network):
+            raise ValueError(
+                f"network={self.network!r:.80}: give a name, net1 to net8, or a networks.Network"
+            )
+        elif self.width is not None:
+            raise ValueError(
+                f"width={self.width} with the network record {record.name!r}, whose layers "
+                "have their own widths: leave width out, or change the record"
+            )
+        if (weights := networks.weight_count(record)) > MAX_WEIGHTS:
+            raise ValueError(
+                f"network {record.name!r} with width={self.width} has {weights:.3g} weights, of "
+                f"which a training takes {MAX_WEIGHTS:.3g} at most: choose a smaller width"
+            )
 
     @property
     def has_budget(self) -> bool:
@@ -216,7 +247,23 @@ def _parsed(name: str, kind: Any, text: str) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         return kind(text)
     except (KeyError, ValueError):
-        needed = {int: "a whole number", float: "a number", bool: "true or false"}
-        raise ValueError(
-            f"{name}={text!r}: the field takes {needed.get(kind, 'numbers between commas')}"
-        ) from None
+        raise ValueError(f"{name}={text!r:.80}: the field takes {_needed(kind)}") from None
+
+
+def _needed(kind: Any) -> str:
+    """A type in words."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    known = [words.get(one, "numbers between commas") for one in kinds if one is not type(None)]
+    return known[0] + ", or none" * (type(None) in kinds)
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Whether a value, which JSON or a user's Python may have made, is of a field's type."""
+    if isinstance(kind, types.UnionType):
+        return any(_is_of(one, value) for one in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return type(value) is tuple and all(_is_of(float, part) for part in value)
+    if kind is float:  # 10**400 is no float, and NaN none that can be compared
+        return type(value) in (int, float) and -_MAX_FLOAT <= value <= _MAX_FLOAT
+    return type(value) is kind

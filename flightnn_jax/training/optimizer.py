@@ -43,7 +43,7 @@ def hyperparameters(config: Config) -> Hyperparameters:
         np.float32(config.learning_rate),
         np.float32(config.threshold_rate),
         np.float32(config.budget),
-        np.uint32(config.seed & 0xFFFFFFFF),  # what jax.random.key takes of a larger one
+        np.uint32(config.seed),
     )
 
 

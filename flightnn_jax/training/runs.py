@@ -17,6 +17,7 @@ from flightnn_jax.training import loop, models, runlog, summary
 from flightnn_jax.training.config import Config, network_of
 from flightnn_jax.training.step import by_batch, data_mesh
 
+_MAX_STEPS = 2**31 - 1  # they are counted in int32
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -46,6 +47,11 @@ def prepare(
     if jax.process_index() == 0:
         _check_writable(workdir)
     run = _opened(config, workdir, data_dir, mesh)
+    if run.steps > _MAX_STEPS:
+        raise ValueError(
+            f"epochs={config.epochs} are {run.steps} steps, more than {_MAX_STEPS}: choose fewer "
+            "epochs or a larger batch_size"
+        )
     if config.start_from is None:
         return run
     run = dataclasses.replace(run, origin=lambda: _origin(run))

@@ -48,15 +48,15 @@ def test_a_users_device(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"bram": -1}, "must not be negative"),
-    ({"clock_mhz": 0}, "clock_mhz=0 positive"),
+    ({"bram": -1}, "which is not negative"),
+    ({"clock_mhz": 0}, "clock_mhz=0 must be a number above 0"),
     ({"clock_mhz": "fast"}, "clock_mhz='fast' must be a number"),
     ({"lut": 1.5}, "lut=1.5 must be a whole number"),
     ({"lut": True}, "lut=True must be a whole number"),
     ({"lut_inputs": 5}, "lut_inputs=5"),
     ({"block_shapes": []}, "block_shapes"),
-    ({"block_shapes": [[1]]}, "must be pairs"),
-    ({"block_shapes": 3}, "must be pairs"),
+    ({"block_shapes": [[1]]}, "must list 1 to 100 pairs"),
+    ({"block_shapes": 3}, "must list 1 to 100 pairs"),
     ({"colour": "red"}, r"unknown fields \['colour'\]"),
 ])  # fmt: skip
 def test_bad_devices(change, message):

@@ -343,8 +343,10 @@ def _notes(workload: Workload, memory: Batch, like_the_paper: bool) -> tuple[str
 
 def _anchored(workload: Workload, anchor: Anchor, scale: float) -> list[float]:
     """Cycles of each layer, in proportion to its operations: `scale` / the anchor's throughput."""
-    if not anchor.images_per_s > 0:
-        raise ValueError(f"anchor of {anchor.images_per_s} images/s: a measured one is positive")
+    if not 0 < anchor.images_per_s < 1e12:
+        raise ValueError(
+            f"anchor={anchor.images_per_s} images/s: a measured throughput is above 0 and finite"
+        )
     known = sum(x.operations for x in anchor.workload.layers)
     one = scale / anchor.images_per_s / (known * fit_of(anchor.workload).relative)
     return [one * x.operations * fit_of(workload).relative for x in workload.layers]
