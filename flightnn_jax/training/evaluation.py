@@ -107,8 +107,8 @@ def evaluate(
     except (LoweringError, IntegerNetworkError) as error:
         step, arguments, reason = _on_floats(model, mesh), state, str(error)
     sums = np.sum([np.asarray(step(arguments, batch), np.float64) for batch in batches], axis=0)
-    loss, top1, top5, count = sums
-    return Evaluation(loss / count, top1 / count, top5 / count, reason)
+    loss, top1, top5 = (sums[:3] / sums[3]).tolist()
+    return Evaluation(loss, top1, top5, reason)
 
 
 _Step = Callable[[Any, Batch], jax.Array]

@@ -1,25 +1,28 @@
 """The integer network in JAX, by shifts and additions: the reference that other paths must equal.
 
 docs/integers.md says what is computed. A weight is never multiplied with: activations are shifted
-by its terms. (Weights of kind "integer" have no terms, and are.)
+by its terms. (Weights of kind "integer" have no terms, and are.) Neither is a multiplier where
+`affine_terms` says that it is a sum of powers of two: then nothing is multiplied at all.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flightnn_jax.integer.inference import operations
 from flightnn_jax.integer.inference.operations import Tensors
-from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
-from flightnn_jax.integer.weights import Summand, Weights
+from flightnn_jax.integer.network import Affine, Convolution, Dense, IntegerNetwork
+from flightnn_jax.integer.weights import ShiftWeights, Summand, Weights
 
 
 def layer_outputs(network: IntegerNetwork, images: jax.Array) -> Tensors:
     """Every layer's output, by name: see `operations.run`."""
+    affine = operations.affine if network.affine_terms is None else affine_by_shifts
 
     def convolution(layer: Convolution, values: Tensors) -> jax.Array:
-        v = operations.affine(convolution_sums(values[layer.input], layer), layer.affine)
+        v = affine(convolution_sums(values[layer.input], layer), layer.affine)
         return v if layer.shift is None else operations.activate(v, layer.shift, network.slope)
 
     def dense(layer: Dense, values: Tensors) -> jax.Array:
@@ -27,6 +30,42 @@ def layer_outputs(network: IntegerNetwork, images: jax.Array) -> Tensors:
 
     table = operations.without_weights(network.slope) | {Convolution: convolution, Dense: dense}
     return operations.run(network.layers, table, images)
+
+
+def affine_by_shifts(acc: jax.Array, numbers: Affine) -> jax.Array:
+    """clip(acc, low, high) * multiplier + bias, by shifts and additions.
+
+    A power of two alone may be beyond 32 bits; the sum of all is right modulo 2**32, and within.
+    """
+    low, high, bias = (
+        operations.row(x, acc.ndim) for x in (numbers.low, numbers.high, numbers.bias)
+    )
+    clipped = jnp.clip(acc, low, high)
+    v = jnp.broadcast_to(bias, acc.shape)
+    for sign, shift in signed_powers(numbers.multiplier):
+        negative, up, has = (operations.row(x, acc.ndim) for x in (sign < 0, shift, sign != 0))
+        v = v + jnp.where(has > 0, ShiftWeights.product(clipped, negative, up), 0)
+    return jnp.broadcast_to(v, acc.shape)
+
+
+def signed_powers(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The fewest signed powers of two that sum to each integer: (signs, exponents), [n] each.
+
+    They are the digits of the non-adjacent form, from below; a sign of 0 is none.
+
+    Example:
+      >>> [(s.tolist(), e.tolist()) for s, e in signed_powers(np.array([7, -8, 0]))]
+      [([-1, -1, 0], [0, 3, 0]), ([1, 0, 0], [3, 0, 0])]
+    """
+    rest, powers = values.astype(np.int64), []
+    while rest.any():
+        lowest = rest & -rest
+        exponent = np.bitwise_count(np.maximum(lowest, 1) - 1).astype(np.int64)
+        above = rest >> exponent  # odd, or 0
+        sign = np.where(above % 4 == 3, -1, np.sign(above % 4))
+        powers.append((sign, exponent))
+        rest = rest - (sign << exponent)
+    return powers
 
 
 def convolution_sums(x: jax.Array, layer: Convolution) -> jax.Array:

@@ -1,5 +1,8 @@
 """The reference against brute force: every layer, every integer."""
 
+import collections
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from flightnn_jax.integer import inference
+from flightnn_jax.integer import Convolution, inference
 from flightnn_jax.integer.inference import operations, shifts
 from tests.support import brute_force
 from tests.support.networks_at_random import output_of, random_images, random_network
@@ -70,6 +73,38 @@ def test_weights_are_shifts_and_nothing_multiplies_arrays():
     assert "f32" not in operations
     layers = [layer for layer in network.layers if hasattr(layer, "weights")]
     assert operations.count(" mul ") == len(layers)  # the affine maps
+
+
+MULTIPLIES = ("multiply", "dot", "dot_general", "convolution", "divide", "power", "custom_call")
+
+
+@pytest.mark.parametrize("terms", [None, 1, 2, 3])
+@pytest.mark.parametrize("kind", ["vgg", "resnet"])
+def test_with_powers_of_two_nothing_is_multiplied(kind, terms):
+    """What is handed to the compiler, counted by operation."""
+    network = random_network(3, kind, "shift2", terms)
+    images = jax.ShapeDtypeStruct((2, *network.input_shape), jnp.uint8)
+    outputs = jax.jit(lambda x: shifts.layer_outputs(network, x))
+    counts = collections.Counter(re.findall(r"stablehlo\.(\w+)", outputs.lower(images).as_text()))
+    multiplies = {name: counts[name] for name in MULTIPLIES if counts[name]}
+    convolutions = sum(isinstance(layer, Convolution) for layer in network.layers)
+    assert multiplies == ({"multiply": convolutions} if terms is None else {})
+    assert counts["shift_left"] > convolutions
+    assert counts["add"] > convolutions
+
+
+def test_integers_are_the_fewest_signed_powers_of_two():
+    values = np.concatenate([np.arange(-300, 301), [1 << 15, -(1 << 15), 21845, 32767, -32767]])
+    powers = shifts.signed_powers(values)
+    assert_array_equal(sum(sign * 2**exponent for sign, exponent in powers), values)
+    used = sum(np.abs(sign) for sign, _ in powers)
+    reached = {0: 0}  # by breadth first: how many powers an integer takes
+    for count in range(1, 6):
+        for value in list(reached):
+            for step in (sign * 2**n for sign in (-1, 1) for n in range(10)):
+                reached.setdefault(value + step, count)
+    for value, count in zip(values[:601], used[:601], strict=True):
+        assert count == reached[int(value)]
 
 
 def test_rounds_half_to_even():
