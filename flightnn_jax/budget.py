@@ -20,7 +20,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from flightnn_jax import spec as specs
-from flightnn_jax.formats import shift
+from flightnn_jax.formats import shards, shift
 
 PyTree = Any
 Cost = Literal["filter", "storage"] | PyTree
@@ -66,7 +66,8 @@ def gates_for(
       weights that move don't move the gates.
 
     Raises:
-      ValueError: if a budget that is not traced lies outside of 0 to k, or a tree does not fit.
+      ValueError: if a budget that is not traced lies outside of 0 to k, a tree does not fit, or
+        a device of `shard_map` has parts of the weights: filters of the whole network compete.
 
     Example:
       >>> import jax.numpy as jnp
@@ -183,6 +184,12 @@ def _costs(params: PyTree, matched: list[specs.Weights], cost: Cost) -> list[jax
     for w, each in zip(matched, given, strict=True):
         if not isinstance(w.format, shift.Shift):
             continue
+        if axes := shards.axes_of(jnp.asarray(w.leaf)):
+            raise ValueError(
+                f"{w.path} may differ over the axes {axes} of shard_map, and a budget is one of "
+                "the whole network: call this outside of shard_map, under jit; or, for weights "
+                "that are alike on all devices, with check_vma=True"
+            )
         filters = w.leaf.shape[w.format.filter_axis]
         if named:
             each = 1 if cost == "filter" else math.prod(w.leaf.shape) / max(filters, 1)

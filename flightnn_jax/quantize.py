@@ -26,6 +26,10 @@ def quantize_params(
 
     .. math:: \frac{\partial Q}{\partial t_l} \approx -\sigma'(\|r_l\|_2 - t_l) R(r_l) + \dots
 
+    Inside `shard_map` an array is taken for part of a larger one, split over the axes that it
+    varies over (with check_vma=False: over all). The devices exchange its largest weight, so the
+    result is that of the whole. With thresholds, a filter must be whole on its device.
+
     Args:
       params: parameters of any library, any tree that JAX knows.
       spec: a spec tree for them (see `make_spec`), or one format if `params` is one array; None

@@ -307,6 +307,7 @@ LAYOUTS = {
 }
 KERNEL = normal(7, 3, 3, 16, 32)
 DIVIDING = dividing(KERNEL).thresholds
+SPREAD = KERNEL * jnp.exp2(jnp.linspace(0, 6, 32)).reshape(1, 1, 1, 32)
 
 
 def spread(layout, axis_type, kernel=KERNEL):
@@ -396,9 +397,9 @@ def test_data_parallel_gradient_is_that_of_the_sum(where, check_vma, on_one_devi
 @pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize("per", ["layer", "filter"])
 def test_filters_split_over_devices(per, check_vma):
-    """The window's top is fixed: none of the devices sees the largest weight of the layer."""
-    w = KERNEL.reshape(-1, 32)
-    fmt, split = dividing(w, window=fl.Window(top=0)), P(None, "d")
+    """One of the devices alone sees the largest weight of the layer, which moves the window."""
+    w = SPREAD.reshape(-1, 32)
+    fmt, split = dividing(w), P(None, "d")
     fmt, of_format = (fmt, P()) if per == "layer" else (per_filter(fmt, 32), split)
 
     def local(w, fmt):
@@ -413,3 +414,32 @@ def test_filters_split_over_devices(per, check_vma):
     (got_exact, got_close), (exact, close) = run(w, fmt), measure(w, fmt)
     assert_trees_equal(got_exact, exact)
     assert_trees_close(got_close, close)
+
+
+PLACES = {"filters": P(None, None, None, "d"), "inputs": P(None, None, "d"), "nothing": P()}
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_layer_shares_is_that_of_all_shards(place, check_vma):
+    formats = [fl.Shift(k=1), fl.Shift(window=fl.Window(below="flush")), fl.FixedPoint()]
+    how = {"in_specs": PLACES[place], "out_specs": PLACES[place], "check_vma": check_vma}
+    run = over_devices(lambda *w: tuple(fl.quantize_params(list(w), formats)), **how)
+    whole = [SPREAD] * len(formats)
+    assert_trees_equal(list(run(*whole)), fl.quantize_params(whole, formats))
+    if place != "nothing":
+        bad = (np.nan, np.inf, np.nan)
+        broken = [w.at[0, 0, 0, 31].set(x) for w, x in zip(whole, bad, strict=True)]
+        assert all(np.isnan(w).all() for w in run(*broken))
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize(
+    "function",
+    [lambda w, fmt: fl.budget.gates_for(w, fmt, 1.5).thresholds, fl.budget.mean_shifts],
+)
+def test_budgets_are_of_the_whole_network(function, check_vma):
+    how = {"in_specs": P(None, "d"), "out_specs": P("d"), "check_vma": check_vma}
+    run = over_devices(lambda w: function(w, fl.Shift()), **how)
+    with pytest.raises(ValueError, match=r"differ over the axes \('d',\) of shard_map.*outside"):
+        run(KERNEL[0, 0])

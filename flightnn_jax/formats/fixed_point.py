@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from flightnn_jax import numerics
-from flightnn_jax.formats import base, packing
+from flightnn_jax.formats import base, packing, shards
 from flightnn_jax.integer.weights import (
     IntegerWeights,
     LoweringError,
@@ -186,7 +186,7 @@ class FixedPoint(base.Format):
 def _integers(rule: FixedPoint, w: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The integers, in the computing type, and the exponent of their step."""
     layout = numerics.layout_of(w.dtype)
-    x = w.astype(layout.compute)
+    x, largest = shards.with_largest(w.astype(layout.compute))
     half = 1 << (rule.bits - 1)
     # The largest value, or what is left of it in the significant bits of a 16-bit type.
     most = half - max(1, half >> (jnp.finfo(w.dtype).nmant + 1))
@@ -201,7 +201,7 @@ def _integers(rule: FixedPoint, w: jax.Array) -> tuple[jax.Array, jax.Array]:
     if rule.scale == "unit":
         exponent = jnp.int32(1 - rule.bits)
     else:
-        top = numerics.exponent_of(jnp.max(jnp.abs(x), initial=0)) - rule.bits + 2
+        top = numerics.exponent_of(largest) - rule.bits + 2
         steps = [
             jnp.clip(top - n, layout.lowest, layout.highest - rule.bits + 1)
             for n in range(_STEPS_TRIED)
@@ -210,7 +210,7 @@ def _integers(rule: FixedPoint, w: jax.Array) -> tuple[jax.Array, jax.Array]:
             jnp.sum((integers(e) * numerics.power_of_two(e - top, x.dtype) - scaled(top)) ** 2)
             for e in steps
         ]
-        exponent = jnp.stack(steps)[jnp.argmin(jnp.stack(errors))]
+        exponent = jnp.stack(steps)[jnp.argmin(shards.sum_of_all(jnp.stack(errors), x))]
     return integers(exponent), exponent
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from flightnn_jax import filters, numerics
+from flightnn_jax.formats import shards
 from flightnn_jax.formats import window as windows
 
 MAX_TERMS = 3
@@ -96,8 +97,7 @@ def layer_of(rule: ShiftRule, w: jax.Array) -> Layer:
     layout = numerics.layout_of(w.dtype)
     if rule.k > 1:  # so that a sum of terms is finite
         layout = layout._replace(highest=layout.highest - 1)
-    x = w.astype(layout.compute)
-    largest = jnp.max(jnp.abs(x), initial=0)
+    x, largest = shards.with_largest(w.astype(layout.compute))
     low, high = windows.limits(rule.window, largest, layout, rule.rounding)
     middle, reach = (400, 900) if layout.mantissa_bits == 52 else (48, 100)
     if rule.window is not None and rule.window.below == "clamp":

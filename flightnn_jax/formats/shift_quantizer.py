@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from flightnn_jax import filters, numerics
-from flightnn_jax.formats import greedy
+from flightnn_jax.formats import greedy, shards
 
 
 class _Gates(NamedTuple):
@@ -280,14 +280,6 @@ def _alike_over_devices(w: jax.Array, t: jax.Array | None) -> tuple[jax.Array, j
     """
     if t is None:
         return w, t
-    axes = _varying_axes(w) | _varying_axes(t)
-    w, t = (jax.lax.pcast(x, tuple(axes - _varying_axes(x)), to="varying") for x in (w, t))
+    axes = shards.varying_axes(w) | shards.varying_axes(t)
+    w, t = (jax.lax.pcast(x, tuple(axes - shards.varying_axes(x)), to="varying") for x in (w, t))
     return w, t
-
-
-def _varying_axes(x: jax.Array) -> frozenset[str]:
-    """The mesh axes of shard_map over which `x` may differ; JAX has renamed where they stand."""
-    aval = jax.typeof(x)
-    if hasattr(aval, "manual_axis_type"):
-        return aval.manual_axis_type.varying
-    return aval.vma
