@@ -33,13 +33,20 @@ def quantize_activations(x: jax.Array, exponent: ArrayLike, bits: int = 8) -> ja
       [0.3125, -0.6875, 7.9375]
     """
     _check_bits(bits)
-    x = jnp.asarray(x)
+    x = numerics.numbers_of(x, "activations")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
             f"activations of type {x.dtype}: activations must be float16, bfloat16, float32 or "
             "float64; convert them first"
         )
     exponent = _checked_exponent(exponent, numerics.layout_of(x.dtype).bias - 1)
+    try:
+        np.broadcast_shapes(x.shape, exponent.shape)
+    except ValueError:
+        raise ValueError(
+            f"exponent of shape {exponent.shape} for activations of shape {x.shape}: give one "
+            "number, or a shape that broadcasts against theirs"
+        ) from None
     return _quantize(bits, x, exponent)
 
 
@@ -58,7 +65,14 @@ def activation_exponent(largest: ArrayLike, bits: int = 8) -> jax.Array:
       [-6, -7, 0, 1]
     """
     _check_bits(bits)
-    largest = jnp.abs(jnp.asarray(largest, jnp.float32))
+    given = numerics.numbers_of(largest, "largest")
+    if jnp.iscomplexobj(given):
+        raise TypeError(f"largest {numerics.shortened(largest)} is complex: give real numbers")
+    largest = jnp.abs(given.astype(jnp.float32))
+    if not isinstance(given, jax.core.Tracer) and not np.all(np.isfinite(largest)):
+        raise ValueError(
+            f"largest {numerics.shortened(given)}: no step reaches it; give max|x| of finite values"
+        )
     most = (1 << (bits - 1)) - 1
     exponent = jnp.clip(numerics.exponent_of(largest) - (bits - 2), -126, 126)
     reaches = largest <= most * numerics.power_of_two(exponent)
@@ -67,7 +81,7 @@ def activation_exponent(largest: ArrayLike, bits: int = 8) -> jax.Array:
 
 def _checked_exponent(exponent: ArrayLike, most: int) -> jax.Array:
     """Exponents as int32 from -most to most, whose powers of two are normal both ways."""
-    dtype = jnp.asarray(exponent).dtype
+    dtype = numerics.numbers_of(exponent, "exponent").dtype
     if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(
             f"exponent of type {dtype}: the step is 2**exponent, so it must be an integer; "

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from flightnn_jax import numerics
 from flightnn_jax import spec as specs
 from flightnn_jax.formats import shards, shift
 
@@ -77,8 +78,7 @@ def gates_for(
       >>> count_shifts(w, spec).k.tolist(), round(float(mean_shifts(w, spec)), 4)
       ([2, 1, 2], 1.6667)
     """
-    matched = specs.match(params, spec)
-    specs.raise_problems(matched)
+    matched = specs.with_numbers(params, spec, "gates_for")
     costs = _costs(params, matched, cost)
     nothing = [None] * len(matched)
     given = nothing if importance is None else _alike(params, importance, "importance")
@@ -92,10 +92,10 @@ def gates_for(
                 )
             weights.append((dataclasses.replace(w.format, thresholds=None), w.leaf, v))
     most = max(fmt.k for fmt, _, _ in weights)
-    if not isinstance(mean_k, jax.core.Tracer) and not 0 <= np.asarray(mean_k) <= most:
+    if not _is_within(mean_k, 0, most):
         raise ValueError(
-            f"a budget of mean_k={mean_k}: filters of this spec take 0 to {most} terms, so give a "
-            f"number from 0 to {most}, or make the spec with a larger k"
+            f"a budget of mean_k={mean_k!r}: filters of this spec take 0 to {most} terms, so give "
+            f"a number from 0 to {most}, or make the spec with a larger k"
         )
     new = iter(_thresholds(weights, costs, jnp.float32(mean_k)))
     leaves = [
@@ -118,8 +118,7 @@ def mean_shifts(params: PyTree, spec: PyTree, cost: Cost = "filter") -> jax.Arra
     Returns:
       A float32 scalar. Works under jit.
     """
-    matched = specs.match(params, spec)
-    specs.raise_problems(matched)
+    matched = specs.with_numbers(params, spec, "mean_shifts")
     costs = jnp.concatenate(_costs(params, matched, cost))
     counts = [w.format.count_shifts(jnp.asarray(w.leaf)) for w in matched if w.format is not None]
     k = jnp.concatenate([count.k for count in counts if count is not None])
@@ -151,18 +150,28 @@ def budget_at(
       >>> [round(float(budget_at(step, 100, 1.5)), 2) for step in (0, 10, 35, 60, 99)]
       [2.0, 2.0, 1.75, 1.5, 1.5]
     """
-    if not 0 <= begin < end <= 1 or steps < 1:
+    if not (_is_within(begin, 0, end) and begin < end <= 1 and _is_within(steps, 1, math.inf)):
         raise ValueError(
-            f"begin={begin}, end={end}, steps={steps}: the budget falls between two parts of the "
-            "training, 0 <= begin < end <= 1, of one step or more"
+            f"begin={begin!r}, end={end!r}, steps={steps!r}: the budget falls between two parts of "
+            "the training, 0 <= begin < end <= 1, of one step or more"
         )
-    if not isinstance(mean_k, jax.core.Tracer) and not 0 <= np.asarray(mean_k) <= start:
+    if not _is_within(mean_k, 0, start):
         raise ValueError(
-            f"mean_k={mean_k} and start={start}: the budget is lowered, so it needs "
+            f"mean_k={mean_k!r} and start={start!r}: the budget is lowered, so it needs "
             "0 <= mean_k <= start; start at the k of the spec"
         )
-    left = jnp.clip((end - jnp.asarray(step) / steps) / (end - begin), 0, 1)
+    left = jnp.clip((end - numerics.numbers_of(step, "step") / steps) / (end - begin), 0, 1)
     return jnp.float32(mean_k) + jnp.float32(start - mean_k) * left.astype(jnp.float32)
+
+
+def _is_within(value: Any, low: Any, high: Any) -> bool:
+    """Whether a value is one real number from `low` to `high`; what is traced may be."""
+    if isinstance(value, jax.core.Tracer):
+        return value.ndim == 0
+    try:
+        return np.ndim(value) == 0 and bool(low <= value <= high)
+    except (TypeError, ValueError):
+        return False
 
 
 def _alike(params: PyTree, tree: PyTree, name: str) -> list[Any]:
@@ -193,7 +202,9 @@ def _costs(params: PyTree, matched: list[specs.Weights], cost: Cost) -> list[jax
         filters = w.leaf.shape[w.format.filter_axis]
         if named:
             each = 1 if cost == "filter" else math.prod(w.leaf.shape) / max(filters, 1)
-        cost_of_terms = jnp.asarray(jnp.nan if each is None else each, jnp.float32)
+        cost_of_terms = numerics.numbers_of(
+            jnp.nan if each is None else each, f"a cost for {w.path}"
+        ).astype(jnp.float32)
         known = not isinstance(cost_of_terms, jax.core.Tracer)
         if cost_of_terms.shape not in ((), (filters,)) or (
             known and not np.all(np.isfinite(cost_of_terms) & (cost_of_terms > 0))

@@ -34,8 +34,7 @@ def encode_params(params: PyTree, spec: PyTree) -> PyTree:
       >>> decode_params(codes).tolist()
       [[0.75, 0.5], [0.3125, -0.25]]
     """
-    matched = specs.match(params, spec)
-    specs.raise_problems(matched)
+    matched = specs.with_numbers(params, spec, "encode_params")
     specs.raise_if_traced(matched, "encode_params")
     with jax.ensure_compile_time_eval():  # arrays that a jitted function closes over, too
         leaves = [

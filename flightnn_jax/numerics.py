@@ -12,6 +12,7 @@ normal numbers of float32 and are kept.)
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -20,11 +21,36 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 Rounding = Literal["log", "linear"]
+_MAX_SHOWN = 100  # characters
 
 
 def is_whole(value: object) -> bool:
     """Whether a value is a Python or NumPy integer; 2.0 and True are not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def numbers_of(value: ArrayLike | Sequence[float], what: str) -> jax.Array:
+    """A number or numbers as an array.
+
+    Raises:
+      TypeError: if they are none; `what` names them.
+      ValueError: if a whole number does not fit into an array.
+    """
+    try:
+        if isinstance(value, str | bytes):  # JAX takes some texts for names of types
+            raise TypeError
+        return jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = ValueError if isinstance(error, OverflowError) else TypeError
+        raise kind(
+            f"{what} {shortened(value)}: give a number that JAX can hold, or an array of such"
+        ) from None
+
+
+def shortened(value: object) -> str:
+    """What stands for a value in a message: not more than a line of it."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 class FloatLayout(NamedTuple):
@@ -144,7 +170,7 @@ def round_to_power_of_two(x: ArrayLike, rounding: Rounding = "log") -> jax.Array
       >>> round_to_power_of_two(jnp.array([-1.42]), rounding="linear").tolist()
       [-1.0]
     """
-    x = jnp.asarray(x)
+    x = numbers_of(x, "values")
     layout = layout_of(x.dtype)
     bits = jax.lax.bitcast_convert_type(x.astype(layout.compute), layout.bits)
     magnitude = bits & layout.magnitude_mask
@@ -169,7 +195,7 @@ def power_of_two(exponent: ArrayLike, dtype: DTypeLike = jnp.float32) -> jax.Arr
       [0.5, 1.0, 128.0]
     """
     layout = layout_of(dtype)
-    exponent = jnp.asarray(exponent)
+    exponent = numbers_of(exponent, "exponents")
     if not jnp.issubdtype(exponent.dtype, jnp.integer):
         raise TypeError(f"exponents of type {exponent.dtype}: 2**e is exact for integers only")
     reach = jnp.iinfo(exponent.dtype)  # an unsigned type cannot be compared with `lowest`
@@ -207,7 +233,7 @@ def exponent_of(x: ArrayLike) -> jax.Array:
       >>> exponent_of(jnp.array([1.0, -0.75, 1e9])).tolist()
       [0, -1, 29]
     """
-    x = jnp.asarray(x)
+    x = numbers_of(x, "values")
     layout = layout_of(x.dtype)
     bits = jax.lax.bitcast_convert_type(x.astype(layout.compute), layout.bits)
     field = (bits & layout.magnitude_mask) >> layout.bits.type(layout.mantissa_bits)

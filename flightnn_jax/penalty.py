@@ -3,13 +3,14 @@
 It is added to the loss, or its gradient to an optimizer's updates; both give the same steps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flightnn_jax import numerics
 from flightnn_jax import spec as specs
 from flightnn_jax.formats import base, shift
 
@@ -49,15 +50,16 @@ def residual_group_lasso(
       >>> print(jax.grad(residual_group_lasso)(w, Shift(k=2), [0.1, 1.0]).T)
       [[-0.94  0.08]]
     """
-    given, lambdas = lambdas, jnp.asarray(lambdas)
+    given, lambdas = lambdas, numerics.numbers_of(lambdas, "lambdas")
+    if lambdas.dtype == bool or jnp.iscomplexobj(lambdas):
+        raise TypeError(f"lambdas of type {lambdas.dtype}: a penalty's weights are real numbers")
     known = not isinstance(lambdas, jax.core.Tracer)
     if known and not np.all(np.isfinite(lambdas) & (np.asarray(lambdas) >= 0)):
         raise ValueError(
             f"lambdas={given}: a penalty's weights must be finite and not negative, or it would "
             "reward large residuals"
         )
-    matched = specs.match(params, spec)
-    specs.raise_problems(matched)
+    matched = specs.with_numbers(params, spec, "residual_group_lasso")
     for w in matched:
         if isinstance(w.format, shift.Shift) and lambdas.ndim and lambdas.shape != (w.format.k,):
             raise ValueError(
@@ -69,6 +71,12 @@ def residual_group_lasso(
 
 
 def _weights_and_thresholds(trained: PyTree) -> tuple[PyTree, PyTree]:
+    if not isinstance(trained, Mapping) or not {"weights", "thresholds"} <= set(trained):
+        raise TypeError(
+            "a penalty in an optimizer looks for 'weights' and 'thresholds' in what is trained, "
+            f"and was given {numerics.shortened(jax.tree.structure(trained))}: name other parts by "
+            "`parts`, as in parts=lambda params: (params, spec)"
+        )
     return trained["weights"], trained["thresholds"]
 
 

@@ -46,7 +46,8 @@ def quantize_params(
       ValueError: if the spec does not fit; outside jit, also if a weight or a threshold is not
         finite. Inside jit, such a weight makes its whole array NaN, and a threshold of NaN its
         filters.
-      TypeError: if a leaf of the spec is not a format.
+      TypeError: if a leaf of the spec is not a format; without a spec, also if there are arrays
+        that JAX does not see, see `make_spec`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -67,7 +68,7 @@ def quantize_params(
             f"filter_axis={filter_axis} beside a spec: each format of a spec has its own; pass it "
             "there, as in Shift(filter_axis=...)"
         )
-    return _map_weights(_quantize_all, params, spec)
+    return _map_weights(_quantize_all, params, spec, "quantize_params")
 
 
 @jax.jit
@@ -94,7 +95,7 @@ def count_shifts(params: PyTree, spec: PyTree) -> PyTree:
       >>> count_shifts(w, Shift(k=2, thresholds=jnp.array([0.0, 0.1]))).k.tolist()
       [2, 1]
     """
-    return _map_weights(_count_all, params, spec, otherwise=lambda leaf: None)
+    return _map_weights(_count_all, params, spec, "count_shifts", otherwise=lambda leaf: None)
 
 
 @jax.jit
@@ -127,8 +128,7 @@ def storage_bits(params: PyTree, spec: PyTree) -> Storage:
       >>> storage_bits(params, {"kernel": Shift(k=1), "bias": None})
       Storage(quantized=4608, floating=512)
     """
-    matched = specs.match(params, spec)
-    specs.raise_problems(matched)
+    matched = specs.with_numbers(params, spec, "storage_bits")
     specs.raise_if_traced(matched, "storage_bits")
     quantized = floating = 0
     with jax.ensure_compile_time_eval():  # arrays that a jitted function closes over, too
@@ -144,11 +144,11 @@ def _map_weights(
     f: Callable[[list[tuple[base.Format, Any]]], list[Any]],
     params: PyTree,
     spec: PyTree,
+    function: str,
     otherwise: Callable[[Any], Any] = lambda leaf: leaf,
 ) -> PyTree:
     """A tree like `params`: `f` of all arrays with a format at once, `otherwise` of the rest."""
-    matched = specs.match(params, spec)
-    specs.raise_problems(matched)
+    matched = specs.with_numbers(params, spec, function)
     done = iter(f([(w.format, w.leaf) for w in matched if w.format is not None]))
     leaves = [next(done) if w.format is not None else otherwise(w.leaf) for w in matched]
     return jax.tree.unflatten(jax.tree.structure(params), leaves)

@@ -5,19 +5,23 @@ None in place of one means that everything there stays float. A spec is itself a
 whose arrays are what the formats train, their thresholds: `jax.grad` and Optax work on it.
 """
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flightnn_jax import numerics
 from flightnn_jax.formats import base
 
 PyTree = Any
 Rule = Callable[[tuple[Any, ...], Any], base.Format | None]
 
 _MAX_LISTED = 10
+_NO_KERNELS = ("bias", "embedding", "embeddings")  # how names of arrays end that stay float
+_BOXES = ("value", "raw_value")  # what Flax calls the array in a variable
 
 
 class Weights(NamedTuple):
@@ -43,13 +47,18 @@ def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
       rule: a format, which every kernel gets; or a function of (path, leaf) that returns a format
         or None for each leaf, the path as in `jax.tree_util.tree_map_with_path`. A kernel is a
         floating-point array with two or more axes and more than one element a filter: biases
-        that are stored as [filters, 1, 1] stay float.
+        that are stored as [filters, 1, 1] stay float. So does an array whose own name ends in
+        bias, embedding or embeddings: Flax's attention has biases of two axes, and a table that
+        is looked up multiplies nothing. What has another name, as a table of `equinox.nn.Embedding`
+        has, takes a function that returns None for it.
 
     Returns:
       A tree like `params`, with a format or None in place of each array.
 
     Raises:
       ValueError: if a format does not fit the array it was given to.
+      TypeError: if there are arrays that JAX does not see, as in a dataclass that is not
+        registered: they would stay float without a word.
 
     Example:
       >>> import jax.numpy as jnp
@@ -64,6 +73,7 @@ def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
             "returns a format or None"
         )
     choose = _for_kernels(rule) if isinstance(rule, base.Format) else rule
+    _raise_if_hidden(params)
     spec = jax.tree_util.tree_map_with_path(choose, params)
     raise_problems(match(params, spec))
     return spec
@@ -71,8 +81,7 @@ def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
 
 def _for_kernels(fmt: base.Format) -> Rule:
     def choose(path: tuple[Any, ...], leaf: Any) -> base.Format | None:
-        del path
-        if not _is_floating(leaf) or len(leaf.shape) < 2:
+        if not _is_floating(leaf) or len(leaf.shape) < 2 or _own_name(path).endswith(_NO_KERNELS):
             return None
         if base.problem_with_axis(fmt.filter_axis, leaf.shape) is None:
             per_filter = leaf.shape[: fmt.filter_axis % len(leaf.shape)]
@@ -82,6 +91,45 @@ def _for_kernels(fmt: base.Format) -> Rule:
         return fmt
 
     return choose
+
+
+def _own_name(path: tuple[Any, ...]) -> str:
+    """What the array at a path is called where it is held."""
+    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+    return next((name for name in reversed(names) if name not in _BOXES), "")
+
+
+def _raise_if_hidden(params: PyTree) -> None:
+    """Raises TypeError for leaves that hold arrays which JAX does not see."""
+    hidden = [
+        f"a {type(leaf).__name__} at {_name(path)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if _hides_arrays(leaf)
+    ]
+    if hidden:
+        raise TypeError(
+            f"JAX does not see the arrays in {_listed(hidden)}, so they would stay float: register "
+            "a class with jax.tree_util.register_dataclass, make jax.Arrays of another library's "
+            "arrays, or write the spec by hand, with None in these places"
+        )
+
+
+def _hides_arrays(leaf: Any, depth: int = 3) -> bool:
+    if isinstance(leaf, np.ndarray):
+        return leaf.dtype == object
+    if _is_array(leaf) or isinstance(leaf, type) or not depth:
+        return False
+    if isinstance(getattr(leaf, "shape", None), tuple) and hasattr(leaf, "dtype"):
+        return len(leaf.shape) > 1
+    if isinstance(leaf, Mapping):
+        inside = list(leaf.values())
+    elif isinstance(leaf, list | tuple | set | frozenset):
+        inside = list(leaf)
+    elif dataclasses.is_dataclass(leaf):
+        inside = [getattr(leaf, field.name, None) for field in dataclasses.fields(leaf)]
+    else:
+        inside = list(getattr(leaf, "__dict__", {}).values())
+    return any(_is_array(x) or _hides_arrays(x, depth - 1) for x in jax.tree.leaves(inside))
 
 
 def _is_array(leaf: Any) -> bool:
@@ -120,7 +168,7 @@ def match(params: PyTree, spec: PyTree) -> list[Weights]:
     if strangers:
         raise TypeError(
             "a spec tree holds formats (Shift, FixedPoint) or None, but has "
-            + _listed(f"{value!r} at {path}" for path, value in strangers)
+            + _listed(f"{numerics.shortened(value)} at {path}" for path, value in strangers)
         )
     try:
         parts = structure.flatten_up_to(params)  # type: ignore[attr-defined]  # not in its stub
@@ -140,6 +188,25 @@ def match(params: PyTree, spec: PyTree) -> list[Weights]:
             "a format stands for exactly one array, but these places of the spec hold another "
             f"number: {_listed(crowded)}; give each array its own (make_spec does)"
         )
+    return matched
+
+
+def with_numbers(params: PyTree, spec: PyTree, function: str) -> list[Weights]:
+    """What `match` gives, for a function that computes: no problem is left.
+
+    Raises:
+      TypeError: as `match` does; and for shapes that stand for arrays.
+      ValueError: as `match` and `raise_problems` do.
+    """
+    matched = match(params, spec)
+    raise_problems(matched)
+    for w in matched:
+        for where, array in [(w.path, w.leaf), *_trained(w)] if w.format is not None else []:
+            if isinstance(array, jax.ShapeDtypeStruct):
+                raise TypeError(
+                    f"{where} is a jax.ShapeDtypeStruct, which has no numbers for {function}: give "
+                    f"arrays, or let jax.eval_shape call {function}"
+                )
     return matched
 
 
@@ -205,7 +272,8 @@ def raise_if_traced(weights: Iterable[Weights], function: str) -> None:
 def _problem_with(weights: Weights) -> str | None:
     leaf, fmt = weights.leaf, weights.format
     if not _is_floating(leaf):
-        kind = f"{leaf.dtype} array" if _is_array(leaf) else f"{type(leaf).__name__} {leaf!r}"
+        shown = numerics.shortened(leaf)
+        kind = f"{leaf.dtype} array" if _is_array(leaf) else f"{type(leaf).__name__} {shown}"
         return (
             f"a {kind} cannot be quantized: weights are floating-point arrays; convert it, or "
             "put None in its place in the spec"
@@ -217,10 +285,10 @@ def _problem_with(weights: Weights) -> str | None:
         return str(error)
 
 
-def _trained(weights: Weights) -> list[tuple[str, jax.Array]]:
+def _trained(weights: Weights) -> list[tuple[str, Any]]:
     """What the format of these weights trains."""
     return [
-        (f"{path} of the format at {weights.path}", jnp.asarray(leaf))
+        (f"{path} of the format at {weights.path}", leaf)
         for path, leaf in (
             (_name(p), x) for p, x in jax.tree_util.tree_leaves_with_path(weights.format)
         )

@@ -1,23 +1,22 @@
 """Thresholds of FLightNN: one vector a layer, a network (or any part of it), or a filter."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
+from flightnn_jax import numerics
 from flightnn_jax import spec as specs
 from flightnn_jax.formats import base, shift
 
 PyTree = Any
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["thresholds", "spec"], meta_fields=[]
-)
+@base.register("thresholds", "spec", exported_as="flightnn_jax.SharedThresholds")
 @dataclasses.dataclass(frozen=True)
 class SharedThresholds(base.SharedPart):
     """One vector of thresholds for all shift formats in a spec tree, or in a part of one.
@@ -98,7 +97,14 @@ def init_thresholds(
 
 
 def _vector(value: ArrayLike | Sequence[float], k: int) -> jax.Array:
-    value = jnp.asarray(value, jnp.float32)
+    value = numerics.numbers_of(value, "a value of thresholds")
+    known = not isinstance(value, jax.core.Tracer)
+    if jnp.iscomplexobj(value) or (known and not np.all(np.isfinite(value))):
+        raise ValueError(
+            f"a value of thresholds {numerics.shortened(value)}: norms are compared with them, so "
+            "they must be real and finite; 0 opens all gates"
+        )
+    value = value.astype(jnp.float32)
     if value.shape not in ((), (k,)):
         raise ValueError(
             f"a value of shape {value.shape} for the thresholds of k={k} gates: give one number, "

@@ -1,5 +1,8 @@
 """Bad input: every error names the value and where it stands, the rule, and what to do."""
 
+import dataclasses
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,8 @@ from flightnn_jax import (
     Shift,
     Window,
     activation_exponent,
+    add_residual_group_lasso,
+    budget,
     count_shifts,
     decode_params,
     encode_params,
@@ -306,3 +311,124 @@ def test_wrong_types(function, words):
 def test_unknown_rounding():
     with pytest.raises(ValueError, match=r"rounding 'up' is unknown: choose 'log' .*'linear'"):
         round_to_power_of_two(X, "up")
+
+
+@pytest.mark.parametrize("given", [None, "a", {"a": 1}, [[1], [1, 2]], 10**400])
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        (lambda x: residual_group_lasso(FINE, Shift(), x), "lambdas"),
+        (lambda x: quantize_activations(x, 0), "activations"),
+        (lambda x: quantize_activations(X, x), "exponent"),
+        (activation_exponent, "largest"),
+        (round_to_power_of_two, "values"),
+        (power_of_two, "exponents"),
+        (lambda x: init_thresholds(FINE, Shift(), value=x), "thresholds"),
+        (lambda x: budget.budget_at(x, 10, 1), "step"),
+    ],
+)
+def test_what_is_no_number(function, what, given):
+    with pytest.raises((TypeError, ValueError), match=f"{what} .*give a number") as error:
+        function(given)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda: Shift(rounding=np.ones(2)), "rounding=array.*'log', 'linear'"),
+        (lambda: Shift(temperature=np.inf), "temperature=inf .*finite"),
+        (lambda: Window(below=np.ones(2)), "below=array.*'clamp' or 'flush'"),
+        (lambda: FixedPoint(scale=np.ones(2)), "scale=array.*'layer' or 'unit'"),
+        (lambda: activation_exponent(np.nan), "largest .*nan.*finite"),
+        (lambda: activation_exponent(1j), "largest 1j is complex"),
+        (lambda: quantize_activations(X, np.zeros(2, int)), r"shape \(2,\) .* \(3,\).*broadcasts"),
+        (lambda: init_thresholds(FINE, Shift(), value=np.nan), "nan.*finite; 0 opens all gates"),
+        (lambda: init_thresholds(FINE, Shift(), value=1j), "1.?j.*real"),
+        (lambda: quantize_params(FINE, Shift(thresholds=jnp.zeros(2, int))), "int32.*float32"),
+        (lambda: quantize_params(FINE, Shift(thresholds=np.array(["a", "b"]))), "<U1.*float32"),
+        (lambda: residual_group_lasso(FINE, Shift(), 1j), "complex64.*real numbers"),
+        (lambda: residual_group_lasso(FINE, Shift(), True), "bool.*real numbers"),
+        (lambda: budget.gates_for(FINE, Shift(), "a"), "mean_k='a'.*0 to 2"),
+        (lambda: budget.gates_for(FINE, Shift(), np.ones(3)), "mean_k=array.*0 to 2"),
+        (lambda: budget.budget_at(0, "a", 1), "steps='a'.*one step or more"),
+        (lambda: budget.budget_at(0, 10, None), "mean_k=None.*0 <= mean_k <= start"),
+        (lambda: add_residual_group_lasso(0.1).update(X, None, X), "'weights' .*by `parts`"),
+    ],
+)
+def test_other_values(function, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        function()
+
+
+@dataclasses.dataclass
+class Unregistered:
+    kernel: object
+
+
+class Attributes:
+    def __init__(self):
+        self.kernel, self.itself = FINE, self
+
+
+class OfAnotherLibrary:
+    shape, dtype = (3, 4), np.dtype("float32")
+
+
+class Names(dict):
+    pass
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        Unregistered(FINE),
+        Unregistered([Unregistered(FINE)]),
+        Attributes(),
+        OfAnotherLibrary(),
+        Names(kernel=FINE),
+        types.MappingProxyType({"kernel": FINE}),
+        np.array([FINE, None], object),
+    ],
+    ids=lambda hidden: type(hidden).__name__,
+)
+def test_arrays_that_jax_does_not_see(hidden):
+    """They would come back as they are."""
+    for function in (
+        quantize_params,
+        lambda params: make_spec(params, FixedPoint()),
+        lambda params: make_spec(params, lambda path, leaf: None),
+    ):
+        with pytest.raises(TypeError, match=rf"{type(hidden).__name__} at \['a'\].*register_data"):
+            function({"a": hidden, "b": FINE})
+    assert quantize_params({"a": hidden}, {"a": None})["a"] is hidden  # as that spec says
+
+
+def test_other_leaves_hide_nothing():
+    leaves = [
+        jax.nn.relu,
+        jax.jit(jnp.sin),
+        "same",
+        None,
+        3,
+        np.float32(2),
+        {1, 2},
+        jax.random.key(0),
+    ]
+    assert quantize_params([*leaves, FINE])[: len(leaves)] == leaves
+
+
+@pytest.mark.parametrize("function", [*ON_TREES, budget.mean_shifts])
+def test_shapes_have_no_numbers(function):
+    w, fmt = jax.eval_shape(lambda: (FINE, Shift(thresholds=jnp.zeros(2))))
+    with pytest.raises(TypeError, match=r"^\['a'\] is a .*ShapeDtypeStruct.*jax.eval_shape call"):
+        function({"a": w}, {"a": Shift()})
+    with pytest.raises(TypeError, match=r"thresholds of the format at \['a'\] is a .*Struct"):
+        function({"a": FINE}, {"a": fmt})
+
+
+def test_shapes_where_shapes_suffice():
+    w, fmt = jax.eval_shape(lambda: (FINE, Shift(thresholds=jnp.zeros(2))))
+    assert make_spec({"a": w}, fmt) == {"a": fmt}
+    assert init_thresholds(w, fmt).thresholds.shape == (2,)
+    assert jax.eval_shape(quantize_params, w, fmt) == w

@@ -297,6 +297,22 @@ def test_lowers_for_other_platforms(name):
     assert "custom_call" not in re.sub("@Sharding|@LayoutConstraint", "", exported.mlir_module())
 
 
+def test_exported_functions_take_specs_and_codes():
+    """They are written and read as bytes; what comes back has the spec's own type."""
+    per_network = fl.init_thresholds(PARAMS, fl.make_spec(PARAMS, fl.Shift(window=None)), "network")
+    fixed = fl.make_spec(PARAMS, fl.FixedPoint())
+    for spec in (SPEC, per_network, fixed):
+        codes = fl.encode_params(PARAMS, spec)
+
+        def answer(params, spec, codes):
+            counts = fl.count_shifts(params, spec)
+            return fl.quantize_params(params, spec), counts, fl.decode_params(codes), spec, codes
+
+        exported = export.export(jax.jit(answer))(PARAMS, spec, codes)
+        again = export.deserialize(exported.serialize()).call(PARAMS, spec, codes)
+        assert_trees_equal(again, answer(PARAMS, spec, codes))
+
+
 # The filter axis, and how a kernel with its filters there is spread over the devices.
 LAYOUTS = {
     "filters last": (-1, P(None, None, None, "d")),

@@ -407,3 +407,47 @@ def test_quantized_models_run(kind):
     got, exact = MODELS[kind](quantized, image), MODELS[kind](params, image)
     assert got.shape == (2, 5)
     assert 0 < np.abs(got - exact).max() < np.abs(exact).max()
+
+
+class Attention(nn.Module):
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(7, 8, name="table")(tokens)
+        return nn.MultiHeadDotProductAttention(num_heads=2)(x)
+
+
+class NnxAttention(nnx.Module):
+    def __init__(self, rngs):
+        self.table = nnx.Embed(7, 8, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
+
+
+@pytest.mark.parametrize("kind", ["Linen", "nnx"])
+def test_biases_of_attention_and_embeddings_stay_float(kind):
+    """Biases of [heads, features] and tables have two axes, too."""
+    if kind == "Linen":
+        tokens = jax.ShapeDtypeStruct((1, 3), jnp.int32)
+        params = jax.eval_shape(Attention().init, jax.random.key(0), tokens)
+    else:
+        params = nnx.eval_shape(lambda: nnx.state(NnxAttention(nnx.Rngs(0)), nnx.Param))
+    spec = fl.make_spec(params, fl.Shift())
+    formats = jax.tree_util.tree_leaves_with_path(spec, is_leaf=lambda x: isinstance(x, fl.Shift))
+    assert len(formats) == 4
+    assert all("kernel" in jax.tree_util.keystr(path) for path, _ in formats)
+    assert len(jax.tree.leaves(params)) == 9
+
+
+def test_equality_of_specs():
+    def flexible(*thresholds):
+        return fl.Shift(thresholds=jnp.array(thresholds))
+
+    assert flexible(0.0, 0.5) == flexible(0.0, 0.5) != flexible(0.0, 0.4)
+    assert flexible(0.0, 0.5) != fl.Shift() == fl.Shift()
+    assert flexible(0.0, 0.5) != dataclasses.replace(flexible(0.0, 0.5), rounding="linear")
+    assert flexible(0.0, 0.5) != "shift"
+    w = kernel(0)
+    shared = [fl.init_thresholds(w, fl.Shift(), "network", value) for value in (0, 0, 1)]
+    assert shared[0] == shared[1] != shared[2]
+    assert fl.encode_params(w, fl.Shift()) == fl.encode_params(w, fl.Shift())
+    assert fl.encode_params(w, fl.Shift()) != fl.encode_params(2 * w, fl.Shift())
+    assert hash(fl.Shift()) == hash(fl.Shift())

@@ -8,23 +8,34 @@ ask only what stands here.
 
 import abc
 import dataclasses
+import json
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import numpy as np
+from jax import export
 from jax.typing import DTypeLike
 
+from flightnn_jax.formats import window as windows
 from flightnn_jax.integer.weights import LoweringError, Scaled
 
 _Class = TypeVar("_Class", bound=type)
 
 
-def register(*arrays: str) -> Callable[[_Class], _Class]:
+def register(*arrays: str, exported_as: str | None = None) -> Callable[[_Class], _Class]:
     """Makes a frozen dataclass a node of JAX's trees: these fields are arrays, the rest is static.
+
+    Two of them are equal if their static fields are, and all elements of their arrays.
 
     Unlike `jax.tree_util.register_dataclass`, it never takes one class for another: there (JAX
     0.10.2) the structures of two classes are equal if their static fields are, and once in a while
     jit runs for one format what it compiled for the other.
+
+    Args:
+      arrays: the names of these fields.
+      exported_as: the name, of this class alone, by which `jax.export` serializes functions of it.
+        Static fields must then be of JSON's types, or a `Window`.
 
     Example:
       >>> @register("scale")
@@ -51,9 +62,42 @@ def register(*arrays: str) -> Callable[[_Class], _Class]:
             return cls(**dict(zip((*arrays, *static), (*values, *rest), strict=True)))
 
         jax.tree_util.register_pytree_with_keys(cls, with_keys, unflatten, flatten)
+        if arrays:
+            setattr(cls, "__eq__", _are_equal)  # noqa: B010 (a class that mypy does not know)
+        if exported_as is not None:
+            export.register_pytree_node_serialization(
+                cls,
+                serialized_name=exported_as,
+                serialize_auxdata=lambda rest: json.dumps(rest, default=_as_json).encode(),
+                deserialize_auxdata=lambda data: tuple(json.loads(data, object_hook=_of_json)),
+            )
         return cls
 
     return decorate
+
+
+def _are_equal(a: Any, b: Any) -> bool:
+    if type(a) is not type(b):
+        return NotImplemented
+    (of_a, structure), (of_b, other) = jax.tree.flatten(a), jax.tree.flatten(b)
+    return bool(structure == other) and all(map(_are_same, of_a, of_b))  # type: ignore[operator]
+
+
+def _are_same(x: Any, y: Any) -> bool:
+    if x is y or isinstance(x, jax.ShapeDtypeStruct) or isinstance(y, jax.ShapeDtypeStruct):
+        return x is y or bool(x == y)
+    kinds = [getattr(array, "dtype", None) for array in (x, y)]
+    return kinds[0] == kinds[1] and np.array_equal(x, y)
+
+
+def _as_json(value: Any) -> dict[str, Any]:
+    if not isinstance(value, windows.Window):
+        raise TypeError(f"{value!r}: jax.export serializes numbers, texts, lists and Windows")
+    return dataclasses.asdict(value)
+
+
+def _of_json(fields: dict[str, Any]) -> windows.Window:
+    return windows.Window(**fields)
 
 
 class ShiftCounts(NamedTuple):
@@ -67,6 +111,9 @@ class ShiftCounts(NamedTuple):
 
     k: jax.Array
     k_eff: jax.Array
+
+
+export.register_namedtuple_serialization(ShiftCounts, serialized_name="flightnn_jax.ShiftCounts")
 
 
 class Codes(abc.ABC):

@@ -26,7 +26,7 @@ _MIN_BITS, _MAX_BITS = 2, 16
 _STEPS_TRIED = 3
 
 
-@base.register("value", "exponent")
+@base.register("value", "exponent", exported_as="flightnn_jax.FixedPointCodes")
 @dataclasses.dataclass(frozen=True)
 class FixedPointCodes(base.Codes):
     """Weights as integers times one power of two: w = value 2**exponent.
@@ -123,7 +123,7 @@ class FixedPointCodes(base.Codes):
         return codes
 
 
-@base.register()
+@base.register(exported_as="flightnn_jax.FixedPoint")
 @dataclasses.dataclass(frozen=True)
 class FixedPoint(base.Format):
     """Signed integers of `bits` bits times a power of two; straight-through gradient.
@@ -154,7 +154,7 @@ class FixedPoint(base.Format):
             )
         if not numerics.is_whole(self.filter_axis):
             raise TypeError(f"filter_axis={self.filter_axis!r}: an axis is a whole number")
-        if self.scale not in ("layer", "unit"):
+        if not isinstance(self.scale, str) or self.scale not in ("layer", "unit"):
             raise ValueError(f"scale={self.scale!r} is unknown: choose 'layer' or 'unit'")
 
     def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:

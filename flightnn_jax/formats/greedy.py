@@ -8,6 +8,7 @@ carry its rounding on.
 """
 
 import dataclasses
+import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -57,8 +58,9 @@ class ShiftRule:
             ("gates", ("nested", "independent")),
             ("gradient", ("open", "all")),
         ):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose of {choices}")
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in choices:
+                raise ValueError(f"{name}={value!r} is unknown: choose of {choices}")
         if self.window is not None and not isinstance(self.window, windows.Window):
             raise TypeError(
                 f"window={self.window!r}: give a Window, as in Window(width=8), or None for all "
@@ -66,10 +68,11 @@ class ShiftRule:
             )
         if not numerics.is_whole(self.filter_axis):
             raise TypeError(f"filter_axis={self.filter_axis!r}: an axis is a whole number")
-        if not isinstance(self.temperature, int | float) or not self.temperature > 0:
+        number = isinstance(self.temperature, int | float)  # it is static: no array
+        if not number or not 0 < self.temperature < math.inf:
             raise ValueError(
-                f"temperature={self.temperature!r} of the relaxed gates: it must be above 0 "
-                "(1 is the paper's)"
+                f"temperature={self.temperature!r} of the relaxed gates: it must be a number of "
+                "Python above 0 and finite (1 is the paper's)"
             )
 
 

@@ -14,7 +14,7 @@ from flightnn_jax.formats import base, greedy, shift_codes, shift_quantizer
 from flightnn_jax.formats import window as windows
 
 
-@base.register("thresholds")
+@base.register("thresholds", exported_as="flightnn_jax.Shift")
 @dataclasses.dataclass(frozen=True)
 class Shift(greedy.ShiftRule, base.Format):
     r"""Sums of at most k powers of two for each filter: Q_k(w | t).
@@ -57,6 +57,12 @@ class Shift(greedy.ShiftRule, base.Format):
             return problem
         if isinstance(self.thresholds, list | tuple):
             return "thresholds in a Python sequence: make an array of them, jnp.array([...])"
+        kind = getattr(self.thresholds, "dtype", None)
+        if kind is not None and not jnp.issubdtype(kind, jnp.floating):
+            return (
+                f"thresholds of type {kind}: they are trained, so make them float32, as "
+                "init_thresholds does"
+            )
         if self.thresholds is not None:
             filters = shape[self.filter_axis]
             given = np.shape(self.thresholds)

@@ -26,7 +26,7 @@ _K_BITS = 2
 _WINDOWS: tuple[Literal["none", "clamp", "flush"], ...] = ("none", "clamp", "flush")
 
 
-@base.register("sign", "exponent", "k", "low")
+@base.register("sign", "exponent", "k", "low", exported_as="flightnn_jax.ShiftCodes")
 @dataclasses.dataclass(frozen=True)
 class ShiftCodes(base.Codes):
     """Weights as sums of signed powers of two: w = sum over j of sign_j 2**exponent_j.

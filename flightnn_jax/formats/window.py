@@ -39,7 +39,7 @@ class Window:
                 f"an exponent window of width {self.width} is empty or has no room to split a "
                 "term: width must be a whole number, 2 or more (8 and a sign make terms of 4 bits)"
             )
-        if self.below not in ("clamp", "flush"):
+        if not isinstance(self.below, str) or self.below not in ("clamp", "flush"):
             raise ValueError(f"below={self.below!r} is unknown: choose 'clamp' or 'flush'")
 
     @property
