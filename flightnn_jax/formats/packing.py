@@ -115,8 +115,15 @@ class Reader:
         return self.unpack(struct.Struct(f"<{ndim}Q")), _DTYPES[code], axis
 
     def integers(self, count: int, bits: int) -> np.ndarray:
-        """The next `count` integers of `bits` bits each."""
-        return unpack_integers(self.take((count * bits + 7) // 8), count, bits)
+        """The next `count` integers of `bits` bits each; the bits behind the last one are 0."""
+        data = self.take((count * bits + 7) // 8)
+        used = count * bits % 8
+        if used and data[-1] >> used:
+            raise ValueError(
+                f"packed codes end in the byte {data[-1]}, of which {used} bits are used: the "
+                "others must be 0, as this library writes them"
+            )
+        return unpack_integers(data, count, bits)
 
     def finish(self) -> None:
         """Raises if anything is left."""

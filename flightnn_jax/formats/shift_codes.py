@@ -172,6 +172,8 @@ class ShiftCodes(base.Codes):
                 f"{MAX_TERMS} terms and {len(_WINDOWS)} kinds"
             )
         below = _WINDOWS[kind]
+        if below == "none" and width:
+            raise ValueError(f"packed codes name a width of {width} without a window: it must be 0")
         window = None if below == "none" else windows.Window(width, None, below)
         k = reader.integers(shape[axis], _K_BITS).astype(np.int32)
         size = math.prod(shape) // shape[axis] if shape[axis] else 0
