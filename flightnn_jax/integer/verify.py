@@ -151,7 +151,8 @@ def verify(
         `training.export`.
 
     Raises:
-      ValueError: if a path is unknown, or there are no images.
+      ValueError: if a path is unknown or one that was named cannot run here, or there are no
+        images.
 
     Example:
       >>> from flightnn_jax.integer import Average, MaxPool
@@ -183,6 +184,9 @@ def runners(
     unknown = sorted(set(paths) - {*PATHS, REFERENCE, TRAINED})
     if unknown:
         raise ValueError(f"paths {unknown} are unknown: choose of {', '.join([TRAINED, *PATHS])}")
+    for name in paths:
+        if name in PATHS and (reason := PATHS[name].unavailable()) is not None:
+            raise ValueError(f"path {name!r} cannot run here: {reason}")
     made: dict[str, Runner] = {REFERENCE: inference.make_layer_outputs(network, REFERENCE)}
     if trained is not None and TRAINED in paths:
         made[TRAINED] = trained
@@ -229,7 +233,7 @@ def _without_onnx() -> str | None:
 # Besides the reference. A further path is a further entry.
 PATHS: dict[str, Interpreter] = {
     "fast": _inference("fast", lambda: None),
-    "native": _inference("native", native_build.unavailable),
+    "native": _inference("native", native_build.why_not),
     "float": Interpreter(float32.function_of),
     "independent": Interpreter(_independent),
     "onnx": Interpreter(_onnx, unavailable=_without_onnx),

@@ -2,7 +2,8 @@
 
 The name of its file is a digest of all that decides what is in it, so a new compiler, processor,
 jaxlib or source makes a new one. It is written as a whole: two processes that build at once make
-the same file twice.
+the same file twice. Its last bytes are a digest of those before them, so a damaged file is made
+again and never loaded.
 """
 
 import ctypes
@@ -27,8 +28,8 @@ _SYMBOL = "FlightnnConvolve"
 _SOURCE = Path(__file__).with_name("native.cc")
 _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fwrapv", "-shared", "-fPIC")
+_DIGEST_BYTES = 32
 _SECONDS = 300  # that a compiler may take
-_LINES = 15  # of what it says
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +54,17 @@ def unavailable() -> str | None:
     return None
 
 
+def why_not() -> str | None:
+    """Why the native path cannot run here, after it was tried; or None."""
+    if (reason := unavailable()) is not None:
+        return reason
+    try:
+        load()
+    except NativeError as error:
+        return str(error)
+    return None
+
+
 @functools.cache
 def load() -> None:
     """Registers the library's function with XLA, as `TARGET`, and compiles it first if need be.
@@ -70,8 +82,13 @@ def load() -> None:
     file = _built()
     if (why_not := atomic.distrust(file)) is not None:
         raise NativeError(f'path="native" runs no code that others may have written: {why_not}')
-    library = ctypes.CDLL(str(file))
-    function = jax.ffi.pycapsule(getattr(library, _SYMBOL))
+    try:
+        function = jax.ffi.pycapsule(getattr(ctypes.CDLL(str(file)), _SYMBOL))
+    except (OSError, AttributeError) as error:
+        raise NativeError(
+            f'path="native" cannot load {file} ({error}): set CXX to another compiler, or '
+            'XDG_CACHE_HOME to a directory from which programs may run, or use path="fast"'
+        ) from error
     jax.ffi.register_ffi_target(TARGET, function, platform="cpu")
 
 
@@ -82,28 +99,54 @@ def _built() -> Path:
         try:
             version = _run([*command, "--version"])
             file = atomic.cache_dir() / f"native-{_digest(command, version)}.so"
-            if not file.exists():
-                _compile(command, file)
+            if not _is_whole(file):
+                _keep(_compile(command), file)
             return file
         except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            last = "\n".join(said.strip().splitlines()[-_LINES:])
-            failures.append(f"{shlex.join(command)}: {last or error}")
+            said = (getattr(error, "stderr", None) or str(error)).strip()
+            _log.debug("%s says: %s", shlex.join(command), said)
+            lines = [line for line in said.splitlines() if "error" in line] or said.splitlines()
+            failures.append(f"{shlex.join(command)}: {lines[0] if lines else error}")
     raise NativeError(
-        "integer/inference/native.cc cannot be compiled:\n"
-        + "\n".join(failures)
-        + '\nset CXX to a C++17 compiler (GCC 9, Clang 12 or newer), or use path="fast"'
+        f"integer/inference/native.cc cannot be compiled ({'; '.join(failures)}): set CXX to a "
+        'C++17 compiler (GCC 9, Clang 12 or newer), or use path="fast"'
     )
 
 
-def _compile(command: list[str], file: Path) -> None:
+def _is_whole(file: Path) -> bool:
+    """Whether a file is there and ends in the digest of what it holds."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _no_place(file, error) from error
+    return hashlib.sha256(data[:-_DIGEST_BYTES]).digest() == data[-_DIGEST_BYTES:]
+
+
+def _keep(library: bytes, file: Path) -> None:
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A loader passes over what stands behind a library.
+        atomic.write(file, library + hashlib.sha256(library).digest(), mode=0o600)
+    except OSError as error:
+        raise _no_place(file, error) from error
+
+
+def _no_place(file: Path, error: OSError) -> NativeError:
+    return NativeError(
+        f'path="native" keeps its library in {file.parent}, which is not possible ({error}): set '
+        'XDG_CACHE_HOME to a directory that you can write, or use path="fast"'
+    )
+
+
+def _compile(command: list[str]) -> bytes:
     _log.info("compiling %s with %s: a few seconds, once", _SOURCE.name, shlex.join(command))
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as inside:
-        made = Path(inside) / file.name
+        made = Path(inside) / "native.so"
         include = str(jax.ffi.include_dir())
         _run([*command, *_FLAGS, f"-I{include}", str(_SOURCE), "-o", str(made)])
-        atomic.write(file, made.read_bytes(), mode=0o600)
+        return made.read_bytes()
 
 
 def _run(command: list[str]) -> str:

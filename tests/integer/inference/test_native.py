@@ -199,25 +199,72 @@ def test_a_planted_bit_is_found(kind):
     check_fault(kind, "native")
 
 
-def load():
-    return native_build.load.__wrapped__()
+load = native_build.load.__wrapped__  # anew, whatever is loaded
 
 
-def test_a_broken_compiler_is_told(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("CXX", "false")
-    with pytest.raises(
-        native_build.NativeError, match=r"(?s)cannot be compiled:\nfalse: .*set CXX"
-    ):
+def in_one_line(reason):
+    """An error that says what to do, and that verify knows without running anything."""
+    with pytest.raises(native_build.NativeError, match=reason) as error:
         load()
-    compiler = tmp_path / "compiler"
-    compiler.write_text("#!/bin/sh\n[ $1 = --version ] || { echo no such flag >&2; exit 1; }\n")
+    assert "\n" not in str(error.value)
+    assert 'path="fast"' in str(error.value) or "XDG_CACHE_HOME" in str(error.value)
+    with pytest.raises(ValueError, match=f"path 'native' cannot run here: .*{reason}"):
+        verify.runners(random_network(), ["fast", "native"])
+    assert list(verify.runners(random_network()))[:3] == ["shifts", "fast", "fast, logits"]
+    assert "native" not in verify.runners(random_network())
+
+
+@pytest.fixture
+def anew(monkeypatch, tmp_path):
+    """An empty cache, and a library that is not loaded yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native_build, "load", load)
+    return tmp_path
+
+
+def test_a_broken_compiler_is_told(monkeypatch, anew):
+    monkeypatch.setenv("CXX", "false")
+    in_one_line(r"cannot be compiled \(false: .*\): set CXX")
+    compiler = anew / "compiler"
+    compiler.write_text("#!/bin/sh\n[ $2 = --version ] || { echo error: no flag >&2; exit 1; }\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", f"{compiler} -flag")
-    compiler.write_text(compiler.read_text().replace("$1", "$2"))
-    with pytest.raises(native_build.NativeError, match=r"compiler -flag: no such flag"):
-        load()
-    assert list((tmp_path / "flightnn_jax").iterdir()) == []
+    in_one_line(r"compiler -flag: error: no flag\)")
+    compiler.write_text("#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done; : > $1\n")  # no library
+    in_one_line("cannot load .*: file too short|cannot load .*invalid ELF")
+    assert [file.suffix for file in (anew / "flightnn_jax").iterdir()] == [".so"]
+
+
+@compiles
+def test_a_cache_that_cannot_be_written_is_told(monkeypatch, anew):
+    (anew / "file").write_text("in the place of a directory")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(anew / "file"))
+    monkeypatch.setattr(native_build, "_compile", lambda command: b"library")
+    in_one_line(r"keeps its library in .*file/flightnn_jax, which is not possible \(.*Not a dir")
+
+
+@compiles
+@pytest.mark.parametrize("damage", [lambda d: d[:0], lambda d: d[:5000], lambda d: b"\1" + d[1:]])
+def test_a_damaged_library_is_made_again(monkeypatch, anew, damage):
+    """Loading the half of one could end the process."""
+    assert not list(anew.iterdir())
+    whole = b"library" * 1000
+    monkeypatch.setattr(native_build, "_compile", lambda command: whole)
+    file = native_build._built()
+    kept = file.read_bytes()
+    assert kept.startswith(whole)
+    file.write_bytes(damage(kept))
+    assert native_build._built() == file
+    assert file.read_bytes() == kept
+
+
+@compiles
+def test_a_library_planted_in_a_shared_cache_is_not_loaded(monkeypatch, anew):
+    monkeypatch.setattr(native_build, "_compile", lambda command: b"library")
+    (anew / "flightnn_jax").mkdir()
+    (anew / "flightnn_jax").chmod(0o777)
+    native_build._built()
+    in_one_line("has mode 777, .* chmod go-w")
 
 
 def test_no_compiler_is_told(monkeypatch):
