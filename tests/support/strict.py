@@ -1,7 +1,7 @@
 """A pytest plugin, loaded before everything else: tests are stricter than a user's run.
 
 Eight devices are simulated on the CPU, adding arrays of different rank is an error, and so is
-every warning (pyproject.toml). What one test compiled, a later one of the same process need not.
+every warning (pyproject.toml). What one test compiled, no later one of the same run need compile.
 """
 
 import os
@@ -15,6 +15,13 @@ os.environ["XLA_FLAGS"] = (
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-_compiled = tempfile.TemporaryDirectory()  # not shared: others could read what is half written
-jax.config.update("jax_compilation_cache_dir", _compiled.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+# One directory for the processes of a run (pytest-xdist starts them with this environment). JAX
+# locks a cache that has a limit, so that none reads what another has half written. Programs that
+# tests start and kill do not use it.
+_SHARED = "FLIGHTNN_TESTS_COMPILED"
+if _SHARED not in os.environ:
+    _compiled = tempfile.TemporaryDirectory()
+    os.environ[_SHARED] = _compiled.name
+jax.config.update("jax_compilation_cache_dir", os.environ[_SHARED])
+jax.config.update("jax_compilation_cache_max_size", 1 << 33)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
