@@ -7,7 +7,9 @@ so its --help is there at once.
 import contextlib
 import errno
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from . import extras, streams
 
@@ -41,7 +43,17 @@ def run(main: Callable[..., int | None], arguments: str = "") -> None:
                 raise UsageError(f"give {arguments}")
             return main(argv[1:]) if arguments else main()
 
+    threading.excepthook = lambda end: _tell_later(end, threading.__excepthook__)
+    sys.unraisablehook = lambda end: _tell_later(end, sys.__unraisablehook__)
     app.run(start, flags_parser=_parse)
+
+
+def _tell_later(end: Any, otherwise: Callable[[Any], object]) -> None:
+    """What a writer, of TensorBoard or Orbax, meets at a full disk besides the main thread."""
+    if isinstance(end.exc_value, OSError):
+        _tell(end.exc_value, 2)
+    else:
+        otherwise(end)
 
 
 def _parse(argv: Sequence[str]) -> Sequence[str]:

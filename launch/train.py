@@ -4,10 +4,10 @@
     python -m launch.train --config=configs/paper.py:net1,flightnn --workdir=/tmp/net1 \
         --data_dir=/data --config.lambda1=1e-4
 
-The same command goes on after a kill, to the same weights. SIGTERM saves first and ends with the
-exit code 143, so that whoever sent it knows that the training is not done. In the workdir:
-config.json, metrics.jsonl, tensorboard/, checkpoints/ and, at the end, result.json and plots/ with
-pictures of the run, for which matplotlib is needed.
+The same command goes on after a kill, to the same weights with the same devices and threads.
+SIGTERM saves first and ends with the exit code 143, so that whoever sent it knows that the training
+is not done. In the workdir: config.json, metrics.jsonl, tensorboard/, checkpoints/ and, at the end,
+result.json and plots/ with pictures of the run, for which matplotlib is needed.
 """
 
 import sys

@@ -320,7 +320,7 @@ ARROWS = {
     "paper": ["lazy", "paper", "hardware", "networks", "schemes"],
     "explore.results": [],
     "explore.plots": ["atomic", "explore.results"],
-    "explore": ["explore.results", "explore.plots"],
+    "explore": ["atomic", "explore.results", "explore.plots"],
 }
 
 

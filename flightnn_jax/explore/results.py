@@ -7,12 +7,18 @@ curves shorter, and a note says so.
 import collections
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from flightnn_jax import atomic
+
+_MAX_BYTES = 1 << 26
+_MAX_COUNT = 1 << 53  # whole numbers up to it are exact as floats
+_MAX_K = 256
+_MAX_FLOAT = 1.7e308
 
 
 class ResultError(ValueError):
@@ -99,12 +105,12 @@ def read(workdir: str | Path) -> Result:
     workdir = Path(workdir)
     path = workdir / "result.json"
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(atomic.read(path, _MAX_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         raise ResultError(
             f"{path} does not exist: name the workdir of a run that is done"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultError(f"{path} is damaged ({error}): remove it and train again") from None
     rows, notes = _rows(workdir / "metrics.jsonl")
     try:
@@ -113,12 +119,16 @@ def read(workdir: str | Path) -> Result:
         return Result(
             workdir=workdir,
             name=str(record["scheme"]),
-            top1=float(record["test"]["top1"]),
-            mean_k=None if record["mean_k"] is None else float(record["mean_k"]),
-            storage_bits=int(record["storage_bits"]),
-            budget=float(config["budget"]) if budgeted else None,
+            top1=_checked(record["test"]["top1"], 1),
+            mean_k=None if record["mean_k"] is None else _checked(record["mean_k"], _MAX_K),
+            storage_bits=int(_checked(record["storage_bits"], _MAX_COUNT)),
+            budget=_checked(config["budget"], _MAX_K) if budgeted else None,
             layers=tuple(
-                Layer(name, int(layer["filters"]), tuple(map(float, layer["share"])))
+                Layer(
+                    str(name),
+                    int(_checked(layer["filters"], _MAX_COUNT)),
+                    tuple(_checked(part, 1) for part in layer["share"]),
+                )
                 for name, layer in record.get("layers", {}).items()
             ),
             rows=rows,
@@ -129,6 +139,13 @@ def read(workdir: str | Path) -> Result:
             f"{path} is no record of a run ({type(error).__name__}: {error}): remove it and train "
             "again"
         ) from None
+
+
+def _checked(value: Any, largest: float) -> float:
+    """A number of a record, from 0 to `largest`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
+        raise ValueError(f"{value!r:.80} is no number from 0 to {largest:g}")
+    return value
 
 
 def read_all(workdirs: Sequence[str | Path]) -> list[Result]:
@@ -161,7 +178,7 @@ def _rows(path: Path) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
     for line in lines:
         try:
             row = json.loads(line)
-            rows[int(row["epoch"])] = row
+            rows[int(_checked(row["epoch"], _MAX_COUNT))] = row
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
             continue
     lost = len(lines) - len(rows)
@@ -180,6 +197,6 @@ def _at(row: Any, path: Sequence[str | int]) -> float | None:
             row = row[key]
         else:
             return None
-    if isinstance(row, bool) or not isinstance(row, int | float) or not math.isfinite(row):
+    if isinstance(row, bool) or not isinstance(row, int | float):
         return None
-    return float(row)
+    return float(row) if -_MAX_FLOAT <= row <= _MAX_FLOAT else None

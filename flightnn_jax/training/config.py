@@ -1,6 +1,7 @@
 """Everything that decides a training run, in one frozen record that checks itself."""
 
 import dataclasses
+import math
 import types
 import typing
 from typing import Any
@@ -143,10 +144,15 @@ class Config:
                 f"width={self.width} with the network record {record.name!r}, whose layers "
                 "have their own widths: leave width out, or change the record"
             )
-        if (weights := networks.weight_count(record)) > MAX_WEIGHTS:
+        if math.prod(record.input_shape) > MAX_WEIGHTS:
             raise ValueError(
-                f"network {record.name!r} with width={self.width} has {weights:.3g} weights, of "
-                f"which a training takes {MAX_WEIGHTS:.3g} at most: choose a smaller width"
+                f"input_shape={record.input_shape!s:.80} of network {record.name!r}: an image has "
+                f"at most {MAX_WEIGHTS:,} numbers"
+            )
+        if networks.weight_count(record) > MAX_WEIGHTS:
+            raise ValueError(
+                f"network {record.name!r} with width={self.width!s:.40} has more than the "
+                f"{MAX_WEIGHTS:,} weights that a training takes: choose a smaller width"
             )
 
     @property

@@ -134,7 +134,8 @@ class _Progress(NamedTuple):
 def fit(run: Run) -> TrainState | None:
     """Trains to the end, from the latest checkpoint if there is one.
 
-    The state at the end is the same, bit for bit, however often the run was interrupted.
+    The state at the end is the same, bit for bit, however often the run was interrupted, if it has
+    the same devices and threads.
 
     Args:
       run: what to train.

@@ -33,6 +33,7 @@ class RunLog:
         # Imported here because it takes a second.
         from tensorboardX import SummaryWriter  # type: ignore[import-untyped]  # it has no stubs
 
+        self._workdir = workdir
         path = workdir / "metrics.jsonl"
         atomic.write(
             path, "".join(json.dumps(finite(row)) + "\n" for row in read_rows(path, start))
@@ -54,11 +55,14 @@ class RunLog:
 
     def write(self, row: dict[str, Any]) -> None:
         """Appends a row, which has a "step"; its numbers go to TensorBoard, too."""
-        self._rows.write(json.dumps(finite(row), allow_nan=False) + "\n")
-        self._rows.flush()
-        for name, value in _numbers("", row):
-            self._board.add_scalar(name, value, row["step"])
-        self._board.flush()
+        try:
+            self._rows.write(json.dumps(finite(row), allow_nan=False) + "\n")
+            self._rows.flush()
+            for name, value in _numbers("", row):
+                self._board.add_scalar(name, value, row["step"])
+            self._board.flush()
+        except OSError as error:  # without a name, if the disk is full
+            raise OSError(error.errno, error.strerror, str(self._workdir)) from error
 
 
 def read_rows(path: Path, last_step: int | None = None) -> list[dict[str, Any]]:

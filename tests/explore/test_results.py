@@ -1,6 +1,7 @@
 """What runs tell of themselves is read as it is, and what is damaged is told, not raised."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -67,6 +68,8 @@ ROW = '{"epoch": 2, "train": {"loss": 0.25}}'
         ("null\n[]\n3\n{}\n" + ROW, [0.25], "4 of 5 lines are damaged"),
         ('{"epoch": Infinity}\n{"epoch": "x"}\n' + "[" * 100_000 + "\n" + ROW, [0.25], "3 of 4"),
         (ROW + '\n{"epoch": 3, "train": {"loss": NaN}}', [0.25], None),
+        (ROW + '\n{"epoch": 3, "train": {"loss": 1' + "0" * 400 + "}}", [0.25], None),
+        (ROW + '\n{"epoch": 1' + "0" * 30 + "}", [0.25], "1 of 2"),
         ('{"epoch": 3, "train": {"loss": true}}\n' + ROW, [0.25], None),
         ('{"epoch": 3, "train": {"loss": 9}}\n' + ROW, [0.25, 9], None),
         ("\0\xff\n" + ROW, [0.25], "1 of 2 lines"),
@@ -115,6 +118,34 @@ def test_no_result_is_an_error(tmp_path, text, message):
     else:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(explore.ResultError, match=message):
+        explore.read(tmp_path)
+
+
+def test_each_field_of_a_result_is_checked(tmp_path):
+    finished.write_run(tmp_path)
+    path = tmp_path / "result.json"
+    record = json.loads(path.read_text())
+    places = [("test", "top1"), ("mean_k",), ("storage_bits",), ("config", "budget"), ("config",)]
+    places += [("layers",), ("layers", "conv1/kernel"), ("layers", "conv1/kernel", "share")]
+    places += [("layers", "conv1/kernel", "filters"), ("test",)]
+    for place in places:
+        for bad in (float("nan"), float("inf"), -1, 10**400, "x", [["x"]], {"x": 1}, True, 3.5e99):
+            if (place, bad) == (("config",), {"x": 1}):  # a record of a run without a budget
+                continue
+            changed = json.loads(json.dumps(record))
+            inner = changed
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = bad
+            path.write_text(json.dumps(changed))
+            with pytest.raises(explore.ResultError, match="is no record of a run"):
+                explore.read(tmp_path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(explore.ResultError, match="is damaged"):
+        explore.read(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(explore.ResultError, match=r"result.json is no regular file"):
         explore.read(tmp_path)
 
 

@@ -88,8 +88,14 @@ CASES = [
     ("train --workdir={}/run --config={}/other.py", "it must return a flightnn_jax.training.con"),
     ("train --workdir={}/run --config={}/none.py", "has no get_config(arguments)"),
     ("train --workdir={}/run --config={}/constant.py", "has no get_config(arguments)"),
-    ("train --workdir={}/run --config.width=1000000000000", "e+24 weights, of which a training"),
-    ("estimate --config.width=1000000000000", "weights, of which a training takes 2.68e+08 at"),
+    (
+        "train --workdir={}/run --config.width=1000000000000",
+        "width=1000000000000 has more than",
+    ),
+    (
+        "estimate --config.width=1000000000000",
+        "than the 268,435,456 weights that a",
+    ),
     ("train --workdir={}/run --config.width=-2", "width=-2: "),
     ("train --workdir={}/run --config.epochs=0", "epochs=0: choose 1 or more"),
     (f"train --workdir={{}}/run --config.epochs={TEN12}", "at most 2147483647"),
