@@ -318,9 +318,9 @@ ARROWS = {
     "checker": ["checker"],
     "hardware": ["atomic", "lazy", "hardware", "networks", "schemes", "pareto", *NUMPY_HALF],
     "paper": ["lazy", "paper", "hardware", "networks", "schemes"],
-    "explore.results": [],
+    "explore.results": ["atomic"],
     "explore.plots": ["atomic", "explore.results"],
-    "explore": ["atomic", "explore.results", "explore.plots"],
+    "explore": ["explore.results", "explore.plots"],
 }
 
 

@@ -4,13 +4,16 @@ Beside each checkpoint stand the decisive fields of the config, what the loop ha
 and a checksum of every number, so that a damaged checkpoint is recognized.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,18 +122,32 @@ class Checkpoints:
         arrays = _arrays(state)
         about = {"config": self._identity, "progress": progress, "checksum": _checksum(arrays)}
         about["digest"] = _digest(about)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(arrays), about=ocp.args.JsonSave(about)
-            ),
-            metrics=None if score is None else {"score": score},
-            force=True,
-        )
+        with self._full_disk():  # of this save, or of the one before
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(arrays), about=ocp.args.JsonSave(about)
+                ),
+                metrics=None if score is None else {"score": score},
+                force=True,
+            )
 
     def wait(self) -> None:
         """Returns when everything is written."""
-        self._manager.wait_until_finished()
+        with self._full_disk():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _full_disk(self) -> Iterator[None]:
+        """What TensorStore tells of a full disk, in many words, as the system's own error."""
+        try:
+            yield
+        except ValueError as error:
+            for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                if os.strerror(number) in str(error):
+                    reason = os.strerror(number)
+                    raise OSError(number, reason, str(self.directory)) from error
+            raise
 
     @property
     def steps(self) -> list[int]:
