@@ -50,8 +50,8 @@ def cached(directory: Path | None, key: str, build: Callable[[], Arrays]) -> Arr
 def _read(path: Path) -> Arrays | None:
     """The arrays of a file; None if there is no such file, or not a whole one."""
     try:
-        # Opened here, for np.load leaves a file open that it cannot read.
-        with path.open("rb") as file, np.load(file) as arrays:  # compares the CRC of each array
+        # Opened here, for np.load leaves a file open that it cannot read. It compares CRCs.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
     except (FileNotFoundError, NotADirectoryError):
         return None

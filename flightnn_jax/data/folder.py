@@ -9,6 +9,7 @@ from flightnn_jax.data import images, splits
 from flightnn_jax.data.dataset import DataError, Dataset, Shape, Split, locate, of_a_user
 
 ENDINGS = (".png", ".jpg", ".jpeg")
+MAX_BYTES = 1 << 28  # of an image
 PARTS = 10  # of the images without a split of their own: validation is part 0, test 1 and 2
 _LAYOUT = "PATH/train/CLASS/*.png (or .jpg) and PATH/test/CLASS/*.png; or PATH/CLASS/*.png alone"
 
@@ -149,12 +150,19 @@ def _images(root: Path) -> list[Path]:
     files = []
     for folder in folders:
         inside = sorted(path for path in folder.iterdir() if path.name[0] != ".")
-        others = [path for path in inside if path.suffix.lower() not in ENDINGS]
+        others = [
+            path
+            for path in inside
+            if path.suffix.lower() not in ENDINGS
+            or not path.is_file()
+            or path.stat().st_size > MAX_BYTES
+        ]
         if others or not inside:
             what = f"{others[0].name!r} and {len(others) - 1} more" if others else "nothing"
             raise DataError(
-                f"{folder} holds {what}: only files that end in {', '.join(ENDINGS)} may be in the "
-                f"folder of a class, and one at least. The layout is {_LAYOUT}"
+                f"{folder} holds {what}: only files that end in {', '.join(ENDINGS)}, of at "
+                f"most {MAX_BYTES:,} bytes, may be in the folder of a class, and one at least. The "
+                f"layout is {_LAYOUT}"
             )
         files += inside
     if not files:

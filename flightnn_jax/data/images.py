@@ -12,6 +12,8 @@ from flightnn_jax.data.dataset import DataError, Dataset, Shape
 if TYPE_CHECKING:  # Pillow is imported where an image is decoded: arrays do without it
     from PIL import Image
 
+MAX_PIXELS = 1 << 26  # of an image, 8192 x 8192: decoded it takes 256 MB
+FORMATS = ("PNG", "JPEG", "WEBP")  # Pillow reads others by starting other programs
 _READ_AT_ONCE = 1000
 _GRAY = ("1", "L", "LA")
 _DEEP = ("I", "F")  # what the modes of more than 8 bits a channel start with
@@ -54,9 +56,14 @@ def decoding(encoded: Encoded, row: int, example: Example) -> Iterator["Image.Im
     """The image of the example read from `row`, within which its pixels are decoded."""
     from PIL import Image
 
-    problems = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    problems = (OSError, ValueError, SyntaxError, *bombs)
     try:
-        with Image.open(io.BytesIO(example.image)) as image:
+        with Image.open(io.BytesIO(example.image), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"{image.height}x{image.width} pixels, and {MAX_PIXELS:,} are the most"
+                )
             if image.mode.startswith(_DEEP):
                 raise ValueError(f"mode {image.mode}: more than 8 bits a channel; convert it to 8")
             yield image

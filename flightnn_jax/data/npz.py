@@ -1,6 +1,8 @@
 """A data set of a user's own: one file of NumPy arrays."""
 
 import dataclasses
+import io
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,7 +15,9 @@ from flightnn_jax.data.dataset import DataError, Dataset, Shape, locate, numbers
 MAX_CLASSES = 1 << 16
 VALIDATION_PARTS = 10  # one of them is the validation split
 _MAX_RATIO = 1032  # DEFLATE makes no bytes smaller than this
+_MAX_HEADER = 1 << 14  # bytes; NumPy reads no longer ones, after it has taken their memory
 _NAMES = "class_names"
+_MAX_NAME = 1000  # letters
 _ADVICE = (
     "write it with np.savez(PATH, x_train=..., y_train=..., x_test=..., y_test=...): images "
     "[n, height, width] or [n, height, width, channels] uint8, labels [n] whole numbers from 0, "
@@ -70,7 +74,8 @@ class Npz:
             with zipfile.ZipFile(self.path) as archive:
                 for info in archive.infolist():
                     name = info.filename.removesuffix(".npy")
-                    with archive.open(info) as file:
+                    with archive.open(info) as member:
+                        file = io.BytesIO(member.read(_MAX_HEADER))
                         version = np.lib.format.read_magic(file)
                         read = np.lib.format.read_array_header_1_0
                         if version != (1, 0):
@@ -78,11 +83,12 @@ class Npz:
                         shape, _, dtype = read(file)
                         start = file.tell()
                     size = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
-                    most = info.compress_size * _MAX_RATIO
+                    most = min(info.compress_size * _MAX_RATIO, _memory())
                     if not dtype.hasobject and (size != info.file_size or size > most):
                         raise ValueError(
                             f"{name} claims {size:,} bytes and has {info.file_size:,}, "
-                            f"{info.compress_size:,} of them in the file"
+                            f"{info.compress_size:,} of them in the file; this machine has memory "
+                            f"for {_memory():,}"
                         )
                     headers[name] = (shape, dtype)
         except _DAMAGE as error:
@@ -98,7 +104,7 @@ class Npz:
 
     def labels(self, headers: Headers) -> tuple[str, ...]:
         """The classes' names, after all labels were compared with them."""
-        names = self._names() if _NAMES in headers else None
+        names = self._names(*headers[_NAMES]) if _NAMES in headers else None
         largest = {}
         for name in ("y_train", "y_test"):
             labels = self._array(name)
@@ -118,14 +124,19 @@ class Npz:
             raise self.error("all labels are 0: a classifier needs two classes or more")
         return numbers(classes) if names is None else names
 
-    def _names(self) -> tuple[str, ...]:
-        names = self._array(_NAMES)
-        if names.dtype.kind != "U" or names.ndim != 1:
+    def _names(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[str, ...]:
+        is_text = dtype.kind == "U" and dtype.itemsize <= 4 * _MAX_NAME
+        if len(shape) != 1 or shape[0] > MAX_CLASSES or not (is_text or dtype.hasobject):
             raise self.error(
-                f"{_NAMES} is {names.dtype} of shape {names.shape}: it must be one text a class, "
-                "np.array([...], dtype=str)"
+                f"{_NAMES} is {dtype} of shape {shape}: it must be one text of at most {_MAX_NAME} "
+                f"letters a class, np.array([...], dtype=str), for {MAX_CLASSES:,} at most"
             )
-        return tuple(names.tolist())
+        return tuple(self._array(_NAMES).tolist())
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def describe(name: str, path: str, data_dir: str | Path | None, image_size: int | None) -> Dataset:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from flightnn_jax.data import images, splits
 from flightnn_jax.data.dataset import DataError, Dataset, Split, of_a_user
 
+_NAMES_OF_CLASSES = ("pythonClassName", "python_class_name", "type", "proto_cls")
 _FORMAT = "array_record"  # in random access and without TensorFlow
 
 
@@ -190,12 +192,26 @@ def _find_directory(name: str, data_dir: str) -> Path:
     return max(versions)[1]
 
 
+def _raise_if_foreign(features: Path) -> None:
+    """Raises ValueError if a record names classes of other modules, which TFDS would import."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        for key, name in pairs:
+            is_class = key in _NAMES_OF_CLASSES and isinstance(name, str) and "." in name
+            if is_class and not name.startswith("tensorflow_datasets."):
+                raise ValueError(f"features.json names {name!r}, which is not TFDS's own")
+
+    if features.exists():
+        json.loads(features.read_bytes(), object_pairs_hook=check)
+
+
 def _open(source: Tfds) -> tuple[Path, Any]:
     """The directory of the newest prepared version of a data set, and TFDS's builder of it."""
     name, directory = source.name, _find_directory(source.name, source.home)
     import tensorflow_datasets as tfds
 
     try:
+        _raise_if_foreign(directory / "features.json")
         builder = tfds.builder_from_directory(directory)
         formats = [fmt.value for fmt in builder.info.available_file_formats()]
     except Exception as error:

@@ -1,15 +1,19 @@
 """Data sets of users: what is read of them, how it is split, and what is refused."""
 
+import io
+import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from flightnn_jax import data
-from flightnn_jax.data import folder
+from flightnn_jax.data import folder, npz
 from tests.support import prepared
 
 NAMES = ["left", "right", "up"]
@@ -151,6 +155,39 @@ def test_a_small_file_that_claims_much_is_refused_before_memory_is_taken(tmp_pat
         load(path)
 
 
+@pytest.mark.parametrize("member", ["header", "images", "names"])
+def test_bombs_in_npz_files_take_no_memory(tmp_path, monkeypatch, member):
+    """200 kB that become 200 MB: as a header, as images of a small machine, as names."""
+    path = write_npz(tmp_path, x_train=None, class_names=None)
+    size, name = 200_000_000, "class_names" if member == "names" else "x_train"
+    monkeypatch.setattr(npz, "_memory", lambda: 100_000_000 if member == "images" else 10**12)
+    what = ("|u1", (size // 24, 6, 4)) if name == "x_train" else ("<U25000000", (2,))
+    text = repr({"descr": what[0], "fortran_order": False, "shape": what[1]}).encode()
+    length = size if member == "header" else len(text)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        if member == "names":
+            archive.writestr("x_train.npy", npy(X))
+        with archive.open(f"{name}.npy", "w") as file:
+            file.write(b"\x93NUMPY\x02\x00" + length.to_bytes(4, "little") + text)
+            for _ in range(200):
+                file.write(bytes(size // 200))
+    assert path.stat().st_size < 300_000
+    rule = {"header": "EOF", "images": "memory for 100,000,000", "names": "1000 letters"}[member]
+    tracemalloc.start()
+    try:
+        with pytest.raises(data.DataError, match=rule):
+            load(path)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def test_where_a_users_data_is(tmp_path, monkeypatch):
     (tmp_path / "here" / "sub").mkdir(parents=True)
     path = write_npz(tmp_path / "here" / "sub")
@@ -284,6 +321,54 @@ def test_folders_that_are_refused(tmp_path, spoil, message):
         load(tmp_path, "train", "folder")
 
 
+def huge(root):
+    """A PNG that claims 9,000 x 9,000 pixels, and has one."""
+    image = io.BytesIO()
+    Image.new("L", (1, 1)).save(image, "PNG")
+    whole = bytearray(image.getvalue())
+    whole[16:24] = (9_000).to_bytes(4, "big") * 2
+    whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
+    training_image(root).write_bytes(whole)
+
+
+def other_format(root):
+    """Pillow would start Ghostscript for an EPS."""
+    with training_image(root).open("wb") as file:
+        Image.new("RGB", (7, 5)).save(file, "EPS")
+
+
+def endless(root):
+    file = training_image(root)
+    file.unlink()
+    os.mkfifo(file)
+
+
+def sparse(root):
+    with training_image(root).open("wb") as file:
+        file.truncate(10**12)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message", "options"),
+    [
+        (huge, "9000x9000 pixels, and 67,108,864 are the most", {}),
+        (huge, "9000x9000 pixels, and 67,108,864 are the most", {"image_size": 16}),
+        (other_format, "cannot identify", {}),
+        (endless, "only files", {}),
+        (sparse, "at most 268,435,456 bytes", {}),
+    ],
+)
+def test_images_that_would_take_the_machine(tmp_path, spoil, message, options):
+    write_folder(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(data.DataError, match=message):
+        read_all(load(tmp_path, "train", "folder", **options))
+
+
+def read_all(split):
+    split.read(np.arange(len(split)))
+
+
 def cut(file):
     file.write_bytes(file.read_bytes()[:60])
 
@@ -352,3 +437,8 @@ def test_prepared_data_of_other_kinds(tmp_path):
         data.DataError, match=r"odd has the features .*species.*it must have an `im"
     ):
         load("odd", "train", "tfds", **options)
+    features = features.replace("tensorflow_datasets.core.features.image_", "antigravity.")
+    (written / "features.json").write_text(features)
+    with pytest.raises(data.DataError, match=r"names 'antigravity\.\S+, which is not TFDS's own"):
+        load("odd", "train", "tfds", **options)
+    assert "antigravity" not in sys.modules
