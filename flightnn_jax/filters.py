@@ -64,7 +64,8 @@ def _sums_at_once(arrays: list[jax.Array], filter_axis: int, group: int) -> list
     if arrays[0].ndim == 1:
         return arrays
     beside = axis - 1 if axis else 1
-    group = _largest_divisor(shape[beside] // _shards(arrays[0], beside), group)
+    length = shape[beside] // _shards(arrays[0], beside)
+    group = next(divisor for divisor in range(group, 0, -1) if length % divisor == 0)
     split = (*shape[:beside], shape[beside] // group, group, *shape[beside + 1 :])
     zero = jnp.zeros((), arrays[0].dtype)
     partial = jax.lax.reduce(
@@ -85,8 +86,3 @@ def _shards(x: jax.Array, axis: int) -> int:
     if not isinstance(names, tuple):
         names = () if names is None else (names,)
     return math.prod(sharding.mesh.shape[name] for name in names)
-
-
-def _largest_divisor(length: int, most: int) -> int:
-    """The largest number up to `most` that divides `length`."""
-    return next(d for d in range(most, 0, -1) if length % d == 0)

@@ -148,12 +148,7 @@ def _penalty(weights: list[tuple[base.Format, jax.Array]], lambdas: jax.Array) -
     for fmt, w in weights:
         norms = fmt.residual_norms(jnp.asarray(w))
         if norms is not None:
-            per_residual = _per_residual(lambdas, norms.shape[0]).astype(norms.dtype)
-            total = total + jnp.sum(per_residual * norms.sum(axis=1))
+            one = lambdas.ndim == 0
+            each = jnp.full(len(norms), lambdas).at[:1].divide(3) if one else lambdas
+            total = total + jnp.sum(each.astype(norms.dtype) * norms.sum(axis=1))
     return total
-
-
-def _per_residual(lambdas: jax.Array, k: int) -> jax.Array:
-    if lambdas.ndim == 0:
-        return jnp.full(k, lambdas).at[:1].divide(3)
-    return lambdas

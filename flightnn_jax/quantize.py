@@ -60,9 +60,8 @@ def quantize_params(
     Reference: Ding et al., FLightNNs, DAC 2019, section 4.
     """
     if spec is EVERY_KERNEL:
-        spec = specs.make_spec(
-            params, shift.Shift(filter_axis=-1 if filter_axis is None else filter_axis)
-        )
+        axis = -1 if filter_axis is None else filter_axis
+        spec = specs.make_spec(params, shift.Shift(filter_axis=axis))
     elif filter_axis is not None:
         raise ValueError(
             f"filter_axis={filter_axis} beside a spec: each format of a spec has its own; pass it "
@@ -99,9 +98,7 @@ def count_shifts(params: PyTree, spec: PyTree) -> PyTree:
 
 
 @jax.jit
-def _count_all(
-    pairs: list[tuple[base.Format, jax.Array]],
-) -> list[base.ShiftCounts | None]:
+def _count_all(pairs: list[tuple[base.Format, jax.Array]]) -> list[base.ShiftCounts | None]:
     return [fmt.count_shifts(jnp.asarray(w)) for fmt, w in pairs]
 
 

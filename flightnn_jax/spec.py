@@ -83,12 +83,11 @@ def _for_kernels(fmt: base.Format) -> Rule:
     def choose(path: tuple[Any, ...], leaf: Any) -> base.Format | None:
         if not _is_floating(leaf) or len(leaf.shape) < 2 or _own_name(path).endswith(_NO_KERNELS):
             return None
-        if base.problem_with_axis(fmt.filter_axis, leaf.shape) is None:
-            per_filter = leaf.shape[: fmt.filter_axis % len(leaf.shape)]
-            per_filter += leaf.shape[fmt.filter_axis % len(leaf.shape) + 1 :]
-            if all(length == 1 for length in per_filter):
-                return None
-        return fmt
+        if base.problem_with_axis(fmt.filter_axis, leaf.shape) is not None:
+            return fmt
+        axis = fmt.filter_axis % len(leaf.shape)
+        per_filter = leaf.shape[:axis] + leaf.shape[axis + 1 :]
+        return None if all(length == 1 for length in per_filter) else fmt
 
     return choose
 
@@ -288,10 +287,8 @@ def _problem_with(weights: Weights) -> str | None:
 def _trained(weights: Weights) -> list[tuple[str, Any]]:
     """What the format of these weights trains."""
     return [
-        (f"{path} of the format at {weights.path}", leaf)
-        for path, leaf in (
-            (_name(p), x) for p, x in jax.tree_util.tree_leaves_with_path(weights.format)
-        )
+        (f"{_name(path)} of the format at {weights.path}", leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(weights.format)
     ]
 
 

@@ -83,17 +83,15 @@ def init_thresholds(
             )
         bare = _map_shifts(params, spec, lambda fmt, leaf: None)
         return SharedThresholds(_vector(value, terms.pop()), bare)
-    if per == "layer":
-        return _map_shifts(params, spec, lambda fmt, leaf: _vector(value, fmt.k))
-    if per == "filter":
-        return _map_shifts(
-            params,
-            spec,
-            lambda fmt, leaf: jnp.tile(
-                _vector(value, fmt.k)[:, None], (1, leaf.shape[fmt.filter_axis])
-            ),
-        )
-    raise ValueError(f"per={per!r} is unknown: choose 'layer', 'network' or 'filter'")
+    if per not in ("layer", "filter"):
+        raise ValueError(f"per={per!r} is unknown: choose 'layer', 'network' or 'filter'")
+
+    def start(fmt: shift.Shift, leaf: Any) -> jax.Array:
+        vector = _vector(value, fmt.k)
+        filters = leaf.shape[fmt.filter_axis]
+        return vector if per == "layer" else jnp.tile(vector[:, None], (1, filters))
+
+    return _map_shifts(params, spec, start)
 
 
 def _vector(value: ArrayLike | Sequence[float], k: int) -> jax.Array:

@@ -13,12 +13,7 @@ from jax.typing import DTypeLike
 
 from flightnn_jax import numerics
 from flightnn_jax.formats import base, packing, shards
-from flightnn_jax.integer.weights import (
-    IntegerWeights,
-    LoweringError,
-    Scaled,
-    check_filters_last,
-)
+from flightnn_jax.integer.weights import IntegerWeights, LoweringError, Scaled, check_filters_last
 
 _KIND = 2
 _HEADER = struct.Struct("<Bh")  # bits, exponent
@@ -52,8 +47,7 @@ class FixedPointCodes(base.Codes):
         """Raises ValueError, naming the first invariant that does not hold."""
         value, exponent = np.asarray(self.value), int(np.asarray(self.exponent))
         base.check_axis_of_codes(self.filter_axis, value.ndim)
-        if not _MIN_BITS <= self.bits <= _MAX_BITS:
-            raise ValueError(f"bits={self.bits}: must be from {_MIN_BITS} to {_MAX_BITS}")
+        _check_bits(self.bits)
         half = 1 << (self.bits - 1)
         if value.size and not -half <= value.min() <= value.max() <= half - 1:
             raise ValueError(
@@ -111,16 +105,19 @@ class FixedPointCodes(base.Codes):
         reader = packing.Reader(packing.unframe(_KIND, data))
         shape, dtype, axis = reader.array_header()
         bits, exponent = reader.unpack(_HEADER)
-        if not _MIN_BITS <= bits <= _MAX_BITS:
-            raise ValueError(f"bits={bits}: must be from {_MIN_BITS} to {_MAX_BITS}")
+        _check_bits(bits)
         code = reader.integers(math.prod(shape), bits).astype(np.int32)
         reader.finish()
         value = code - ((code >> (bits - 1)) << bits)
-        codes = cls(
-            value.astype(np.int16).reshape(shape), np.asarray(exponent, np.int32), bits, axis, dtype
-        )
+        values = value.astype(np.int16).reshape(shape)
+        codes = cls(values, np.asarray(exponent, np.int32), bits, axis, dtype)
         codes.check()
         return codes
+
+
+def _check_bits(bits: int) -> None:
+    if not _MIN_BITS <= bits <= _MAX_BITS:
+        raise ValueError(f"bits={bits}: must be from {_MIN_BITS} to {_MAX_BITS}")
 
 
 @base.register(exported_as="flightnn_jax.FixedPoint")
@@ -147,7 +144,6 @@ class FixedPoint(base.Format):
     filter_axis: int = -1
 
     def __post_init__(self) -> None:
-        """Checks each field by itself."""
         if not numerics.is_whole(self.bits) or not _MIN_BITS <= self.bits <= _MAX_BITS:
             raise ValueError(
                 f"bits={self.bits!r}: a fixed-point weight has {_MIN_BITS} to {_MAX_BITS} bits"
@@ -172,14 +168,9 @@ class FixedPoint(base.Format):
 
     def encode(self, w: jax.Array) -> FixedPointCodes:
         """Integers whose multiples of the layer's step are `quantize(w)`."""
-        value, exponent = _integers(self, w)
-        return FixedPointCodes(
-            np.asarray(value).astype(np.int16),
-            np.asarray(exponent),
-            self.bits,
-            self.filter_axis % w.ndim,
-            w.dtype.name,
-        )
+        value, exponent = (np.asarray(x) for x in _integers(self, w))
+        axis = self.filter_axis % w.ndim
+        return FixedPointCodes(value.astype(np.int16), exponent, self.bits, axis, w.dtype.name)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -222,13 +213,4 @@ def _quantize(rule: FixedPoint, w: jax.Array) -> jax.Array:
     return jnp.where(finite, quantized, jnp.nan).astype(w.dtype)
 
 
-def _quantize_forward(rule: FixedPoint, w: jax.Array) -> tuple[jax.Array, None]:
-    return _quantize(rule, w), None
-
-
-def _quantize_backward(rule: FixedPoint, kept: None, cotangent: jax.Array) -> tuple[jax.Array]:
-    del rule, kept
-    return (cotangent,)
-
-
-_quantize.defvjp(_quantize_forward, _quantize_backward)
+_quantize.defvjp(lambda rule, w: (_quantize(rule, w), None), lambda rule, kept, g: (g,))

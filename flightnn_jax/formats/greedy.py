@@ -47,7 +47,6 @@ class ShiftRule:
     filter_axis: int = -1
 
     def __post_init__(self) -> None:
-        """Checks each field by itself."""
         if not numerics.is_whole(self.k) or not 0 <= self.k <= MAX_TERMS:
             raise ValueError(
                 f"k={self.k!r} terms: k must be a whole number from 0 (prune the filter) to "

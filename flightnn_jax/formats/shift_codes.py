@@ -12,12 +12,7 @@ import numpy as np
 from flightnn_jax import numerics
 from flightnn_jax.formats import base, packing
 from flightnn_jax.formats import window as windows
-from flightnn_jax.integer.weights import (
-    LoweringError,
-    Scaled,
-    ShiftWeights,
-    check_filters_last,
-)
+from flightnn_jax.integer.weights import LoweringError, Scaled, ShiftWeights, check_filters_last
 
 KIND = 1
 MAX_TERMS = 3
@@ -86,7 +81,8 @@ class ShiftCodes(base.Codes):
             )
         low = int(np.asarray(self.low))
         layout = numerics.layout_of(self.dtype)
-        high = min(low + _width(self.window, layout) - 1, layout.highest)
+        width = layout.highest - layout.lowest + 1 if self.window is None else self.window.width
+        high = min(low + width - 1, layout.highest)
         if low < layout.lowest or low > layout.highest:
             raise ValueError(
                 f"smallest exponent {low}: it must be from {layout.lowest} to {layout.highest} "
@@ -102,11 +98,9 @@ class ShiftCodes(base.Codes):
 
     def _is_stored(self) -> np.ndarray:
         """[terms, *shape-broadcastable] whether a term is among the first k of its filter."""
-        terms = np.shape(self.sign)[0]
-        shape = [1] * (1 + len(self.shape))
-        shape[1 + self.filter_axis] = -1
-        index = np.arange(terms).reshape(terms, *[1] * len(self.shape))
-        return index < np.asarray(self.k).reshape(shape)
+        others = tuple(i for i in range(len(self.shape)) if i != self.filter_axis)
+        index = np.arange(len(self.sign)).reshape(-1, *[1] * len(self.shape))
+        return index < np.expand_dims(np.asarray(self.k), others)
 
     def decode(self) -> jax.Array:
         """The weights, equal bit for bit to those that were encoded; works under jit."""
@@ -139,14 +133,10 @@ class ShiftCodes(base.Codes):
         zero = _has_zero(self.window)
         sign, exponent = np.asarray(self.sign), np.asarray(self.exponent, np.int32)
         low = int(np.asarray(self.low))
-        code = 2 * (exponent - low) + (sign < 0) + zero
-        code = np.where((sign == 0) & zero, 0, code)
-        by_filter = np.moveaxis(code, 1 + self.filter_axis, 0)
-        stored = np.moveaxis(
-            np.broadcast_to(self._is_stored(), code.shape), 1 + self.filter_axis, 0
-        )
-        kind = "none" if self.window is None else self.window.below
-        width = 0 if self.window is None else self.window.width
+        code = np.where((sign == 0) & zero, 0, 2 * (exponent - low) + (sign < 0) + zero)
+        stored = np.broadcast_to(self._is_stored(), code.shape)
+        by_filter, stored = (np.moveaxis(x, 1 + self.filter_axis, 0) for x in (code, stored))
+        kind, width = ("none", 0) if self.window is None else (self.window.below, self.window.width)
         return packing.frame(
             KIND,
             packing.pack_array_header(self.shape, self.dtype, self.filter_axis)
@@ -198,15 +188,8 @@ class ShiftCodes(base.Codes):
             has = np.flatnonzero(k > j)
             sign[j, has] = signs[first[has] + j]
             exponent[j, has] = exponents[first[has] + j]
-        codes = cls(
-            np.moveaxis(sign, 1, 1 + axis),
-            np.moveaxis(exponent, 1, 1 + axis),
-            k,
-            np.asarray(low, np.int32),
-            window,
-            axis,
-            dtype,
-        )
+        sign, exponent = np.moveaxis(sign, 1, 1 + axis), np.moveaxis(exponent, 1, 1 + axis)
+        codes = cls(sign, exponent, k, np.asarray(low, np.int32), window, axis, dtype)
         codes.check()
         return codes
 
@@ -240,9 +223,8 @@ class ShiftCodes(base.Codes):
 
     def storage_bits(self) -> int:
         """Bits of all stored terms."""
-        filters_ = np.shape(self.k)[0]
-        size = int(np.prod(self.shape)) // filters_ if filters_ else 0
-        return int(np.sum(np.asarray(self.k), dtype=np.int64)) * size * self._term_bits()
+        stored = np.broadcast_to(self._is_stored(), np.shape(self.sign))
+        return int(np.count_nonzero(stored)) * self._term_bits()
 
 
 def _check_k(k: np.ndarray, terms: int) -> None:
@@ -260,10 +242,6 @@ def _check_k(k: np.ndarray, terms: int) -> None:
 
 def _has_zero(window: windows.Window | None) -> bool:
     return window is None or window.has_zero
-
-
-def _width(window: windows.Window | None, layout: numerics.FloatLayout) -> int:
-    return layout.highest - layout.lowest + 1 if window is None else window.width
 
 
 def stored_terms(
@@ -308,11 +286,10 @@ def codes_of(
     zeros = (~sign.any(axis=0)).any(axis=others)
     k = stored_terms(k_eff, zeros, window)
     count = int(k.max(initial=0))
-    short = count - sign.shape[0]
-    if short > 0:  # a one-term format whose zeros take two terms
-        sign = np.concatenate([sign, np.zeros((short, *sign.shape[1:]), np.int8)])
-        exponent = np.concatenate([exponent, np.full((short, *sign.shape[1:]), low, np.int16)])
-    sign, exponent = sign[:count], exponent[:count]
+    # A one-term format whose zeros take two terms has one too few, others may have too many.
+    missing = [(0, max(0, count - len(sign))), *[(0, 0)] * (sign.ndim - 1)]
+    sign = np.pad(sign, missing)[:count]
+    exponent = np.pad(exponent, missing, constant_values=low)[:count]
     if not _has_zero(window):
         _fill(sign, exponent, np.broadcast_to(np.expand_dims(k, others), sign.shape[1:]), low)
     top_free = None if window is None else dataclasses.replace(window, top=None)

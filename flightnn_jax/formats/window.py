@@ -28,7 +28,6 @@ class Window:
     below: Literal["clamp", "flush"] = "clamp"
 
     def __post_init__(self) -> None:
-        """Checks the invariants that can be known without weights."""
         if self.top is not None and not numerics.is_whole(self.top):
             raise ValueError(
                 f"top={self.top!r}: the largest exponent of a window is a whole number, or None "
