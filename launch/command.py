@@ -9,7 +9,6 @@ import errno
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from . import extras, streams
 
@@ -43,17 +42,17 @@ def run(main: Callable[..., int | None], arguments: str = "") -> None:
                 raise UsageError(f"give {arguments}")
             return main(argv[1:]) if arguments else main()
 
-    threading.excepthook = lambda end: _tell_later(end, threading.__excepthook__)
-    sys.unraisablehook = lambda end: _tell_later(end, sys.__unraisablehook__)
+    threading.excepthook = _of_thread
+    sys.unraisablehook = lambda end: logging.debug("not raised: %r", end.exc_value)
     app.run(start, flags_parser=_parse)
 
 
-def _tell_later(end: Any, otherwise: Callable[[Any], object]) -> None:
-    """What a writer, of TensorBoard or Orbax, meets at a full disk besides the main thread."""
+def _of_thread(end: threading.ExceptHookArgs) -> None:
+    """At a full disk threads of TensorBoard and Orbax meet what the main thread tells the user."""
     if isinstance(end.exc_value, OSError):
-        _tell(end.exc_value, 2)
+        logging.debug("in a thread: %r", end.exc_value)
     else:
-        otherwise(end)
+        threading.__excepthook__(end)
 
 
 def _parse(argv: Sequence[str]) -> Sequence[str]:
@@ -101,7 +100,7 @@ def plain_errors() -> Iterator[None]:
     except UsageError as error:
         sys.exit(_tell(error, 2))
     except OSError as error:
-        room = "; make room and give the same command: it goes on from the latest checkpoint"
+        room = "; make room and give the same command again: a training goes on"
         sys.exit(_tell(f"{error}{room if error.errno in _FULL else ''}", 2))
     except ValueError as error:  # those of checkpoints and integer networks, too
         sys.exit(_tell(error, 2))

@@ -1,10 +1,12 @@
 """What a run tells the world: a JSON-lines file, TensorBoard, progress, and records as JSON."""
 
+import contextlib
 import json
 import math
 import sys
 import time
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -50,19 +52,26 @@ class RunLog:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        self._rows.close()
-        self._board.close()
+        with self._named():
+            self._rows.close()
+            self._board.close()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors of a full disk with the name of the run's directory, which they lack."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._workdir)) from error
 
     def write(self, row: dict[str, Any]) -> None:
         """Appends a row, which has a "step"; its numbers go to TensorBoard, too."""
-        try:
+        with self._named():
             self._rows.write(json.dumps(finite(row), allow_nan=False) + "\n")
             self._rows.flush()
             for name, value in _numbers("", row):
                 self._board.add_scalar(name, value, row["step"])
             self._board.flush()
-        except OSError as error:  # without a name, if the disk is full
-            raise OSError(error.errno, error.strerror, str(self._workdir)) from error
 
 
 def read_rows(path: Path, last_step: int | None = None) -> list[dict[str, Any]]:
