@@ -5,23 +5,30 @@
     python -m launch.verify --integers=own.safetensors --dataset=npz:own.npz --paths=fast,onnx
     python -m launch.verify --run=/tmp/digits --integers=digits.safetensors
 
-A run is lowered first, unless its file is given, too; the path `trained` is the trained network as
-training evaluated it. The reference is shifts and additions in JAX; --paths names what is
-compared with it, by default all that can run here: a line says what cannot. The exit code is 0
-if all integers are equal, 1 if not, 2 for wrong input.
+A run is lowered first. Of a file its own golden images and digests are run first; with --run too
+it must have the integers that lowering the run gives, at the step that the file names. The path
+`trained` is the trained network as training evaluated it. The reference is shifts and additions
+in JAX; --paths names what is compared with it, by default all that can run here: a line says what
+cannot. The exit code is 0 if all integers are equal, 1 if not, 2 for wrong input.
 """
 
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flightnn_jax import data
-from flightnn_jax.integer import files, verify
+from flightnn_jax.integer import files, proof, verify
 from flightnn_jax.integer.network import IntegerNetwork
 
 from . import command, options
 from .command import flags
+
+if TYPE_CHECKING:
+    from flightnn_jax.training import export
+
+_MAX_LINES = 10
 
 _RUN = flags.DEFINE_string("run", None, "Directory of a training run.")
 _INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network.")
@@ -41,14 +48,15 @@ def main() -> None:
     if _RUN.value is None and _INTEGERS.value is None:
         raise command.UsageError("give --run=WORKDIR or --integers=FILE, or both")
     command.quiet()  # not `initialize`: its flag makes int8 convolutions slow
-    network = None if _INTEGERS.value is None else files.load(_INTEGERS.value)
-    trained, test = None, None
+    network, trained, test = None, None, None
+    if _INTEGERS.value is not None:
+        network = files.load(_INTEGERS.value)
+        _stop_at(f"{_INTEGERS.value} is not what its network gives", proof.differences(network))
     if _RUN.value is not None:
-        from flightnn_jax.training import export
-
-        lowered = export.lower_run(
-            _RUN.value, which=_CHECKPOINT.value, data_dir=options.DATA_DIR.value
-        )
+        lowered = _lower(_RUN.value, network)
+        if network is not None:
+            what = f"{_INTEGERS.value} is not what {_RUN.value} is lowered to"
+            _stop_at(what, proof.unlike(network, lowered.network))
         network, trained, test = network or lowered.network, lowered.trained, lowered.test
     assert network is not None
     if test is None or _DATASET.value is not None:
@@ -62,6 +70,27 @@ def main() -> None:
     if accuracy is not None:
         print(f"accuracy as trained {100 * accuracy:.2f} %")
     sys.exit(1 if report.mismatches else 0)
+
+
+def _lower(run: str, network: IntegerNetwork | None) -> "export.LoweredRun":
+    """A run as integers: of the step and the affine maps of a file, if there is one."""
+    from flightnn_jax.training import export
+
+    which, terms = _CHECKPOINT.value, None
+    if network is not None:
+        terms = network.affine_terms
+        if not _CHECKPOINT.present:
+            which = str(network.provenance.get("step", which))
+    return export.lower_run(run, which=which, affine_terms=terms, data_dir=options.DATA_DIR.value)
+
+
+def _stop_at(what: str, lines: list[str]) -> None:
+    """Ends with exit code 1 and these lines, if there are any."""
+    if lines:
+        print(f"{what}:", *lines[:_MAX_LINES], sep="\n  ")
+        if len(lines) > _MAX_LINES:
+            print(f"  and {len(lines) - _MAX_LINES} more")
+        sys.exit(1)
 
 
 def _test_split(network: IntegerNetwork) -> data.Split:

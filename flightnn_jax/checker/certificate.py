@@ -5,11 +5,12 @@ Sums over a filter's terms are int64, in which they are exact: at most 3 x 2^26 
 limit.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.checker.manifest import Add, Average, Conv, Dense
+from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer
 from flightnn_jax.checker.reader import Network
 from flightnn_jax.checker.weights import filter_terms
 
@@ -28,6 +29,7 @@ FILTER_COLUMNS = (
 ADD_COLUMNS = ("v_min", "v_max", "v_width")
 
 Bounds = tuple[int, int]
+ANY_ACTIVATION = (-128, 127)
 
 
 class Certified(NamedTuple):
@@ -73,12 +75,13 @@ def signed_powers(multiplier: int) -> int:
     return count
 
 
-def certify_conv(network: Network, layer: Conv) -> Certified:
+def certify_conv(network: Network, layer: Conv, given: list[Bounds]) -> Certified:
     """Bounds of a convolution's filters.
 
     Args:
       network: where the numbers are.
       layer: a convolution of it.
+      given: ranges of the input's channels.
 
     Returns:
       Ten columns a filter, and the bounds of v and of the products.
@@ -89,7 +92,10 @@ def certify_conv(network: Network, layer: Conv) -> Certified:
 
     numbers = zip(tensor("low"), tensor("high"), tensor("multiplier"), tensor("bias"), strict=True)
     rows, bounds, products = [], [], []
-    for sums, (low, high, multiplier, bias) in zip(_sums(network, layer), numbers, strict=True):
+    if layer.shape[0] > 1:  # zeros around the image
+        given = [(min(low, 0), max(high, 0)) for low, high in given]
+    sums_of = _sums(network, layer, given)
+    for sums, (low, high, multiplier, bias) in zip(sums_of, numbers, strict=True):
         ends = [min(max(acc, low), high) * multiplier for acc in sums[:2]]
         least, largest = min(ends), max(ends)
         products.append((least, largest))
@@ -98,74 +104,117 @@ def certify_conv(network: Network, layer: Conv) -> Certified:
     return Certified(rows, bounds, products)
 
 
-def certify_dense(network: Network, layer: Dense) -> Certified:
+def certify_dense(network: Network, layer: Dense, given: list[Bounds]) -> Certified:
     """Bounds of a dense layer's logits.
 
     Args:
       network: where the numbers are.
       layer: a dense layer of it.
+      given: ranges of the inputs.
 
     Returns:
       Ten columns a filter, and the bounds of the logits.
     """
     rows, bounds = [], []
     biases = network.tensors[f"{layer.name}.bias"].tolist()
-    for sums, bias in zip(_sums(network, layer), biases, strict=True):
+    for sums, bias in zip(_sums(network, layer, given), biases, strict=True):
         bounds.append((sums[0] + bias, sums[1] + bias))
         rows.append(_row(sums, bounds[-1]))
     return Certified(rows, bounds, [])
 
 
-def certify_add(network: Network, layer: Add, known: dict[str, list[Bounds]]) -> Certified:
+def certify_add(network: Network, layer: Add, given: list[list[Bounds]]) -> Certified:
     """Bounds of an addition.
 
     Args:
       network: where the numbers are.
       layer: an addition of it.
-      known: bounds of what earlier layers hand on, by name.
+      given: ranges of the channels of both inputs.
 
     Returns:
       Three columns a channel, and the bounds of v.
     """
     parts = []
-    for i, name in enumerate(layer.inputs):
+    for i, (name, ranges) in enumerate(zip(layer.inputs, given, strict=True)):
         if network.values[name].sums:
-            parts.append(known[name])
+            parts.append(ranges)
         else:
             lifts = network.tensors[f"{layer.name}.lift{i}"].tolist()
-            parts.append([(-128 << lift, 127 << lift) for lift in lifts])
+            pairs = zip(ranges, lifts, strict=True)
+            parts.append([(low << lift, high << lift) for (low, high), lift in pairs])
     bounds = [(a[0] + b[0], a[1] + b[1]) for a, b in zip(*parts, strict=True)]
     return Certified([(*v, width(*v)) for v in bounds], bounds, [])
 
 
-def certify_average(network: Network, layer: Average) -> Certified:
+def certify_average(network: Network, layer: Average, given: list[Bounds]) -> Certified:
     """Bounds of an average's sums, also after the shift to the left that a negative shift is.
 
     Args:
       network: where the shapes are.
       layer: an average of it.
+      given: ranges of the input's channels.
 
     Returns:
       The bounds of the sums; they have no certificate in the file.
     """
-    height, wide, channels = network.values[layer.input].shape
+    height, wide, _ = network.values[layer.input].shape
     positions = height * wide << max(0, -(layer.shift or 0))
-    return Certified([], [(-128 * positions, 127 * positions)] * channels, [])
+    return Certified([], [(low * positions, high * positions) for low, high in given], [])
 
 
-def _sums(network: Network, layer: Conv | Dense) -> list[tuple[int, ...]]:
+def reachable(network: Network, layer: Layer, v: list[Bounds]) -> list[Bounds]:
+    """The range of each channel of a layer's output.
+
+    Args:
+      network: where the shifts are.
+      layer: a layer of it, but no pool, whose range is its input's.
+      v: bounds of its v, of its sums if it is an average.
+
+    Returns:
+      For each channel the least and the largest value; in a file of version 1 all activations
+      are taken to be -128 to 127.
+    """
+    if network.values[layer.name].sums:
+        return v
+    if network.manifest.version == 1:
+        return [ANY_ACTIVATION] * len(v)
+    if isinstance(layer, Average):
+        shift = max(0, layer.shift or 0)
+        return [(_activation(low, shift), _activation(high, shift)) for low, high in v]
+    shifts, slope = network.tensors[f"{layer.name}.shift"].tolist(), network.manifest.slope
+
+    def activate(n: int, shift: int) -> int:
+        return _activation(n, shift if n >= 0 else shift + slope)
+
+    pairs = zip(v, shifts, strict=True)
+    return [(activate(low, shift), activate(high, shift)) for (low, high), shift in pairs]
+
+
+def _activation(v: int, shift: int) -> int:
+    """V / 2^shift, rounded to the nearest integer, ties to even, and saturated."""
+    floor, rest = divmod(v, 1 << shift)
+    rounded = floor + (2 * rest + floor % 2 > 1 << shift)
+    return min(max(rounded, -128), 127)
+
+
+def _sums(network: Network, layer: Conv | Dense, given: list[Bounds]) -> list[tuple[int, ...]]:
     """For each filter acc_min, acc_max, partial, shift_min, shift_max."""
     filters: list[tuple[int, ...]] = []
+    places = math.prod(layer.shape[:-2])
+    low, high = (np.tile(np.array(ends, np.int64), places) for ends in zip(*given, strict=True))
     for terms in filter_terms(network, layer):
-        w = terms.sum(axis=0, dtype=np.int16)
-        positive = int(w.sum(where=w > 0, dtype=np.int64))
-        negative = int(w.sum(where=w < 0, dtype=np.int64))
-        sizes = np.abs(terms)
-        partial = 128 * int(sizes.sum(dtype=np.int64))
+        w, sizes = terms.sum(axis=0, dtype=np.int64), np.abs(terms)
+        ends = np.stack([w * low, w * high])
+        if network.manifest.version == 1:
+            partial = 128 * int(sizes.sum(dtype=np.int64))
+        else:
+            products = np.stack([terms * low, terms * high])
+            above, below = products.max(axis=0, initial=0), products.min(axis=0, initial=0)
+            partial = max(int(above.sum()), int(-below.sum()))
         shifts = (0, 0)
         if layer.weights == "shift" and sizes.size:
             shifts = (int(sizes.min()).bit_length() - 1, int(sizes.max()).bit_length() - 1)
-        acc = (-128 * positive + 127 * negative, 127 * positive - 128 * negative)
+        acc = (int(ends.min(axis=0).sum()), int(ends.max(axis=0).sum()))
         filters.append((*acc, partial, *shifts))
     return filters
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from flightnn_jax.checker import certificate
+from flightnn_jax.checker import certificate, digests
 from flightnn_jax.checker.certificate import ADD_COLUMNS, FILTER_COLUMNS, Bounds, Certified, width
 from flightnn_jax.checker.interpreter import run
-from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer
+from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer, MaxPool
 from flightnn_jax.checker.reader import Network
 from flightnn_jax.checker.weights import unused_code
 
@@ -31,22 +31,25 @@ def check(network: Network) -> list[str]:
 
     Returns:
       Reasons, layer by layer, and of each rule the first channel that breaks it; none for a valid
-      network. The golden images are run where nothing else is wrong: the other rules are what
-      makes sure that 64 bits suffice.
+      network. The golden images and those of the digests are run where nothing else is wrong:
+      the other rules are what makes sure that 64 bits suffice.
     """
     reasons: list[str] = []
-    known: dict[str, list[Bounds]] = {}
+    channels = network.manifest.input_shape[-1]
+    known: dict[str, list[Bounds]] = {"image": [certificate.ANY_ACTIVATION] * channels}
     for layer in network.manifest.layers:
         reasons += _limits(network, layer)
         if isinstance(layer, Average) and layer.shift is None:
             output = network.manifest.output_exponent
             reasons += _equal(f"{layer.name}: exponent", layer.exponent, output)
-        if isinstance(layer, Conv | Dense | Add | Average):
+        if isinstance(layer, MaxPool):
+            known[layer.name] = known[layer.input]
+        else:
             certified = _certify(network, layer, known)
-            known[layer.name] = certified.v
+            known[layer.name] = certificate.reachable(network, layer, certified.v)
             reasons += _compare(network, layer, certified)
             reasons += _widths(network, layer, certified)
-    return reasons or list(_golden(network))
+    return reasons or [*_golden(network), *_digests(network)]
 
 
 def _limits(network: Network, layer: Layer) -> Iterator[str]:
@@ -73,12 +76,12 @@ def _certify(
     network: Network, layer: Conv | Dense | Add | Average, known: dict[str, list[Bounds]]
 ) -> Certified:
     if isinstance(layer, Conv):
-        return certificate.certify_conv(network, layer)
+        return certificate.certify_conv(network, layer, known[layer.input])
     if isinstance(layer, Dense):
-        return certificate.certify_dense(network, layer)
+        return certificate.certify_dense(network, layer, known[layer.input])
     if isinstance(layer, Add):
-        return certificate.certify_add(network, layer, known)
-    return certificate.certify_average(network, layer)
+        return certificate.certify_add(network, layer, [known[name] for name in layer.inputs])
+    return certificate.certify_average(network, layer, known[layer.input])
 
 
 def _compare(network: Network, layer: Layer, certified: Certified) -> Iterator[str]:
@@ -126,6 +129,12 @@ def _golden(network: Network) -> Iterator[str]:
                     f"golden.{name}: image {i} at {list(at)} has {given[at]}, and the interpreter "
                     f"computes {outputs[0][at]}"
                 )
+
+
+def _digests(network: Network) -> Iterator[str]:
+    """The digests, of images that are made anew."""
+    if network.manifest.digests is not None:
+        yield from digests.wrong(network, network.manifest.digests)
 
 
 def _numbers(network: Network, layer: Layer, suffix: str) -> list[Any]:

@@ -90,19 +90,12 @@ def digest(container: Container) -> str:
     Returns:
       The digest in lower-case hexadecimal.
 
-    Raises:
-      FileError: if a text in it cannot be written as UTF-8.
-
     Example:
       >>> digest(Container("{}", "", {}))[:16]
       '68e9e86b6926cc2b'
     """
-    try:
-        manifest = container.manifest.encode()
-        tensors = sorted((name.encode(), tensor) for name, tensor in container.tensors.items())
-    except UnicodeEncodeError as error:
-        raise FileError(f"half of a surrogate pair in the header: {error.reason}") from None
-    sha = hashlib.sha256(manifest + b"\0")
+    tensors = sorted((name.encode(), tensor) for name, tensor in container.tensors.items())
+    sha = hashlib.sha256(container.manifest.encode() + b"\0")
     for name, tensor in tensors:
         shape = ",".join(map(str, tensor.shape))
         sha.update(b"\0".join([name, tensor.dtype.encode(), shape.encode(), b""]))
@@ -111,7 +104,7 @@ def digest(container: Container) -> str:
 
 
 def parse_json(text: str | bytes, place: str) -> Any:
-    """A JSON text as Python's values; no key twice, no NaN, UTF-8.
+    """A JSON text as Python's values; no key twice, no NaN, UTF-8, no half of a surrogate pair.
 
     Args:
       text: the JSON text.
@@ -126,9 +119,13 @@ def parse_json(text: str | bytes, place: str) -> Any:
     """
     try:
         text = text.decode() if isinstance(text, bytes) else text
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        _check_characters(value)
+        return value
     except RecursionError:
         raise FileError(f"{place} is nested too deeply: a few levels are enough") from None
+    except UnicodeEncodeError:
+        raise FileError(f"half of a surrogate pair in {place}: texts have whole ones") from None
     except ValueError as error:  # those of JSON, UTF-8, of numbers too long, and our own
         raise FileError(f"{place} is not JSON: {error}") from None
 
@@ -138,6 +135,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(entries) != len(pairs):
         raise ValueError(f"a key stands twice among {_few([key for key, _ in pairs])}")
     return entries
+
+
+def _check_characters(value: Any) -> None:
+    """Raises ValueError if a text somewhere in a value is not made of whole characters."""
+    rest = [value]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            value.encode()
+        elif isinstance(value, dict):
+            rest += [*value, *value.values()]
+        elif isinstance(value, list):
+            rest += value
 
 
 def _no_constant(name: str) -> None:

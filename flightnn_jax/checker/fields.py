@@ -9,6 +9,7 @@ MAX_AXIS = 65536
 MAX_EXPONENT = 1000
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _RESERVED = ("image", "golden")
 
 
@@ -98,6 +99,16 @@ class Fields:
         value = self._value[key]
         if not isinstance(value, dict) or not all(_is_note(note) for note in value.values()):
             raise self._error(key, value, "an object of texts and finite numbers")
+        return value
+
+    def digests(self, key: str, names: list[str]) -> dict[str, str]:
+        """SHA-256 digests in lower-case hexadecimal, of exactly these names."""
+        value = self._value[key]
+        if not isinstance(value, dict) or set(value) != set(names):
+            raise self._error(key, value, f"an object with {', '.join(names):.200}")
+        for digest in value.values():
+            if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+                raise self._error(key, digest, "64 digits 0-9 a-f")
         return value
 
     def _list(self, key: str) -> list[Any]:

@@ -6,11 +6,11 @@ network has at most 2^26 weights, so that every partial sum, in whatever order, 
 float64 holds every integer up to 2^53.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer, MaxPool
+from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer, MaxPool, is_rounded
 from flightnn_jax.checker.reader import Network
 from flightnn_jax.checker.weights import matrix
 
@@ -29,6 +29,17 @@ def run(network: Network, images: np.ndarray) -> dict[str, np.ndarray]:
     Raises:
       ValueError: if the images are not bytes, or of another shape.
     """
+    return {name: output for name, _, output in trace(network, images)}
+
+
+def trace(
+    network: Network, images: np.ndarray
+) -> Iterator[tuple[str, np.ndarray | None, np.ndarray]]:
+    """Runs a network layer by layer; arguments and errors are those of `run`.
+
+    Yields:
+      For each layer its name, v where activations are made of sums, else None, and its output.
+    """
     shape = network.manifest.input_shape
     if images.dtype != np.uint8 or images.ndim == 0 or images.shape[1:] != shape:
         raise ValueError(
@@ -37,9 +48,12 @@ def run(network: Network, images: np.ndarray) -> dict[str, np.ndarray]:
         )
     values = {"image": images.astype(np.int64) - 128}
     for layer in network.manifest.layers:
-        values[layer.name] = _RUN[type(layer)](network, layer, values)
-    del values["image"]
-    return values
+        output, v = _RUN[type(layer)](network, layer, values), None
+        if is_rounded(layer):
+            v, shift = output, network.tensors[f"{layer.name}.shift"]
+            output = activate(v, shift, network.manifest.slope)
+        values[layer.name] = output
+        yield layer.name, v, output
 
 
 def classify(network: Network, images: np.ndarray, batch: int = 25) -> np.ndarray:
@@ -104,10 +118,7 @@ def _conv(network: Network, layer: Conv, values: dict[str, np.ndarray]) -> np.nd
         return network.tensors[f"{layer.name}.{name}"].astype(np.int64)
 
     acc = _convolve(values[layer.input], matrix(network, layer), layer.stride)
-    v = np.clip(acc, tensor("low"), tensor("high")) * tensor("multiplier") + tensor("bias")
-    if layer.output == "sum":
-        return v
-    return activate(v, tensor("shift"), network.manifest.slope)
+    return np.clip(acc, tensor("low"), tensor("high")) * tensor("multiplier") + tensor("bias")
 
 
 def _convolve(x: np.ndarray, weights: np.ndarray, stride: int) -> np.ndarray:
@@ -151,8 +162,7 @@ def _add(network: Network, layer: Add, values: dict[str, np.ndarray]) -> np.ndar
     for i, name in enumerate(layer.inputs):
         lift = network.tensors.get(f"{layer.name}.lift{i}", np.uint8(0))
         v = v + (values[name] << lift.astype(np.int64))
-    shift = network.tensors[f"{layer.name}.shift"]
-    return activate(v, shift, network.manifest.slope)
+    return v
 
 
 def _max_pool(network: Network, layer: MaxPool, values: dict[str, np.ndarray]) -> np.ndarray:
@@ -177,6 +187,7 @@ def _dense(network: Network, layer: Dense, values: dict[str, np.ndarray]) -> np.
     return sums.astype(np.int64) + network.tensors[f"{layer.name}.bias"]
 
 
+# What a layer computes: v where it is rounded, else the output.
 _RUN: dict[type[Layer], Callable[..., np.ndarray]] = {
     Conv: _conv,
     Add: _add,

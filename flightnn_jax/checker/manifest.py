@@ -10,9 +10,10 @@ from flightnn_jax.checker.container import FileError, parse_json
 from flightnn_jax.checker.fields import MAX_AXIS, Fields
 
 FORMAT = "flightnn integer network"
-VERSION = 1
+VERSIONS = (1, 2)
 MAX_LAYERS = 4096
 MAX_AFFINE_TERMS = 32
+MAX_DIGEST_IMAGES = 1024
 AVERAGE_SHIFTS = (-16, 30)
 
 
@@ -72,6 +73,16 @@ Layer = Conv | Add | MaxPool | Average | Dense
 
 
 @dataclasses.dataclass(frozen=True)
+class Digests:
+    """What the layers give for images that follow from a seed; the attributes are the entries."""
+
+    images: int
+    seed: int
+    outputs: dict[str, str]
+    sums: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """A network without its numbers; the attributes are the entries of the manifest."""
 
@@ -85,6 +96,8 @@ class Manifest:
     layers: tuple[Layer, ...]
     provenance: dict[str, str | int | float]
     golden: int
+    digests: Digests | None = None
+    version: int = 2
 
 
 def check_version(text: str) -> Any:
@@ -100,19 +113,20 @@ def check_version(text: str) -> Any:
       FileError: if it is not JSON, or not of this format and version.
 
     Example:
-      >>> check_version('{"format": "flightnn integer network", "version": 2}')
+      >>> check_version('{"format": "flightnn integer network", "version": 3}')
       Traceback (most recent call last):
         ...
-      flightnn_jax.checker.container.FileError: the file has version 2, and this reader
-        knows 1: take a newer reader
+      flightnn_jax.checker.container.FileError: the file has version 3, and this reader
+        knows 1 and 2: take a newer reader
     """
     value = parse_json(text, "the manifest")
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise FileError(f"the manifest's format is not {FORMAT!r}: this is some other file")
     version = value.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
         raise FileError(
-            f"the file has version {version!r:.40}, and this reader knows {VERSION}: take a newer "
+            f"the file has version {version!r:.40}, and this reader knows {known}: take a newer "
             "reader"
         )
     return value
@@ -131,17 +145,23 @@ def parse(value: Any) -> Manifest:
       FileError: if an entry is missing, too many, or outside of its limits.
 
     Example:
-      >>> parse({"name": "tiny"})  # doctest: +ELLIPSIS
+      >>> parse({"version": 1, "name": "tiny"})  # doctest: +ELLIPSIS
       Traceback (most recent call last):
         ...
       flightnn_jax.checker.container.FileError: the manifest lacks [...
     """
     keys = [field.name for field in dataclasses.fields(Manifest)]
-    fields = Fields(value, "the manifest", ["format", "version", *keys])
+    if value["version"] == 1:
+        keys.remove("digests")
+    fields = Fields(value, "the manifest", ["format", *keys])
     affine = fields.choice("affine", "multiplier", "shifts")
     terms = fields.optional("affine_terms", 1, MAX_AFFINE_TERMS)
     if (affine == "shifts") != (terms is not None):
         raise FileError(f"affine is {affine!r} and affine_terms {terms}: 'shifts' needs a number")
+    layers = tuple(
+        _layer(layer, f"layer {i}") for i, layer in enumerate(fields.objects("layers", MAX_LAYERS))
+    )
+    golden = fields.integer("golden", 0, MAX_AXIS)
     return Manifest(
         name=fields.text("name"),
         input_shape=fields.axes("input_shape", (1, 3)),
@@ -150,12 +170,35 @@ def parse(value: Any) -> Manifest:
         affine=affine,
         affine_terms=terms,
         labels=fields.texts("labels"),
-        layers=tuple(
-            _layer(layer, f"layer {i}")
-            for i, layer in enumerate(fields.objects("layers", MAX_LAYERS))
-        ),
+        layers=layers,
         provenance=fields.notes("provenance"),
-        golden=fields.integer("golden", 0, MAX_AXIS),
+        golden=golden,
+        digests=_digests(value.get("digests"), layers, golden),
+        version=value["version"],
+    )
+
+
+def is_rounded(layer: Layer) -> bool:
+    """Whether a layer computes sums v, of which activations are made.
+
+    Example:
+      >>> is_rounded(Add("block1", ("second", "pool1"), -4)), is_rounded(MaxPool("pool1", "conv1"))
+      (True, False)
+    """
+    return isinstance(layer, Add) or (isinstance(layer, Conv) and layer.output == "activation")
+
+
+def _digests(value: Any, layers: tuple[Layer, ...], golden: int) -> Digests | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or golden == 0:
+        raise FileError(f"digests with {golden} golden images: null, or an object and golden >= 1")
+    fields = Fields(value, "digests", [field.name for field in dataclasses.fields(Digests)])
+    return Digests(
+        images=fields.integer("images", 1, MAX_DIGEST_IMAGES),
+        seed=fields.integer("seed", 0, 2**32 - 1),
+        outputs=fields.digests("outputs", [layer.name for layer in layers]),
+        sums=fields.digests("sums", [layer.name for layer in layers if is_rounded(layer)]),
     )
 
 

@@ -1,15 +1,31 @@
 """Proven bounds of an integer network, from its records alone, in int64. No JAX.
 
-docs/integers.md says what each column is. The bounds hold for every image.
+docs/integers.md says what each column is. The bounds hold for every image: each layer's range of
+values follows from that of the layers that it reads.
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.integer.limits import MAX_ACTIVATION, MIN_ACTIVATION, IntegerNetworkError
-from flightnn_jax.integer.network import Add, Affine, Convolution, Dense, IntegerNetwork
+from flightnn_jax.integer import shapes
+from flightnn_jax.integer.limits import (
+    IMAGE,
+    MAX_ACTIVATION,
+    MIN_ACTIVATION,
+    IntegerNetworkError,
+)
+from flightnn_jax.integer.network import (
+    Add,
+    Affine,
+    Convolution,
+    Dense,
+    IntegerNetwork,
+    Layer,
+    MaxPool,
+)
 from flightnn_jax.integer.weights import Weights
 
 COLUMNS = (
@@ -47,28 +63,58 @@ def width(bounds: Range) -> np.ndarray:
     return np.where(most < 1 << 53, bits, 64).astype(np.int64)
 
 
-def accumulators(weights: Weights) -> Range:
+def any_activation(channels: int) -> Range:
+    """The range of activations of which nothing is known: those of an image."""
+    return Range(*(np.full(channels, end, np.int64) for end in (MIN_ACTIVATION, MAX_ACTIVATION)))
+
+
+def accumulators(weights: Weights, inputs: Range | None = None) -> Range:
     """What sums of these weights with activations can be.
+
+    Args:
+      weights: of a layer.
+      inputs: the range of each input channel, from -128 to 127 by default; the zeros around the
+        input of a convolution are within them.
 
     Example:
       >>> from flightnn_jax.integer import IntegerWeights
       >>> weights = IntegerWeights(np.array([[3, 0], [-2, 0]], np.int8))
       >>> [bound.tolist() for bound in accumulators(weights)]
       [[-638, 0], [637, 0]]
+      >>> low, high = np.array([[-1, 0], [9, 5]])
+      >>> [bound.tolist() for bound in accumulators(weights, Range(low, high))]
+      [[-13, 0], [27, 0]]
     """
-    w = weights.integers().reshape(-1, weights.shape[-1])
+    inputs = inputs or any_activation(weights.shape[-2])
+    w = _of_channels(weights)
     above = np.maximum(w, 0).sum(axis=0, dtype=np.int64)
     below = np.minimum(w, 0).sum(axis=0, dtype=np.int64)
     return Range(
-        MIN_ACTIVATION * above + MAX_ACTIVATION * below,
-        MAX_ACTIVATION * above + MIN_ACTIVATION * below,
+        inputs.low @ above + inputs.high @ below,
+        inputs.high @ above + inputs.low @ below,
     )
 
 
-def partial_sums(weights: Weights) -> np.ndarray:
-    """[filters] what no partial sum exceeds in magnitude, in any order, over terms or weights."""
-    sizes = weights.sizes().reshape(-1, weights.shape[-1])
-    return -MIN_ACTIVATION * sizes.sum(axis=0, dtype=np.int64)
+def _of_channels(weights: Weights, values: np.ndarray | None = None) -> np.ndarray:
+    """[places in the window, inputs, filters] the weights, or other numbers of their shape."""
+    values = weights.integers() if values is None else values
+    return values.reshape(-1, *weights.shape[-2:])
+
+
+def partial_sums(weights: Weights, inputs: Range | None = None) -> np.ndarray:
+    """[filters] what no partial sum exceeds in magnitude, in any order, over terms or weights.
+
+    Without `inputs` that is the simple bound of version 1: 128 times all magnitudes.
+    """
+    sizes = _of_channels(weights, weights.sizes())
+    if inputs is None:
+        return -MIN_ACTIVATION * sizes.sum(axis=(0, 1), dtype=np.int64)
+    w = _of_channels(weights)
+    # A weight is the difference of its terms of either sign, and its size is their sum.
+    plus = ((sizes + w) >> 1).sum(axis=0, dtype=np.int64)
+    minus = ((sizes - w) >> 1).sum(axis=0, dtype=np.int64)
+    up, down = np.maximum(inputs.high, 0), np.maximum(-inputs.low, 0)
+    return np.maximum(up @ plus + down @ minus, down @ plus + up @ minus)
 
 
 def products(acc: Range, affine: Affine) -> Range:
@@ -80,15 +126,45 @@ def products(acc: Range, affine: Affine) -> Range:
     return Range(ends.min(axis=0), ends.max(axis=0))
 
 
-def of_convolution(weights: Weights, affine: Affine) -> np.ndarray:
-    """[filters, 10] int64, the columns `COLUMNS`, of a convolution and its affine map."""
-    acc = accumulators(weights)
+def activated(v: Range, shift: np.ndarray, slope: int) -> Range:
+    """What activations can be whose v is in a range.
+
+    Example:
+      >>> v = Range(np.array([-800]), np.array([70]))
+      >>> [end.tolist() for end in activated(v, np.array([2]), 3)]
+      [[-25], [18]]
+    """
+    return Range(*(_saturated(_even(end, shift + slope * (end < 0))) for end in v))
+
+
+def _even(v: np.ndarray, n: np.ndarray | int) -> np.ndarray:
+    """V / 2**n to the nearest integer, ties to the even one, for 0 <= n <= 62."""
+    n = np.asarray(n, np.int64)
+    below_half = np.maximum((np.int64(1) << n >> 1) - 1, 0)
+    return (v + below_half + ((v >> n) & np.minimum(n, 1))) >> n
+
+
+def _saturated(x: np.ndarray) -> np.ndarray:
+    return np.clip(x, MIN_ACTIVATION, MAX_ACTIVATION)
+
+
+def of_convolution(weights: Weights, affine: Affine, inputs: Range | None = None) -> np.ndarray:
+    """[filters, 10] int64, the columns `COLUMNS`, of a convolution and its affine map.
+
+    Args:
+      weights: of the layer.
+      affine: behind them.
+      inputs: the range of each input channel; None for the bounds of version 1.
+    """
+    if inputs is not None and weights.shape[0] > 1:
+        inputs = Range(np.minimum(inputs.low, 0), np.maximum(inputs.high, 0))  # the padding
     bias = affine.bias.astype(np.int64)
+    acc = accumulators(weights, inputs)
     v = products(acc, affine)
-    return _table(weights, acc, Range(v.low + bias, v.high + bias))
+    return _table(weights, inputs, acc, Range(v.low + bias, v.high + bias))
 
 
-def of_dense(weights: Weights, bias: np.ndarray) -> np.ndarray:
+def of_dense(weights: Weights, bias: np.ndarray, inputs: Range | None = None) -> np.ndarray:
     """[units, 10] int64, the columns `COLUMNS`, of a dense layer; v are its logits.
 
     Example:
@@ -97,12 +173,12 @@ def of_dense(weights: Weights, bias: np.ndarray) -> np.ndarray:
       >>> of_dense(weights, np.array([1000], np.int32)).tolist()
       [[-638, 637, 640, 11, 362, 1637, 12, 1, 0, 0]]
     """
-    acc = accumulators(weights)
-    return _table(weights, acc, Range(acc.low + bias, acc.high + bias))
+    acc = accumulators(weights, inputs)
+    return _table(weights, inputs, acc, Range(acc.low + bias, acc.high + bias))
 
 
-def _table(weights: Weights, acc: Range, v: Range) -> np.ndarray:
-    partial = partial_sums(weights)
+def _table(weights: Weights, inputs: Range | None, acc: Range, v: Range) -> np.ndarray:
+    partial = partial_sums(weights, inputs)
     acc_width = width(Range(-partial, partial))
     exact = (partial < FLOAT_INTEGERS).astype(np.int64)
     columns = [*acc, partial, acc_width, *v, width(v), exact, *weights.shift_range()]
@@ -111,39 +187,88 @@ def _table(weights: Weights, acc: Range, v: Range) -> np.ndarray:
 
 def of_add(first: Range, second: Range) -> np.ndarray:
     """[channels, 3] int64, the columns `ADD_COLUMNS`, of the sum of two inputs."""
-    v = Range(first.low + second.low, first.high + second.high)
+    return _sums_table(Range(first.low + second.low, first.high + second.high))
+
+
+def _sums_table(v: Range) -> np.ndarray:
     return np.stack([*v, width(v)], axis=1)
 
 
-def tables(network: IntegerNetwork) -> dict[str, np.ndarray]:
-    """The certificate of every layer that has one, int64, whether it is within the limits or not.
+class Bounds(NamedTuple):
+    """What is proven of a layer.
+
+    Attributes:
+      table: int64, its certificate: [filters, 10] of a convolution or dense layer, [channels, 3] of
+        an add. Of an average, which has none in a file, the same three columns of its sums after
+        a shift to the left; of a pool nothing.
+      output: the range of what it hands on.
+    """
+
+    table: np.ndarray
+    output: Range
+
+
+def bounds(network: IntegerNetwork, version: int = 2) -> dict[str, Bounds]:
+    """What is proven of every layer, by name, whether it is within the limits or not.
 
     Args:
       network: its stored certificates are not looked at.
+      version: of the file format. By version 1 activations are -128 to 127, whoever gives them.
+    """
+    shape_of = {name: output.shape for name, output in shapes.outputs(network).items()}
+    known = {IMAGE: any_activation(network.input_shape[-1])}
+    proven: dict[str, Bounds] = {}
+    for layer in network.layers:
+        given = [known[name] for name in layer.inputs]
+        positions = math.prod(shape_of[layer.inputs[0]][:-1])
+        proven[layer.name] = _of_layer(layer, given, positions, network.slope, version)
+        known[layer.name] = proven[layer.name].output
+        sums = isinstance(layer, Convolution) and layer.shift is None
+        if version == 1 and not sums:
+            known[layer.name] = any_activation(shape_of[layer.name][-1])
+    return proven
+
+
+def _of_layer(layer: Layer, given: list[Range], positions: int, slope: int, version: int) -> Bounds:
+    inputs = None if version == 1 else given[0]
+    if isinstance(layer, Convolution):
+        table = of_convolution(layer.weights, layer.affine, inputs)
+        v = Range(table[:, 4], table[:, 5])
+        return Bounds(table, v if layer.shift is None else activated(v, layer.shift, slope))
+    if isinstance(layer, Dense):
+        table = of_dense(layer.weights, layer.bias, inputs)
+        return Bounds(table, Range(table[:, 4], table[:, 5]))
+    if isinstance(layer, Add):
+        parts = [_lifted(part, lift) for part, lift in zip(given, layer.lift, strict=True)]
+        table = of_add(*parts)
+        return Bounds(table, activated(Range(table[:, 0], table[:, 1]), layer.shift, slope))
+    if isinstance(layer, MaxPool):
+        return Bounds(np.zeros((0, len(ADD_COLUMNS)), np.int64), given[0])
+    up = max(0, -(layer.shift or 0))
+    total = Range(*(end * positions << up for end in given[0]))
+    if layer.shift is None:
+        return Bounds(_sums_table(total), total)
+    rounded = Range(*(_saturated(_even(end, max(0, layer.shift))) for end in total))
+    return Bounds(_sums_table(total), rounded)
+
+
+def _lifted(given: Range, lift: np.ndarray | None) -> Range:
+    """What an input of an add can be, shifted to the left where it is activations."""
+    if lift is None:
+        return given
+    return Range(*(end << lift.astype(np.int64) for end in given))
+
+
+def tables(network: IntegerNetwork, version: int = 2) -> dict[str, np.ndarray]:
+    """The certificate of every layer that has one, int64, whether it is within the limits or not.
 
     Returns:
       By the layers' names [filters, 10] for convolutions and dense layers, [channels, 3] for
-      adds.
+      adds; the arguments are those of `bounds`.
     """
-    known: dict[str, np.ndarray] = {}
-    for layer in network.layers:
-        if isinstance(layer, Convolution):
-            known[layer.name] = of_convolution(layer.weights, layer.affine)
-        elif isinstance(layer, Dense):
-            known[layer.name] = of_dense(layer.weights, layer.bias)
-        elif isinstance(layer, Add):
-            known[layer.name] = of_add(*(_branch(layer, i, known) for i in (0, 1)))
-    return known
-
-
-def _branch(layer: Add, index: int, known: dict[str, np.ndarray]) -> Range:
-    """What one input of an add can be, shifted to the left where it is activations."""
-    lift = layer.lift[index]
-    if lift is None:
-        table = known[layer.inputs[index]]
-        return Range(table[:, 4], table[:, 5])
-    one = np.int64(1) << lift.astype(np.int64)
-    return Range(MIN_ACTIVATION * one, MAX_ACTIVATION * one)
+    proven = bounds(network, version)
+    layers = (layer for layer in network.layers if hasattr(layer, "certificate"))
+    return {layer.name: proven[layer.name].table for layer in layers}
 
 
 def certified(network: IntegerNetwork) -> IntegerNetwork:

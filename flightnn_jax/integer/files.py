@@ -57,7 +57,11 @@ def save(network: IntegerNetwork, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> IntegerNetwork:
-    """Reads a network and checks it: digest, invariants, certificates.
+    """Reads a network and checks it: digest, every rule and limit, certificates.
+
+    It runs no image, so that NumPy is enough: whether golden outputs and digests are what the
+    network gives is not checked here. `proof.differences` does that, and `launch.verify` and
+    `launch.check`. A file of version 1 gives a network with certificates of version 2.
 
     Args:
       path: of the file.

@@ -24,8 +24,12 @@ from flightnn_jax.integer.network import (
 from flightnn_jax.integer.weights import Weights
 
 
-def check(network: IntegerNetwork) -> None:
-    """Checks every invariant of a network and its certificates.
+def check(network: IntegerNetwork, version: int = 2) -> None:
+    """Checks every invariant of a network and its certificates; runs no image.
+
+    Args:
+      network: what to check.
+      version: of the file format by whose rules the certificates are.
 
     Raises:
       IntegerNetworkError: naming the first invariant that does not hold.
@@ -42,8 +46,9 @@ def check(network: IntegerNetwork) -> None:
         _CHECKS[type(layer)](layer, network)
     outputs = shapes.outputs(network)
     _check_graph(network, outputs)
-    _check_bounds(network, outputs)
+    _check_bounds(network, outputs, version)
     _check_golden(network)
+    check_digests(network)
 
 
 def _check_network(network: IntegerNetwork) -> None:
@@ -225,30 +230,27 @@ def _check_branches(layer: Add, outputs: dict[str, shapes.Output]) -> None:
         )
 
 
-def _check_bounds(network: IntegerNetwork, outputs: dict[str, shapes.Output]) -> None:
+def _check_bounds(network: IntegerNetwork, outputs: dict[str, shapes.Output], version: int) -> None:
     """Certificates are what the records prove, and no int32 overflows."""
-    tables = certificate.tables(network)
+    proven = certificate.bounds(network, version)
     for layer in network.layers:
-        name = layer.name
+        name, derived = layer.name, proven[layer.name].table
         # What an activation rounds has a bit to spare; sums on their way to an add are its part.
         v_bits = limits.ACCUMULATOR_BITS if outputs[name].sums else limits.ACTIVATION_BITS
-        if isinstance(layer, Average):
-            height, width, _ = outputs[layer.input].shape
-            sums = limits.MIN_ACTIVATION * height * width << max(0, -(layer.shift or 0))
-            good = sums >= -(1 << (v_bits - 1))
-            require(good, name, f"sums down to {sums}", f"{v_bits} bits hold them")
+        ten = isinstance(layer, Convolution | Dense)
+        table = dict(
+            zip(certificate.COLUMNS if ten else certificate.ADD_COLUMNS, derived.T, strict=True)
+        )
+        if ten:
+            _check_widths(name, "acc_width", table["acc_width"])
+        _check_widths(name, "v_width", table["v_width"], v_bits)
+        if isinstance(layer, Convolution):
+            acc = certificate.Range(table["acc_min"], table["acc_max"])
+            products = certificate.width(certificate.products(acc, layer.affine))
+            _check_widths(name, "width of products", products)
         if isinstance(layer, Convolution | Dense | Add):
-            columns = certificate.ADD_COLUMNS if isinstance(layer, Add) else certificate.COLUMNS
-            table = dict(zip(columns, tables[name].T, strict=True))
-            if "acc_width" in table:
-                _check_widths(name, "acc_width", table["acc_width"])
-            _check_widths(name, "v_width", table["v_width"], v_bits)
-            if isinstance(layer, Convolution):
-                acc = certificate.accumulators(layer.weights)
-                products = certificate.width(certificate.products(acc, layer.affine))
-                _check_widths(name, "width of products", products)
-            for (column, derived), stored in zip(table.items(), layer.certificate.T, strict=True):
-                _check_column(name, column, derived, stored)
+            for (column, needed), stored in zip(table.items(), layer.certificate.T, strict=True):
+                _check_column(name, column, needed, stored)
 
 
 def _check_widths(
@@ -285,3 +287,22 @@ def _check_golden(network: IntegerNetwork) -> None:
     require(not other, "golden", f"outputs of {other}", "there is one of each layer")
     for name, array in arrays.items():
         limits.check_array("golden", name, array, *expected[name])
+
+
+def check_digests(network: IntegerNetwork) -> None:
+    """That there is a digest of each layer, and golden images that they follow from."""
+    digests = network.digests
+    if digests is None:
+        return
+    require(network.golden is not None, "digests", "no golden images", "they are made from them")
+    limits.check_whole("digests", "images", digests.images, 1, limits.MAX_DIGEST_IMAGES)
+    limits.check_whole("digests", "seed", digests.seed, 0, limits.MAX_SEED)
+    for name, given, layers in (
+        ("outputs", digests.outputs, network.layers),
+        ("sums", digests.sums, network.rounded),
+    ):
+        other = sorted(given.keys() ^ {layer.name for layer in layers})[:5]
+        require(not other, "digests", f"{name} of {other!s:.200}", "one of each of their layers")
+        for layer, text in given.items():
+            good = type(text) is str and limits.DIGEST.fullmatch(text)
+            require(good, "digests", f"{name} of {layer}: {text!r}", "64 digits of 0 to 9, a to f")

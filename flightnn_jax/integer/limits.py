@@ -26,11 +26,14 @@ MAX_LIFT = 24
 MIN_AVERAGE_SHIFT = -16
 MAX_SLOPE = 7
 MAX_EXPONENT = 1000
+MAX_DIGEST_IMAGES = 1024
+MAX_SEED = (1 << 32) - 1
 MAX_HEADER = 1 << 22
 MAX_FILE = 1 << 30
 ACCUMULATOR_BITS = 32
 ACTIVATION_BITS = 31  # of what `activate` rounds, so that half a step more does not overflow
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 RESERVED = (IMAGE, "golden")
 
 

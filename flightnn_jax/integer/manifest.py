@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flightnn_jax.integer import invariants, limits, shapes
+from flightnn_jax.integer import certificate, invariants, limits, shapes
 from flightnn_jax.integer import weights as kinds
 from flightnn_jax.integer.limits import IMAGE, IntegerNetworkError, Shape
 from flightnn_jax.integer.network import (
@@ -21,6 +21,7 @@ from flightnn_jax.integer.network import (
     Average,
     Convolution,
     Dense,
+    Digests,
     Golden,
     IntegerNetwork,
     Layer,
@@ -28,7 +29,7 @@ from flightnn_jax.integer.network import (
 )
 
 FORMAT = "flightnn integer network"
-VERSION = 1
+VERSION = 2  # that is written; version 1 is read too
 
 Tensors = dict[str, np.ndarray]
 _NETWORK = {
@@ -44,7 +45,9 @@ _NETWORK = {
     "layers": list,
     "provenance": dict,
     "golden": int,
+    "digests": dict | None,
 }
+_DIGESTS = {"images": int, "seed": int, "outputs": dict, "sums": dict}
 
 
 def describe(network: IntegerNetwork) -> tuple[dict[str, Any], Tensors]:
@@ -66,6 +69,7 @@ def describe(network: IntegerNetwork) -> tuple[dict[str, Any], Tensors]:
         "layers": [_fields_of(layer) for layer in network.layers],
         "provenance": network.provenance,
         "golden": len(golden.images),
+        "digests": None if network.digests is None else vars(network.digests),
     }
     tensors = {
         f"{layer.name}.{part}": array
@@ -86,14 +90,16 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
       size: of the file in bytes; weights of much more memory than that are refused.
 
     Returns:
-      A network that `check` accepts.
+      A network that `check` accepts; from a file of version 1 it has certificates of version 2.
 
     Raises:
       IntegerNetworkError: if the manifest and the tensors do not fit the format or each other,
         or the network breaks an invariant.
     """
     check_version(fields)
-    _check_fields("manifest", fields, _NETWORK)
+    version = fields["version"]
+    known = {name: kind for name, kind in _NETWORK.items() if version > 1 or name != "digests"}
+    _check_fields("manifest", fields, known)
     limits.require(
         fields["affine"] == _affine(fields["affine_terms"]),
         "manifest",
@@ -113,11 +119,14 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
         provenance=fields["provenance"],
         golden=None,
     )
-    invariants.check(network)
+    invariants.check(network, version)
     golden = _read_golden(network, fields["golden"], rest)
     if rest:
         raise IntegerNetworkError(f"tensors {sorted(rest)[:5]!s:.200} belong to nothing")
-    return dataclasses.replace(network, golden=golden)
+    digests = _read_digests(fields.get("digests"))
+    network = dataclasses.replace(network, golden=golden, digests=digests)
+    invariants.check_digests(network)
+    return certificate.certified(network) if version == 1 else network
 
 
 def check_version(fields: Any) -> None:
@@ -127,10 +136,10 @@ def check_version(fields: Any) -> None:
             f'manifest: its format is not "{FORMAT}": the file is of another kind'
         )
     version = fields.get("version")
-    if not limits.whole(version, VERSION, VERSION):
+    if not limits.whole(version, 1, VERSION):
         raise IntegerNetworkError(
-            f"manifest: version {version!r:.50}: this program reads version {VERSION}; a newer one "
-            "may read the file"
+            f"manifest: version {version!r:.50}: this program reads versions 1 to {VERSION}; a "
+            "newer one may read the file"
         )
 
 
@@ -335,3 +344,10 @@ def _read_golden(network: IntegerNetwork, count: int, tensors: Tensors) -> Golde
             arrays[name] = _take(tensors, f"golden.{name}")
             limits.check_array("golden", name, arrays[name], *like)
     return Golden(arrays.pop(IMAGE), arrays) if count else None
+
+
+def _read_digests(fields: Any) -> Digests | None:
+    if fields is None:
+        return None
+    _check_fields("digests", fields, _DIGESTS)
+    return Digests(**fields)

@@ -151,6 +151,23 @@ class Golden:
 
 
 @dataclasses.dataclass(frozen=True)
+class Digests:
+    """What every layer gives for many more images, as SHA-256 in lower-case hexadecimal.
+
+    Attributes:
+      images: how many; they follow from the golden images and the seed.
+      seed: a whole number below 2**32.
+      outputs: for each layer's name the digest of its outputs.
+      sums: that of v before rounding, for each convolution with an activation and each add.
+    """
+
+    images: int
+    seed: int
+    outputs: dict[str, str]
+    sums: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
 class IntegerNetwork:
     """A network in integers.
 
@@ -165,6 +182,7 @@ class IntegerNetwork:
       labels: a text for each class.
       provenance: where the network comes from: texts and numbers by name.
       golden: images with all layers' outputs; None for none.
+      digests: of many more images; None for none, and where there are no golden images.
     """
 
     name: str
@@ -176,8 +194,15 @@ class IntegerNetwork:
     labels: tuple[str, ...]
     provenance: dict[str, Any]
     golden: Golden | None
+    digests: Digests | None = None
 
     @property
     def weighted(self) -> tuple[Convolution | Dense, ...]:
         """The layers that have weights."""
         return tuple(layer for layer in self.layers if isinstance(layer, Convolution | Dense))
+
+    @property
+    def rounded(self) -> tuple[Convolution | Add, ...]:
+        """The layers whose v is rounded to activations."""
+        layers = (layer for layer in self.layers if isinstance(layer, Convolution | Add))
+        return tuple(layer for layer in layers if layer.shift is not None)

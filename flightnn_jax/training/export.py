@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from flightnn_jax import data
-from flightnn_jax.integer import Golden, IntegerNetwork, invariants
+from flightnn_jax.integer import Golden, IntegerNetwork, digests, invariants
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.training import evaluation, runs
 
@@ -99,7 +99,7 @@ def notes(about: dict[str, Any]) -> dict[str, str | int | float]:
 def with_golden(
     network: IntegerNetwork, images: np.ndarray, kernels: dict[str, Any] | None = None
 ) -> IntegerNetwork:
-    """The network with these golden images, and every layer's output for them.
+    """The network with these golden images, every layer's output for them, and digests.
 
     Args:
       network: that `check` accepts.
@@ -109,6 +109,8 @@ def with_golden(
     outputs = float32.function_of(network, kernels)(images)
     arrays = {name: np.asarray(output) for name, output in outputs.items()}
     network = dataclasses.replace(network, golden=Golden(images, arrays))
+    run = float32.function_of(digests.with_sums(network))
+    network = dataclasses.replace(network, digests=digests.of(network, run))
     invariants.check(network)
     return network
 

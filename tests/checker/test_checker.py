@@ -16,6 +16,7 @@ from tests.support.integers_writer import (
     Builder,
     assemble,
     lifted,
+    of_version_1,
     plain,
     residual,
     tensors_of,
@@ -48,11 +49,20 @@ def test_the_certificate_of_a_filter():
     net.numbers["dense.terms"] = [[[(1, 3), (-1, 1), (1, 0)], [(-1, 0), (-1, 0), (-1, 0)]], []]
     net.numbers["dense.bias"] = [1000, -128]
     network = read(write(net))
-    # W is 7, -3, 0: from -128 7 - 127 3 to 127 7 + 128 3; 128 (8 + 1 + 2 + 1 + 1 + 1) = 1792
-    rows = certificate.certify_dense(network, network.layer("dense")).rows
-    assert rows[0] == (-1277, 1273, 1792, 12, -277, 2273, 13, 1, 0, 3)
+    # W is 7, -3, 0: from -128 7 - 127 3 to 127 7 + 128 3; 128 (8 + 1) + 127 (2 + 1 + 1 + 1) = 1787
+    given = [certificate.ANY_ACTIVATION] * 3
+    rows = certificate.certify_dense(network, network.layer("dense"), given).rows
+    assert rows[0] == (-1277, 1273, 1787, 12, -277, 2273, 13, 1, 0, 3)
     assert rows[1] == (0, 0, 0, 1, -128, -128, 8, 1, 0, 0)
     assert check(network) == []
+    # inputs of -1 to 9, 5 and 0: from -7 - 15 to 63 - 15; up 9 8 + 1, down 8 + 9 + 5 (2 + 1)
+    rows = certificate.certify_dense(
+        network, network.layer("dense"), [(-1, 9), (5, 5), (0, 0)]
+    ).rows
+    assert rows[0] == (-22, 48, 73, 8, 978, 1048, 12, 1, 0, 3)
+    old = read(write(of_version_1(net)))  # 128 (8 + 1 + 2 + 1 + 1 + 1)
+    assert certificate.certify_dense(old, old.layer("dense"), given).rows[0][2] == 1792
+    assert check(old) == []
 
 
 def set_number(suffix, channel, value):
@@ -145,14 +155,14 @@ def test_where_float32_ends():
     assert oracle.certify(net)[0]["dense"][0][2:8:5] == [2**24, 0]
     assert reasons(net) == []
     net.numbers["dense.terms"][0][0][5] = (-1, 6)
-    assert oracle.certify(net)[0]["dense"][0][2:8:5] == [2**24 - 128 * 64, 1]
+    assert oracle.certify(net)[0]["dense"][0][2:8:5] == [2**24 - 128 * 128 + 127 * 64, 1]
     assert reasons(net) == []
 
 
 def test_partial_sums_count_terms_that_cancel():
-    net = dense_of_equal_filters(65536, [(1, 7), (-1, 7), (1, 6)])  # 64 each, of 320 in terms
+    net = dense_of_equal_filters(65536, [(1, 7), (-1, 7), (1, 6)])  # 64 each, of 192 and -128
     found = reasons(net)
-    assert "dense: channel 0: partial sums of -2684354560 to 2684354560 take 33 bits" in found[-1]
+    assert "dense: channel 0: partial sums of -2675965952 to 2675965952 take 33 bits" in found[-1]
 
 
 def test_multipliers_of_too_many_powers():

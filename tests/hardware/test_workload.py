@@ -221,9 +221,11 @@ def test_artefacts_bring_shapes_k_and_widths(weights):
             assert list(layer.k) == [int(k) for k in own.k]
             terms = np.abs(own.sign.astype(int)) * 2 ** own.shift.astype(int)
             sizes = terms.sum(axis=0)
-        # The widest filter's sum of magnitudes, times 128, as two's complement holds it.
-        most = 128 * sizes.reshape(-1, layer.filters).sum(axis=0).max()
+        # The widest filter's partial sums as two's complement holds them: at most its magnitudes
+        # times 128, and less where the layers before do not reach as far.
+        most = stored[layer.name].certificate[:, 2].max()
         assert layer.accumulator_bits == int(most).bit_length() + 1
+        assert most <= 128 * sizes.reshape(-1, layer.filters).sum(axis=0).max()
         worst = layer.arithmetic.accumulator_bits(layer.taps, max(layer.k))
         assert layer.accumulator_bits <= worst
     assert work.name == "random_resnet"
@@ -276,7 +278,7 @@ def test_artefacts_without_weights_or_of_two_kinds():
         other if isinstance(other, Dense) else layer
         for layer, other in zip(shifts.layers, integers.layers, strict=True)
     ]
-    mixed = dataclasses.replace(shifts, layers=tuple(layers))
+    mixed = certificate.certified(dataclasses.replace(shifts, layers=tuple(layers)))
     work = from_integers(mixed)
     assert work.scheme == "mixed"
     assert [layer.format for layer in work.layers] == ["shift"] * (len(work.layers) - 1) + ["fp4"]

@@ -61,7 +61,7 @@ def test_the_manifest_of_a_resnet():
     layers = {layer.pop("name"): layer for layer in manifest.pop("layers")}
     assert manifest == {
         "format": "flightnn integer network",
-        "version": 1,
+        "version": 2,
         "name": "random_resnet",
         "input_shape": [8, 8, 3],
         "output_exponent": -9,
@@ -71,6 +71,7 @@ def test_the_manifest_of_a_resnet():
         "labels": [f"class {i}" for i in range(5)],
         "provenance": {"seed": 1, "kind": "resnet"},
         "golden": 0,
+        "digests": None,
     }
     assert layers["block2_shortcut"] == {
         "kind": "conv",
@@ -255,16 +256,16 @@ HOSTILE = {
     ),
     "another digest": (DATA.replace(b'"sha256":"', b'"sha256":"0', 1), "tensor"),
     "another format": (changed(format="other"), "of another kind"),
-    "a newer version": (changed(version=2), "version 2: this program reads version 1"),
+    "a newer version": (changed(version=3), "version 3: this program reads versions 1 to 2"),
     "a newer version of other types and digest": (
         integer_files.raw(
             {
-                "__metadata__": {"manifest": FIRST.replace("1", "2"), "sha256": ""},
+                "__metadata__": {"manifest": FIRST.replace("1", "3"), "sha256": ""},
                 "a.k": {"dtype": "F8", "shape": [], "data_offsets": [0, 1]},
             },
             bytes(1),
         ),
-        "version 2: this program reads version 1; a newer one may",
+        "version 3: this program reads versions 1 to 2; a newer one may",
     ),
     "version true": (changed(version=True), "version True"),
     "a field too many": (changed(more=1), r"\['more'\]"),

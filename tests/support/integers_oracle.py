@@ -8,7 +8,9 @@ numbers["conv1.integers"][filter] = [int, ..].
 
 import copy
 import dataclasses
+import hashlib
 import itertools
+import math
 from fractions import Fraction
 
 
@@ -46,14 +48,15 @@ def activate(v, shift, slope):
 
 def run(net, image):
     """Every layer's output for an image, [height][width][channels] of bytes or [channels]."""
-    if isinstance(image[0], int):
-        values = {"image": [byte - 128 for byte in image]}
-    else:
-        values = {"image": [[[byte - 128 for byte in pixel] for pixel in row] for row in image]}
+    values = {"image": activations(image)}
     for layer in net.manifest["layers"]:
         given = [values[name] for name in layer.get("inputs", [layer.get("input")])]
         values[layer["name"]] = RUN[layer["kind"]](net, layer, *given)
     return {layer["name"]: values[layer["name"]] for layer in net.manifest["layers"]}
+
+
+def activations(image):
+    return image - 128 if isinstance(image, int) else [activations(part) for part in image]
 
 
 def run_conv(net, layer, x):
@@ -94,8 +97,9 @@ def run_add(net, layer, a, b):
             for i, part in enumerate(parts):
                 lift = net.numbers.get(f"{layer['name']}.lift{i}")
                 v += part if lift is None else part * 2 ** lift[o]
-            shift = net.numbers[f"{layer['name']}.shift"][o]
-            out.append(activate(v, shift, net.manifest["slope"]))
+            if not layer.get("shiftless"):
+                v = activate(v, net.numbers[f"{layer['name']}.shift"][o], net.manifest["slope"])
+            out.append(v)
         return out
 
     if isinstance(a[0], int):
@@ -161,10 +165,12 @@ def certify(net):
     """The certificates of all layers, and reasons for which no certificate can be valid."""
     rows, v, wrong = {}, {}, []
     shapes = shapes_of(net)
+    reach = {"image": [(-128, 127)] * shapes["image"][-1]}
     for layer in net.manifest["layers"]:
         name = layer["name"]
+        given = [reach[source] for source in layer.get("inputs", [layer.get("input")])]
         if layer["kind"] in ("conv", "dense"):
-            certified = [certify_filter(net, layer, o) for o in range(layer["shape"][-1])]
+            certified = [certify_filter(net, layer, o, given[0]) for o in range(layer["shape"][-1])]
             rows[name] = [row for row, _ in certified]
             v[name] = [(row[4], row[5]) for row in rows[name]]
             most = 31 if layer.get("output") == "activation" else 32
@@ -174,36 +180,70 @@ def certify(net):
             rows[name], v[name] = [], []
             for o in range(shapes[name][-1]):
                 ends = []
-                for i, source in enumerate(layer["inputs"]):
+                for i in (0, 1):
                     lift = net.numbers.get(f"{name}.lift{i}")
-                    ends.append(
-                        v[source][o] if lift is None else (-128 * 2 ** lift[o], 127 * 2 ** lift[o])
-                    )
+                    scale = 1 if lift is None else 2 ** lift[o]
+                    ends.append([end * scale for end in given[i][o]])
                 low, high = ends[0][0] + ends[1][0], ends[0][1] + ends[1][1]
                 rows[name].append([low, high, bits(low, high)])
+                v[name].append((low, high))
                 wrong += [f"{name}: v"] * (bits(low, high) > 31)
         if layer["kind"] == "average":
             height, width, _ = shapes[layer["input"]]
             scale = 2 ** max(0, -(layer["shift"] or 0))
             most = 32 if layer["shift"] is None else 31
-            wrong += [f"{name}: sums"] * (bits(-128 * height * width * scale) > most)
+            v[name] = [(low * height * width, high * height * width) for low, high in given[0]]
+            too_wide = [pair for pair in v[name] if bits(*(end * scale for end in pair)) > most]
+            wrong += [f"{name}: sums"] * len(too_wide)
+        reach[name] = given[0] if layer["kind"] == "max_pool" else reach_of(net, layer, v[name])
     return rows, wrong
 
 
-def certify_filter(net, layer, o):
-    """The ten columns of a filter, and the bounds of the product."""
+def reach_of(net, layer, v):
+    """The least and the largest output of each channel, from those of v or of an average's sums."""
+    shift, slope = (
+        net.numbers.get(f"{layer['name']}.shift", layer.get("shift")),
+        net.manifest["slope"],
+    )
+    if shift is None:  # sums
+        return v
+    if net.manifest["version"] == 1:
+        return [(-128, 127)] * len(v)
+    if layer["kind"] == "average":
+        return [tuple(clip(even(end, shift), -128, 127) for end in ends) for ends in v]
+    return [
+        tuple(activate(end, s, slope) for end in ends) for ends, s in zip(v, shift, strict=True)
+    ]
+
+
+def certify_filter(net, layer, o, given):
+    """The ten columns of a filter whose inputs have these ranges, and the bounds of the product."""
     name = layer["name"]
+    inputs = layer["shape"][-2]
+    if layer["kind"] == "conv" and layer["shape"][0] > 1:
+        given = [(min(low, 0), max(high, 0)) for low, high in given]
+    spans = [given[index % inputs] for index in range(fan_in(layer))]  # of each tap
     weights = [weight(net, name, o, index) for index in range(fan_in(layer))]
     acc = [
-        sum(min(-128 * w, 127 * w) for w in weights),
-        sum(max(-128 * w, 127 * w) for w in weights),
+        sum(pick(low * w, high * w) for w, (low, high) in zip(weights, spans, strict=True))
+        for pick in (min, max)
     ]
     if layer["weights"] == "shift":
-        terms = [term for row in net.numbers[f"{name}.terms"][o] for term in row]
-        partial = 128 * sum(2**shift for _, shift in terms)
-        shifts = [shift for _, shift in terms] or [0]
+        rows = net.numbers[f"{name}.terms"][o]
+        terms = [
+            (sign * 2**shift, at)
+            for row in rows
+            for (sign, shift), at in zip(row, spans, strict=True)
+        ]
+        shifts = [shift for row in rows for _, shift in row] or [0]
     else:
-        partial, shifts = 128 * sum(abs(w) for w in weights), [0]
+        terms, shifts = list(zip(weights, spans, strict=True)), [0]
+    if net.manifest["version"] == 1:
+        partial = 128 * sum(abs(t) for t, _ in terms)
+    else:
+        ends = [(t * low, t * high) for t, (low, high) in terms]
+        above, below = sum(max(0, *pair) for pair in ends), sum(min(0, *pair) for pair in ends)
+        partial = max(above, -below)
     product, bias = acc, net.numbers[f"{name}.bias"][o]
     if layer["kind"] == "conv":
         low, high, multiplier = (
@@ -262,3 +302,85 @@ def limits(net):
             output = net.manifest["output_exponent"]
             wrong += [f"{name}.exponent"] * (layer["exponent"] != output)
     return wrong
+
+
+def digest_image(golden, seed, j):
+    """Image j of a seed, from golden images as nested lists."""
+    g, flat = golden[j // 4 % len(golden)], isinstance(golden[0][0], int)
+    g = [[g]] if flat else g
+    height, width, channels = len(g), len(g[0]), len(g[0][0])
+    count = 8 + height * width * channels
+    random = b""
+    while len(random) < count:
+        random += hashlib.sha256(f"{seed}/{j}/{len(random) // 32}".encode()).digest()
+    h = random[:8]
+
+    def noise(y, z, c):
+        return random[8 + (y * width + z) * channels + c]
+
+    def base(y, z, c):
+        u = width - 1 - z if h[5] % 2 else z
+        if j % 4 == 0:
+            return g[(y + h[0]) % height][(u + h[1]) % width][c]
+        if j % 4 == 1:
+            return math.floor(Fraction((256 - h[2]) * g[y][u][c] + h[2] * noise(y, z, c), 256))
+        if j % 4 == 2:
+            return noise(y // 2 ** (h[2] % 5), z // 2 ** (h[2] % 5), c)
+        down, right = math.floor(Fraction(256 * y, height)), math.floor(Fraction(256 * z, width))
+        ramps = h[2] * down + h[3] * right
+        return (math.floor(Fraction(ramps, 64)) + h[4] * c) % 256
+
+    def pixel(y, z, c):
+        contrast = Fraction((base(y, z, c) - 128) * (16 + h[6]), 64)
+        return clip(math.floor(contrast) + 64 + h[7] // 2, 0, 255)
+
+    image = [
+        [[pixel(y, z, c) for c in range(channels)] for z in range(width)] for y in range(height)
+    ]
+    return image[0][0] if flat else image
+
+
+def sums_before_rounding(net, image):
+    """v of every layer that rounds it, by name: what it gives where it does not round."""
+    values, found = run(net, image) | {"image": activations(image)}, {}
+    for layer in net.manifest["layers"]:
+        plain = layer | {"output": "sum", "shiftless": True}
+        if layer["kind"] == "conv" and layer["output"] == "activation":
+            found[layer["name"]] = run_conv(net, plain, values[layer["input"]])
+        if layer["kind"] == "add":
+            found[layer["name"]] = run_add(net, plain, *(values[name] for name in layer["inputs"]))
+    return found
+
+
+def is_sums(layer):
+    """Whether a layer's outputs are sums."""
+    average = layer["kind"] == "average" and layer["shift"] is None
+    return layer["kind"] == "dense" or layer.get("output") == "sum" or average
+
+
+def digests(net, golden, images, seed):
+    """The digests of a network, as the manifest has them."""
+    made = [digest_image(golden, seed, j) for j in range(images)]
+    wide = {layer["name"]: is_sums(layer) for layer in net.manifest["layers"]}
+    return {
+        "images": images,
+        "seed": seed,
+        "outputs": digest_all([run(net, image) for image in made], wide),
+        "sums": digest_all([sums_before_rounding(net, image) for image in made], {}),
+    }
+
+
+def digest_all(outputs, wide):
+    """By name the digest of what a list of images gives; four bytes a number, or one."""
+    data = dict.fromkeys(outputs[0], b"")
+    for name in data:
+        for one in outputs:
+            for n in flatten(one[name]):
+                data[name] += n.to_bytes(4 if wide.get(name, True) else 1, "little", signed=True)
+    return {name: hashlib.sha256(numbers).hexdigest() for name, numbers in data.items()}
+
+
+def flatten(nested):
+    if isinstance(nested, int):
+        return [nested]
+    return [n for part in nested for n in flatten(part)]

@@ -9,15 +9,9 @@ import random
 import struct
 
 from tests.support import integers_oracle as oracle
-from tests.support.integers_oracle import Net
+from tests.support.integers_oracle import Net, flatten
 
 LETTERS = {"U8": "B", "I8": "b", "I32": "i"}
-
-
-def flatten(nested):
-    if isinstance(nested, int):
-        return [nested]
-    return [n for part in nested for n in flatten(part)]
 
 
 def pack(dtype, numbers):
@@ -60,10 +54,13 @@ def tensors_of(net, images, certificates):
             # what does not fit loses its upper bits, as it would in a careless writer
             rows = [(n + 2**31) % 2**32 - 2**31 for n in flatten(certificates[name])]
             put(f"{name}.certificate", "I32", [*channels, columns], rows)
-        is_sums = layer["kind"] == "dense" or layer.get("output") == "sum"
-        is_sums |= layer["kind"] == "average" and layer["shift"] is None
         outputs = [outputs[name] for outputs in golden]
-        put(f"golden.{name}", "I32" if is_sums else "I8", [len(images), *shapes[name]], outputs)
+        put(
+            f"golden.{name}",
+            "I32" if oracle.is_sums(layer) else "I8",
+            [len(images), *shapes[name]],
+            outputs,
+        )
     return tensors
 
 
@@ -86,10 +83,12 @@ def assemble(manifest, tensors, sha256=None, order=None):
     return struct.pack("<Q", len(text)) + text + body
 
 
-def write(net, images=(), certificates=None):
+def write(net, images=(), certificates=None, digests=0, seed=7):
     """A file of a network; its certificates are right unless others are given."""
     certificates = oracle.certify(net)[0] if certificates is None else certificates
     manifest = net.manifest | {"golden": len(images)}
+    if digests:
+        manifest["digests"] = oracle.digests(net, images, digests, seed)
     return assemble(json.dumps(manifest), tensors_of(net, images, certificates))
 
 
@@ -189,7 +188,7 @@ class Builder:
         last = self.layers[-1]["name"]
         manifest = {
             "format": "flightnn integer network",
-            "version": 1,
+            "version": 2,
             "name": "small",
             "input_shape": self.shapes["image"],
             "output_exponent": self.exponents[last],
@@ -200,6 +199,7 @@ class Builder:
             "layers": self.layers,
             "provenance": {"made by": "tests", "seed": 1, "rate": 0.5},
             "golden": 0,
+            "digests": None,
         }
         return Net(manifest, self.numbers)
 
@@ -255,3 +255,9 @@ def random_image(shape, draw):
     if not shape:
         return draw.choice((0, 255, draw.randint(0, 255)))
     return [random_image(shape[1:], draw) for _ in range(shape[0])]
+
+
+def of_version_1(net):
+    """The network as a file of version 1 describes it."""
+    manifest = {key: value for key, value in net.manifest.items() if key != "digests"}
+    return Net(manifest | {"version": 1}, net.numbers)

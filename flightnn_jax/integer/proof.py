@@ -1,0 +1,92 @@
+"""Proofs of a file: its own examples, run, and the run that it came from, lowered again."""
+
+import numpy as np
+
+from flightnn_jax.integer import digests, inference, manifest
+from flightnn_jax.integer.network import IntegerNetwork
+
+
+def differences(network: IntegerNetwork, path: str = "fast") -> list[str]:
+    """What a network's own examples say otherwise than it computes; nothing for a right one.
+
+    Args:
+      network: that `check` accepts.
+      path: of `inference.PATHS`, which computes it.
+
+    Returns:
+      A line for each layer whose golden outputs or digests are wrong, in the order of the layers.
+
+    Example:
+      >>> from flightnn_jax.integer import Average, Golden
+      >>> outputs = {"mean": np.array([[71]], np.int32)}
+      >>> golden = Golden(np.full((1, 1, 1, 1), 200, np.uint8), outputs)
+      >>> layers = (Average("mean", "image", None, -7),)
+      >>> network = IntegerNetwork("grey", (1, 1, 1), layers, 3, None, -7, ("grey",), {}, golden)
+      >>> differences(network)
+      ['mean: golden image 0 at (0,) has 71, and 72 is computed']
+    """
+    golden = network.golden
+    if golden is None:
+        return []
+    run = inference.make_layer_outputs(digests.with_sums(network), path)
+    computed = {name: np.asarray(output) for name, output in run(golden.images).items()}
+    wanted = network.digests
+    anew = None if wanted is None else digests.of(network, run, wanted.images, wanted.seed)
+    wrong = []
+    for layer in network.layers:
+        name, given = layer.name, golden.outputs[layer.name]
+        places = np.argwhere(given != computed[name])
+        if len(places):
+            number, *at = (int(i) for i in places[0])
+            place = (number, *at)
+            wrong.append(
+                f"{name}: golden image {number} at {tuple(at)} has {given[place]}, and "
+                f"{computed[name][place]} is computed"
+            )
+        if wanted is not None and anew is not None:
+            wrong += [
+                f"{name}: the digest of its {what} over {wanted.images} images is another one than "
+                "the network gives"
+                for what in ("sums", "outputs")
+                if getattr(wanted, what).get(name) != getattr(anew, what).get(name)
+            ]
+    return wrong
+
+
+_COMPARED = ("input_shape", "output_exponent", "slope", "affine", "affine_terms", "layers")
+
+
+def unlike(network: IntegerNetwork, other: IntegerNetwork) -> list[str]:
+    """Where two networks compute otherwise: entries and tensors that differ, in order.
+
+    Names, labels, provenance and examples may be others.
+
+    Args:
+      network: that `check` accepts, such as one from a file.
+      other: what it is compared with, such as what a run is lowered to.
+
+    Example:
+      >>> import dataclasses
+      >>> from flightnn_jax.integer import Average
+      >>> sums = Average("mean", "image", None, -7)
+      >>> network = IntegerNetwork("grey", (2, 2, 1), (sums,), 3, None, -7, ("grey",), {}, None)
+      >>> unlike(network, dataclasses.replace(network, name="brightness", slope=2))
+      ['slope: 3, and the other has 2']
+    """
+    (fields, tensors), (others, other_tensors) = map(manifest.describe, (network, other))
+    lines = [
+        f"{name}: {fields[name]!s:.200}, and the other has {others[name]!s:.200}"
+        for name in _COMPARED
+        if fields[name] != others[name]
+    ]
+    for name in dict.fromkeys([*tensors, *other_tensors]):
+        ours, theirs = tensors.get(name), other_tensors.get(name)
+        if name.startswith("golden."):
+            continue
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            shapes = ("none" if x is None else f"shape {x.shape}" for x in (ours, theirs))
+            lines.append(f"{name}: {next(shapes)}, and the other has {next(shapes)}")
+        elif np.any(ours != theirs):
+            at = tuple(int(i) for i in np.argwhere(ours != theirs)[0])
+            lines.append(f"{name}: {ours[at]} at {at}, and the other has {theirs[at]}")
+    return lines
