@@ -1,5 +1,6 @@
 """From a training run's directory to a file, by function and by command."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax import data, quantize_params
-from flightnn_jax.integer import files
+from flightnn_jax.integer import certificate, files
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.integer.lower import LoweringError
 from flightnn_jax.training import export, runs
@@ -85,9 +86,9 @@ def test_full_precision_has_no_integers(tmp_path):
         export.lower_run(tmp_path, mesh=training.one_device())
 
 
-def command(*arguments):
+def command(*arguments, module="lower"):
     return subprocess.run(
-        [sys.executable, "-m", "launch.lower", *map(str, arguments)],
+        [sys.executable, "-m", f"launch.{module}", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -103,6 +104,30 @@ def test_the_command_writes_a_file(run, tmp_path):
     assert "shifts and additions, 3 powers of two" in done.stdout
     assert f"file {out.stat().st_size / 1e3:.1f} kB" in done.stdout
     assert json.dumps(network.provenance)
+
+
+def test_a_file_is_verified_by_its_own_examples_and_by_its_run(run, lowered, tmp_path):
+    """A bias that is one too large changes few outputs, and none that golden images see."""
+    network = lowered.network
+    right, wrong = tmp_path / "right.safetensors", tmp_path / "wrong.safetensors"
+    files.save(network, right)
+    first = network.layers[0]
+    bias = first.affine.bias.copy()
+    bias[1] += 1
+    affine = dataclasses.replace(first.affine, bias=bias)
+    layers = (dataclasses.replace(first, affine=affine), *network.layers[1:])
+    bad = certificate.certified(dataclasses.replace(network, layers=layers))
+    files.save(bad, wrong)
+    done = command(f"--integers={wrong}", module="verify")
+    assert done.returncode == 1
+    assert f"{first.name}: the digest of its sums over 64 images" in done.stdout
+    files.save(dataclasses.replace(bad, digests=None), wrong)
+    done = command(f"--integers={wrong}", f"--run={run[0]}", module="verify")
+    assert done.returncode == 1
+    assert f"{first.name}.bias: {bias[1]} at (1,), and the other has {bias[1] - 1}" in done.stdout
+    both = command(f"--integers={right}", f"--run={run[0]}", "--paths=fast", module="verify")
+    assert both.returncode == 0, both.stdout + both.stderr
+    assert "360 images" in both.stdout
 
 
 def test_the_command_says_what_is_wrong(tmp_path):
