@@ -146,7 +146,7 @@ def test_an_anchor_takes_the_place_of_the_scale():
     assert half.images_per_s.factor == 1.34
     fixed = estimate.estimate(from_network("net7", "fp4").largest(), BOARD, anchor=anchor)
     assert fixed.images_per_s.value == pytest.approx(1128 / 1.776)
-    with pytest.raises(ValueError, match="a measured one is positive"):
+    with pytest.raises(ValueError, match="a measured throughput is above 0"):
         estimate.estimate(first, BOARD, anchor=estimate.Anchor(first, 0.0))
     with pytest.raises(
         ValueError, match=r"anchor=1128 images.* is for the style array, not 'engine'"

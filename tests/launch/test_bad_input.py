@@ -194,15 +194,21 @@ def test_nothing_is_left_behind(ended, place):
     assert left == {"pipe", "pipe.json", "endless.json"}
 
 
-def command(words, **options):
+def command(words, *around, **options):
+    """A command in a process of its own; `around` starts it, as in `closing`."""
     return subprocess.run(
-        [sys.executable, "-m", *words.split(" ")],
+        [*around, sys.executable, "-m", *words.split(" ")],
         cwd=prepared.ROOT,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
         **options,
     )
+
+
+def closing(descriptor):
+    """Starts a command without standard output (1) or errors (2), and without a fork of JAX."""
+    return "sh", "-c", f'exec "$0" "$@" {descriptor}>&-'
 
 
 @pytest.mark.parametrize("words", ["launch.audit", "launch", "launch.designs --help"])
@@ -213,7 +219,7 @@ def test_standard_output_is_full_or_closed(words):
     assert done.stderr == (
         "error: standard output: No space left on device: make room, or write it to another place\n"
     )
-    done = command(words, preexec_fn=lambda: os.close(1))
+    done = command(words, *closing(1))
     assert done.returncode == 2
     assert done.stderr == (
         "error: standard output is closed: give >/dev/null if nothing is to be read\n"
@@ -230,9 +236,8 @@ def test_nobody_reads_standard_output():
 
 def test_nobody_reads_errors():
     done = subprocess.run(
-        [sys.executable, "-m", "launch.estimate", "--device=XC"],
+        [*closing(2), sys.executable, "-m", "launch.estimate", "--device=XC"],
         cwd=prepared.ROOT,
-        preexec_fn=lambda: os.close(2),
         stdout=subprocess.PIPE,
         check=False,
     )
