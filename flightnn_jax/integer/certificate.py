@@ -207,6 +207,11 @@ class Bounds(NamedTuple):
     table: np.ndarray
     output: Range
 
+    @property
+    def accumulators(self) -> Range:
+        """Of a convolution or dense layer."""
+        return Range(self.table[:, 0], self.table[:, 1])
+
 
 def bounds(network: IntegerNetwork, version: int = 2) -> dict[str, Bounds]:
     """What is proven of every layer, by name, whether it is within the limits or not.

@@ -25,6 +25,7 @@ import numpy as np
 from jax import lax
 
 from flightnn_jax.integer import certificate, shapes
+from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.inference import operations
 from flightnn_jax.integer.inference.int8_columns import Columns
 from flightnn_jax.integer.inference.operations import Tensors
@@ -44,9 +45,9 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
     Args:
       network: a valid one; its certificates are not needed.
     """
-    known = shapes.outputs(network)
+    known, proven = shapes.outputs(network), certificate.bounds(network)
     convolutions = {
-        layer.name: _convolution(layer, known[layer.input].shape)
+        layer.name: _convolution(layer, known[layer.input].shape, proven[layer.name].accumulators)
         for layer in network.layers
         if isinstance(layer, Convolution)
     }
@@ -119,8 +120,8 @@ class _Convolution:
         return operations.max_pool(acc ^ -flipped) ^ -flipped  # ~acc falls where acc rises
 
 
-def _convolution(layer: Convolution, input_shape: Shape) -> _Convolution:
-    weights, affine, clips = turned(layer)
+def _convolution(layer: Convolution, input_shape: Shape, acc: Range) -> _Convolution:
+    weights, affine, clips = turned(layer, acc)
     sums = _sums(Columns.of(weights), layer.stride, input_shape)
     return _Convolution(sums, affine, clips, layer.shift)
 
@@ -139,12 +140,17 @@ class Turned(NamedTuple):
     clips: bool
 
 
-def turned(layer: Convolution) -> Turned:
-    """Negates filters where that helps, or where it makes a multiplier positive."""
+def turned(layer: Convolution, acc: Range | None = None) -> Turned:
+    """Negates filters where that helps, or where it makes a multiplier positive.
+
+    Args:
+      layer: of a valid network.
+      acc: what its sums can be; by default whatever its weights allow.
+    """
     weights = layer.weights.integers()
     sign = _signs(weights, layer.affine)
     affine = layer.affine
-    bounds = certificate.accumulators(layer.weights)
+    bounds = acc or certificate.accumulators(layer.weights)
     low, high = np.maximum(affine.low, bounds.low), np.minimum(affine.high, bounds.high)
     clips = bool(np.any(affine.low > bounds.low) or np.any(affine.high < bounds.high))
     if clips:  # one side may lie beyond all sums

@@ -114,7 +114,7 @@ def one_convolution(weights, multiplier, low, high):
     none = np.zeros((filters, 10), np.int32)
     layer = Convolution("conv1", IMAGE, 1, weights, 0, affine, shift, 0, none)
     x = np.random.default_rng(0).integers(-128, 128, (4, 2, 2, weights.shape[2]))
-    made = int8._convolution(layer, x.shape[1:])
+    made = int8._convolution(layer, x.shape[1:], certificate.accumulators(weights))
 
     @jax.jit
     def outputs(x):
@@ -154,6 +154,16 @@ def test_clips_beyond_all_sums():
     one_convolution(
         IntegerWeights(value), [0, -1, 2, 0], [least, 5000, -9, most], [least, 6000, -9, most]
     )
+
+
+def test_a_clip_is_left_out_where_the_layers_before_do_not_reach_it():
+    network = random_network()
+    layer = next(layer for layer in network.layers if layer.name == "conv2")
+    low, high = certificate.bounds(network)["conv2"].accumulators
+    affine = dataclasses.replace(layer.affine, low=low.astype(np.int32), high=high.astype(np.int32))
+    layer = dataclasses.replace(layer, affine=affine)
+    assert int8.turned(layer).clips
+    assert not int8.turned(layer, certificate.Range(low, high)).clips
 
 
 def test_certificates_are_not_needed():
