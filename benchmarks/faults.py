@@ -11,6 +11,7 @@ does any layer give another integer there?
 import argparse
 import collections
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 
@@ -29,6 +30,7 @@ from flightnn_jax.integer import (
     ShiftWeights,
     Weights,
     certified,
+    check,
     files,
 )
 
@@ -88,22 +90,24 @@ def _outputs(network: IntegerNetwork, images: np.ndarray) -> dict[str, np.ndarra
 def _faults(
     rng: np.random.Generator, network: IntegerNetwork, kind: str, faults: int
 ) -> Iterator[IntegerNetwork]:
+    tries = (planted(rng, network, kind) for _ in range(20 * faults))
+    return itertools.islice((wrong for wrong in tries if wrong is not None), faults)
+
+
+def planted(rng: np.random.Generator, network: IntegerNetwork, kind: str) -> IntegerNetwork | None:
+    """The network with a fault of a kind; None where it has no such number, or a rule finds it."""
     layers = [i for i, layer in enumerate(network.layers) if _has(layer, kind)]
-    for _ in range(20 * faults if layers else 0):
-        i = int(rng.choice(layers))
-        changed = _changed(rng, network.layers[i], kind)
-        broken = dataclasses.replace(
-            network, layers=(*network.layers[:i], changed, *network.layers[i + 1 :])
-        )
-        try:
-            broken = certified(broken)
-            files.to_bytes(broken)
-        except IntegerNetworkError:  # a rule finds it
-            continue
-        yield broken
-        faults -= 1
-        if not faults:
-            return
+    if not layers:
+        return None
+    i = int(rng.choice(layers))
+    changed = _changed(rng, network.layers[i], kind)
+    whole = (*network.layers[:i], changed, *network.layers[i + 1 :])
+    try:
+        broken = certified(dataclasses.replace(network, layers=whole))
+        check(broken)
+    except IntegerNetworkError:
+        return None
+    return broken
 
 
 def _has(layer: Layer, kind: str) -> bool:

@@ -1,17 +1,22 @@
 """Proofs of a file: its own examples, run, and the run that it came from, lowered again."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from flightnn_jax.integer import digests, inference, manifest
 from flightnn_jax.integer.network import IntegerNetwork
 
 
-def differences(network: IntegerNetwork, path: str = "fast") -> list[str]:
+def differences(
+    network: IntegerNetwork,
+    make: Callable[[IntegerNetwork], digests.Run] = inference.make_layer_outputs,
+) -> list[str]:
     """What a network's own examples say otherwise than it computes; nothing for a right one.
 
     Args:
       network: that `check` accepts.
-      path: of `inference.PATHS`, which computes it.
+      make: makes the function from images to every layer's output that computes it.
 
     Returns:
       A line for each layer whose golden outputs or digests are wrong, in the order of the layers.
@@ -28,7 +33,7 @@ def differences(network: IntegerNetwork, path: str = "fast") -> list[str]:
     golden = network.golden
     if golden is None:
         return []
-    run = inference.make_layer_outputs(digests.with_sums(network), path)
+    run = make(digests.with_sums(network))
     computed = {name: np.asarray(output) for name, output in run(golden.images).items()}
     wanted = network.digests
     anew = None if wanted is None else digests.of(network, run, wanted.images, wanted.seed)
