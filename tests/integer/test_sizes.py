@@ -45,7 +45,7 @@ def test_images_of_every_shape(shape):
     paths = [name for name in WITHOUT_JAX if name not in verify.unavailable()]
     for seed in range(4):
         network = random_chain(seed, shape)
-        check_network(network, {name: verify.PATHS[name].runner(network, None) for name in paths})
+        check_network(network, {name: verify.PATHS[name].runner(network) for name in paths})
 
 
 @pytest.mark.slow

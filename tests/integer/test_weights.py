@@ -74,7 +74,7 @@ def check_paths(paths):
     network = network_of_signs()
     integer.check(network)
     images = random_images(network, 3)
-    runners = {name: verify.PATHS[name].runner(network, None) for name in paths}
+    runners = {name: verify.PATHS[name].runner(network) for name in paths}
     right = {"brute force": lambda x: brute_force.layer_outputs(network, x)}
     assert verify.compare(network, right | runners, [(images, None)]).mismatches == 0
 
