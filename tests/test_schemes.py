@@ -78,7 +78,7 @@ def test_an_unknown_scheme_lists_the_known_ones():
         ({"budget_cost": "area"}, "'area' is unknown: choose one of filter, storage"),
         ({"budget": 2.5}, "budget=2.5: a filter takes 0 to 2 terms"),
         ({"lambda1": -1.0}, "lambda1=-1.0: choose a finite number that is not negative"),
-        ({"lambda0": float("nan")}, "lambda0=nan: choose a finite"),
+        ({"lambda0": float("nan")}, "lambda0=nan: the field takes a number"),
         ({"epochs": 0}, "epochs=0: choose 1 or more"),
         ({"track": 1.5}, "parts of the training, 0 to 1: 1.5"),
         ({"decay_at": (0.5, -1.0)}, "parts of the training, 0 to 1: -1.0"),
