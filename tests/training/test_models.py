@@ -67,7 +67,7 @@ def test_all_eight_have_the_parameters_and_shapes_of_their_table(name):
     spec = make_spec(params, Shift(k=2))
     sizes = jax.tree.map(lambda f, w: w.size if f else 0, spec, params, is_leaf=_is_leaf)
     assert sum(jax.tree.leaves(sizes)) == networks.weight_count(net)
-    logits = jax.eval_shape(model.apply, variables, images)
+    logits = jax.eval_shape(lambda v, x: model.apply(v, x, floats=True), variables, images)
     assert (logits.shape, logits.dtype) == ((2, net.classes), jnp.float32)
 
 
