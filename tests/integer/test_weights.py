@@ -19,6 +19,7 @@ class SignWeights(integer.Weights):
 
     value: np.ndarray
     kind: ClassVar[str] = "sign"
+    max_size: ClassVar[int] = 1
 
     @property
     def shape(self):

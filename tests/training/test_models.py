@@ -291,7 +291,7 @@ def test_images_that_do_not_fit():
 
 def test_floats_are_not_taken_for_the_trained_network():
     model, variables = started(VGG)
-    with pytest.raises(ValueError, match=r"train=False with activations of 8 bits: .* evaluation"):
+    with pytest.raises(ValueError, match=r"train=False with .* 8 bits: .*\.evaluation runs"):
         model.apply(variables, images_of(VGG))
 
 
