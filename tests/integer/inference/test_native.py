@@ -230,7 +230,9 @@ def test_a_broken_compiler_is_told(monkeypatch, anew):
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", f"{compiler} -flag")
     in_one_line(r"compiler -flag: error: no flag\)")
-    compiler.write_text("#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done; : > $1\n")  # no library
+    compiler.write_text(  # it writes what is no library
+        "#!/bin/sh\n[ $2 = --version ] && exit\nwhile [ $# -gt 1 ]; do shift; done; : > $1\n"
+    )
     in_one_line("cannot load .*: file too short|cannot load .*invalid ELF")
     assert [file.suffix for file in (anew / "flightnn_jax").iterdir()] == [".so"]
 
