@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import pareto as pareto
     from flightnn_jax import penalty as penalty
     from flightnn_jax import quantize as quantize
+    from flightnn_jax import rtl as rtl
     from flightnn_jax import schemes as schemes
     from flightnn_jax import spec as spec
     from flightnn_jax import thresholds as thresholds
@@ -82,6 +83,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "pareto": (),
     "penalty": ("add_residual_group_lasso", "residual_group_lasso"),
     "quantize": ("Storage", "count_shifts", "quantize_params", "storage_bits"),
+    "rtl": (),
     "schemes": (),
     "spec": ("make_spec",),
     "thresholds": ("SharedThresholds", "init_thresholds"),
