@@ -18,6 +18,7 @@ _MAX_INT = 2**31 - 1  # steps are counted in int32
 _MAX_FLOAT = 1.7e308
 _MAX_COUNTS = {
     "image_size": 1024,
+    "affine_terms": 4,
     **dict.fromkeys(("epochs", "batch_size", "evaluate_every"), _MAX_INT),
     **dict.fromkeys(("checkpoint_every", "keep"), _MAX_INT),
 }
@@ -79,6 +80,11 @@ class Config:
     )
     decay_by: float = _option(0.1, "for step: by what")
     clamp: bool = _option(True, "whether latent weights are kept in [-1, 1]")
+    affine_terms: int | None = _option(
+        None,
+        "powers of two that the slope of batch norm is a sum of, 1 or 2, so that integers need no "
+        "multiplier; none for any slope",
+    )
     track: float = _option(
         0.5, "the part of the training in which activation ranges are measured, then frozen"
     )
@@ -101,7 +107,11 @@ class Config:
                 raise ValueError(f"{field.name}={value!r:.80}: the field takes {_needed(kind)}")
         self._check_network()
         check_name(self.dataset)
-        schemes.find(self.scheme)
+        if schemes.find(self.scheme).activation_bits is None and self.affine_terms is not None:
+            raise ValueError(
+                f"affine_terms={self.affine_terms} with scheme {self.scheme!r}, which has no "
+                "integers: leave it out, or choose another scheme"
+            )
         for name, known in (
             ("mode", MODES),
             ("budget_cost", COSTS),

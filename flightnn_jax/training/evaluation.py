@@ -20,7 +20,7 @@ from flightnn_jax import networks, quantize
 from flightnn_jax.data import Batch
 from flightnn_jax.integer import IntegerNetwork, IntegerNetworkError, LoweringError, lower
 from flightnn_jax.integer.inference import float32
-from flightnn_jax.training import models
+from flightnn_jax.training import models, scaling
 from flightnn_jax.training.step import TrainState, by_batch, replicated
 
 _MAX_KEPT = 16  # compiled functions that later runs in this process use again
@@ -54,22 +54,27 @@ def lowered(model: models.Model, state: TrainState, **options: Any) -> IntegerNe
       LoweringError, IntegerNetworkError: if the state has no form in integers.
     """
     state = jax.device_get(state)
+    fold = scaling.folded(model, state.params, state.batch_stats)
     return lower.lower(
         model.network,
-        state.params,
+        fold.params,
         state.spec,
-        state.batch_stats,
+        fold.batch_stats,
         state.ranges,
         activation_bits=model.activation_bits,
-        epsilon=model.epsilon,
-        **options,
+        epsilon=fold.epsilon,
+        **{"affine_terms": model.affine_terms, **options},
     )
 
 
 def trained_kernels(model: models.Model, state: TrainState) -> dict[str, np.ndarray]:
-    """The weights that training used, quantized but float32, by the layers' names."""
-    host = jax.device_get(state)
-    quantized = jax.device_get(quantize.quantize_params(host.params, host.spec))
+    """The weights that training used, quantized but float32, by the layers' names.
+
+    They are what batch norm's map is for: with `Model.affine_terms`, Q(w / c) of `scaling`.
+    """
+    state = jax.device_get(state)
+    fold = scaling.folded(model, state.params, state.batch_stats)
+    quantized = jax.device_get(quantize.quantize_params(fold.params, state.spec))
     return {s.name: quantized[s.name]["kernel"] for s in networks.walk_weights(model.network)}
 
 
@@ -143,7 +148,8 @@ def _integer_step(program: float32.Program, mesh: jax.sharding.Mesh) -> _Step:
 @functools.lru_cache(maxsize=_MAX_KEPT)
 def _on_floats(model: models.Model, mesh: jax.sharding.Mesh) -> _Step:
     def step(state: TrainState, batch: Batch) -> jax.Array:
-        variables = {"params": quantize.quantize_params(state.params, state.spec)}
+        scales = scaling.scales_of(model, state.params, state.batch_stats)
+        variables = {"params": scaling.quantized(state.params, state.spec, scales)}
         variables["batch_stats"] = state.batch_stats
         if state.ranges:
             variables["ranges"] = state.ranges

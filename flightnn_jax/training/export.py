@@ -48,7 +48,7 @@ def lower_run(
     Args:
       workdir: of the run.
       which: "last", "best" by validation, or the number of a step.
-      affine_terms: see `lower.lower`.
+      affine_terms: see `lower.lower`; None for those of the run's config.
       data_dir: where the run's data is; None for where it was when the run began.
       mesh: the devices that evaluate the trained network; all by default.
 
@@ -62,9 +62,8 @@ def lower_run(
     step, state = prepared.state_at(which)
     test = prepared.train_split.dataset.open("test")
     state = jax.device_get(state)
-    network = evaluation.lowered(
-        model, state, affine_terms=affine_terms, labels=test.dataset.labels
-    )
+    terms = model.affine_terms if affine_terms is None else affine_terms
+    network = evaluation.lowered(model, state, affine_terms=terms, labels=test.dataset.labels)
     accuracy = float(prepared.evaluate(state, test).top1)
     about = {
         "config": prepared.config.to_dict(),

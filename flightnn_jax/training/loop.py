@@ -15,7 +15,16 @@ import jax
 from jax.experimental import multihost_utils
 
 from flightnn_jax import data
-from flightnn_jax.training import checkpoint, evaluation, lock, optimizer, runlog, step, summary
+from flightnn_jax.training import (
+    checkpoint,
+    evaluation,
+    lock,
+    optimizer,
+    runlog,
+    scaling,
+    step,
+    summary,
+)
 from flightnn_jax.training.config import Config
 from flightnn_jax.training.step import StepMetrics, TrainState
 
@@ -89,6 +98,11 @@ class Run:
     def last_state(self) -> TrainState:
         """The state of the latest checkpoint; otherwise as `state_at`."""
         return self.state_at("last")[1]
+
+    def count(self, state: TrainState) -> dict[str, Any]:
+        """What the state costs: see `summary.count`."""
+        fold = scaling.folded(self.model, state.params, state.batch_stats)
+        return summary.count(fold.params, state.spec)
 
     def evaluate(self, state: TrainState, split: data.Split) -> evaluation.Evaluation:
         """Loss, top-1 and top-5 on a whole split."""
@@ -251,7 +265,7 @@ class _Loop:
         if number % config.evaluate_every and number < config.epochs:
             return self.write(row)
         validation = self.run.evaluate(self.state, self.run.validation_split)
-        counts = summary.count(self.state.params, self.state.spec)
+        counts = self.run.count(self.state)
         self.write({**row, "validation": validation._asdict(), **counts})
         mean_k = "" if counts["mean_k"] is None else f"  mean k {counts['mean_k']:.3f}"
         self.say(

@@ -34,6 +34,7 @@ class Model(nn.Module):
       activation_bits: of every activation; None leaves them float, the full-precision scheme.
       momentum: of the running statistics and ranges; new = momentum * old + (1 - momentum) * now.
       epsilon: of batch norm.
+      affine_terms: as in `Config`; it scales weights outside of the model, see `scaling`.
 
     Example:
       >>> import functools, jax, jax.numpy as jnp
@@ -50,6 +51,7 @@ class Model(nn.Module):
     activation_bits: int | None = 8
     momentum: float = 0.9
     epsilon: float = 1e-5
+    affine_terms: int | None = None
 
     @nn.compact
     def __call__(

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from flightnn_jax import data, schemes
-from flightnn_jax.training import loop, models, runlog, summary
+from flightnn_jax.training import loop, models, runlog
 from flightnn_jax.training.config import Config, network_of
 from flightnn_jax.training.step import by_batch, data_mesh
 
@@ -152,7 +152,8 @@ def build_model(
 ) -> models.Model:
     """The model of a config; the arguments are those of `network_of`."""
     network = network_of(config, dataset, data_dir)
-    return models.Model(network, activation_bits=schemes.find(config.scheme).activation_bits)
+    bits = schemes.find(config.scheme).activation_bits
+    return models.Model(network, activation_bits=bits, affine_terms=config.affine_terms)
 
 
 def train(run: loop.Run) -> dict[str, Any] | None:
@@ -177,7 +178,7 @@ def train(run: loop.Run) -> dict[str, Any] | None:
         "scheme": schemes.find(config.scheme).label,
         "steps": run.steps,
         **accuracies,
-        **summary.count(state.params, state.spec),
+        **run.count(state),
         "train": last.get("train"),
         "seconds": round(time.monotonic() - started, 1),
         **surroundings(),
@@ -243,4 +244,4 @@ def evaluate(
     chosen = run.train_split.dataset.open(split)
     step, state = run.state_at(which)
     evaluation = run.evaluate(state, chosen)
-    return {"step": step, **evaluation._asdict(), **summary.count(state.params, state.spec)}
+    return {"step": step, **evaluation._asdict(), **run.count(state)}

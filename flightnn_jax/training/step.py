@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # it has no stubs
 
-from flightnn_jax import budget, quantize, schemes
+from flightnn_jax import budget, schemes
 from flightnn_jax.data import Batch, Dataset, augment
-from flightnn_jax.training import optimizer, quantization
+from flightnn_jax.training import optimizer, quantization, scaling
 from flightnn_jax.training.config import Config
 from flightnn_jax.training.optimizer import Hyperparameters
 
@@ -42,7 +42,8 @@ _NOT_COMPILED_IN = (
 class TrainState:
     """All that changes in training, and all that a checkpoint holds.
 
-    Invariant: `spec` belongs to `params`; quantize_params(params, spec) is the network.
+    Invariant: `spec` belongs to `params`; quantize_params(params, spec) is the network, but see
+    `scaling`.
 
     Attributes:
       params: latent float weights, biases and batch norm's scales.
@@ -181,7 +182,7 @@ def make_train_step(
 def _jitted_step(
     config: Config, model: Model, pad: int, flip: bool, steps: int, mesh: jax.sharding.Mesh
 ) -> TrainStep:
-    penalties = quantization.penalties_of(schemes.find(config.scheme))
+    penalties_of_w = quantization.penalties_of(schemes.find(config.scheme))
     loss = functools.partial(_loss, model, config.has_budget)
 
     def step(
@@ -194,6 +195,8 @@ def _jitted_step(
         gradient, (entropy, accuracy, updates) = jax.grad(loss, has_aux=True)(
             trained, state, images, batch.labels, track
         )
+        scales = scaling.scales_of(model, state.params, state.batch_stats)
+        penalties = scaling.penalties_on(penalties_of_w, scales)
         adam = optimizer.make_optimizer(config, steps, hyper, penalties)
         changes, opt_state = adam.update(gradient, state.opt_state, trained)
         penalty = sum((p(state.params, state.spec, hyper) for p in penalties), jnp.zeros(()))
@@ -204,7 +207,14 @@ def _jitted_step(
             mean_k = budget.budget_at(state.step + 1, steps, hyper.budget)
             # Adam's running mean of squared gradients says what an error of each weight does.
             errors = optax.tree_utils.tree_get(opt_state, "nu")["weights"]
-            spec = budget.gates_for(params, spec, mean_k, config.budget_cost, importance=errors)
+            scales = scaling.scales_of(model, params, updates["batch_stats"])
+            spec = budget.gates_for(
+                scaling.divided(params, scales),
+                spec,
+                mean_k,
+                config.budget_cost,
+                importance=scaling.multiplied(errors, scales, 2),
+            )
         done = TrainState(
             params=params,
             spec=spec,
@@ -238,11 +248,12 @@ def _loss(
     params, spec = trained["weights"], trained["thresholds"]
     if has_budget:
         spec = jax.lax.stop_gradient(spec)
+    scales = scaling.scales_of(model, params, state.batch_stats)
     variables = {"batch_stats": state.batch_stats}
     if state.ranges:
         variables["ranges"] = state.ranges
     logits, updates = model.apply(
-        {"params": quantize.quantize_params(params, spec), **variables},
+        {"params": scaling.quantized(params, spec, scales), **variables},
         images,
         train=True,
         track=track,

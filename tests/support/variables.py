@@ -1,9 +1,31 @@
-"""Parameters, statistics and ranges as training might leave them, without training."""
+"""Small networks, and what training might leave of them, without training."""
 
 import jax
 import numpy as np
 
-from flightnn_jax import networks
+from flightnn_jax import networks, schemes
+from flightnn_jax.networks import Conv, Dense, GlobalAverage, Network, Residual
+from flightnn_jax.training.quantization import spec_of
+from flightnn_jax.training.step import TrainState
+
+RESNET = Network(
+    "small",
+    (8, 8, 3),
+    5,
+    (
+        Conv(4),
+        Residual(Conv(4), Conv(4)),
+        Residual(Conv(6, stride=2), Conv(6), Conv(6, 1, 2)),
+        Residual(Conv(8), Conv(8), Conv(8)),
+        GlobalAverage(),
+        Dense(5),
+    ),
+)
+NETWORKS = {
+    "vgg": networks.network("net4", width=8, classes=5, input_shape=(8, 8, 3)),
+    "resnet": RESNET,
+    "net8": networks.network("net8", width=8, classes=5, input_shape=(64, 64, 3)),
+}
 
 
 def variables_of(net, seed=0, extreme=False):
@@ -40,3 +62,16 @@ def variables_of(net, seed=0, extreme=False):
             of_layer["mean"] *= rng.choice([0, 1, 100], filters)
             of_layer["variance"] *= rng.choice([1e-4, 1, 100], filters)
     return (*jax.tree.map(np.float32, (params, stats)), ranges)
+
+
+def state_of(net, scheme, seed=0, extreme=False):
+    """Those as the state of a training, without an optimizer's."""
+    params, stats, ranges = variables_of(net, seed, extreme)
+    ranges = {k: np.float32(v) for k, v in ranges.items() if "pool" not in k}
+    spec = spec_of(schemes.find(scheme), params)
+    return TrainState(params, spec, stats, ranges, None, np.int32(0))
+
+
+def images_of(net, count, seed=1):
+    """[count, *input_shape] uint8 noise."""
+    return np.random.default_rng(seed).integers(0, 256, (count, *net.input_shape), np.uint8)

@@ -8,37 +8,18 @@ import optax
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from flightnn_jax import networks, quantize_params, schemes
+from flightnn_jax import quantize_params
 from flightnn_jax.data import Batch
 from flightnn_jax.integer import Convolution, certificate, verify
-from flightnn_jax.networks import Conv, Dense, GlobalAverage, Network, Residual
 from flightnn_jax.training import evaluation, runs
 from flightnn_jax.training.models import Model
-from flightnn_jax.training.quantization import spec_of
-from flightnn_jax.training.step import TrainState, data_mesh
-from tests.support import brute_force, training, variables
+from flightnn_jax.training.step import data_mesh
+from tests.support import brute_force, training
 from tests.support.networks_at_random import with_layer
+from tests.support.variables import NETWORKS, images_of, state_of
 
 pytestmark = pytest.mark.slow
 
-RESNET = Network(
-    "small",
-    (8, 8, 3),
-    5,
-    (
-        Conv(4),
-        Residual(Conv(4), Conv(4)),
-        Residual(Conv(6, stride=2), Conv(6), Conv(6, 1, 2)),
-        Residual(Conv(8), Conv(8), Conv(8)),
-        GlobalAverage(),
-        Dense(5),
-    ),
-)
-NETWORKS = {
-    "vgg": networks.network("net4", width=8, classes=5, input_shape=(8, 8, 3)),
-    "resnet": RESNET,
-    "net8": networks.network("net8", width=8, classes=5, input_shape=(64, 64, 3)),
-}
 SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4")
 
 
@@ -46,25 +27,12 @@ def model_of(name):
     return Model(NETWORKS[name])
 
 
-def state_of(net, scheme, seed=0, extreme=False):
-    params, stats, ranges = variables.variables_of(NETWORKS.get(net, net), seed, extreme)
-    ranges = {
-        layer: np.float32(largest) for layer, largest in ranges.items() if "pool" not in layer
-    }
-    spec = spec_of(schemes.find(scheme), params)
-    return TrainState(params, spec, stats, ranges, None, np.int32(0))
-
-
-def images_of(net, count, seed=1):
-    return np.random.default_rng(seed).integers(0, 256, (count, *net.input_shape), np.uint8)
-
-
 @pytest.mark.parametrize("extreme", [False, True], ids=["usual", "extreme"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_models_own_activations_are_the_integers(name, scheme, extreme):
     model = model_of(name)
-    state = state_of(name, scheme, seed=len(scheme), extreme=extreme)
+    state = state_of(NETWORKS[name], scheme, seed=len(scheme), extreme=extreme)
     images = images_of(model.network, 2 if name == "net8" else 6)
     own = evaluation.layer_outputs(model, state)(images)
     wanted = brute_force.layer_outputs(evaluation.lowered(model, state), images)
@@ -109,12 +77,13 @@ def test_one_program_serves_every_state(name):
     def listen(event, *_, **_kwargs):
         compiled.extend([event] if "backend_compile" in event else [])
 
-    evaluation.evaluate(model, mesh, state_of(name, "flightnn"), [batch_of(model.network)])
+    net = model.network
+    evaluation.evaluate(model, mesh, state_of(net, "flightnn"), [batch_of(net)])
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         results = [
-            evaluation.evaluate(model, mesh, state, [batch_of(model.network)])
-            for state in (state_of(name, "flightnn", seed, seed == 3) for seed in range(1, 4))
+            evaluation.evaluate(model, mesh, state_of(net, "flightnn", *how), [batch_of(net)])
+            for how in ((1, False), (2, False), (3, True))
         ]
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
@@ -126,7 +95,7 @@ def test_one_program_serves_every_state(name):
 def test_what_has_no_integers_is_evaluated_on_floats():
     model = model_of("resnet")
     mesh, batch = data_mesh(jax.devices()[:1]), batch_of(model.network)
-    state = state_of("resnet", "lightnn2")
+    state = state_of(NETWORKS["resnet"], "lightnn2")
     state = dataclasses.replace(state, ranges=state.ranges | {"average": np.float32(0)})
     got = evaluation.evaluate(model, mesh, state, [batch])
     assert "average: its range 0.0 against" in got.float_reason
@@ -138,7 +107,7 @@ def test_what_has_no_integers_is_evaluated_on_floats():
     logits = model.apply(trees, batch.images, floats=True)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
     assert_allclose(got.loss, losses.mean(), rtol=1e-5)
-    full = evaluation.evaluate(Model(RESNET, activation_bits=None), mesh, state, [batch])
+    full = evaluation.evaluate(Model(model.network, activation_bits=None), mesh, state, [batch])
     assert "activations of float bits" in full.float_reason
     assert np.isfinite(full.loss)
 
@@ -161,7 +130,7 @@ def test_equal_logits_are_ranked_in_the_order_of_classes():
 @pytest.mark.parametrize("part", ["bias", "multiplier"])
 def test_verify_finds_a_file_that_is_not_what_was_trained(part):
     model = model_of("vgg")
-    state = state_of("vgg", "flightnn")
+    state = state_of(NETWORKS["vgg"], "flightnn")
     network, trained = evaluation.lowered(model, state), evaluation.layer_outputs(model, state)
     batches = [(images_of(model.network, 20), None)]
     report = verify.verify(network, batches, paths=["trained", "fast"], trained=trained)
@@ -181,6 +150,6 @@ def test_verify_finds_a_file_that_is_not_what_was_trained(part):
 
 def test_trained_needs_a_run():
     model = model_of("vgg")
-    network = evaluation.lowered(model, state_of("vgg", "fp4"))
+    network = evaluation.lowered(model, state_of(NETWORKS["vgg"], "fp4"))
     with pytest.raises(ValueError, match=r"path 'trained' without a training run: name one \(--"):
         verify.runners(network, ["trained"])

@@ -1,0 +1,113 @@
+r"""Slopes of batch norm that are powers of two, by a scale for each filter.
+
+With `Model.affine_terms`, a filter's weights are c Q(w / c) instead of Q(w), where c brings the
+slope of batch norm, with running statistics, up to the next sum of so few powers of two:
+
+    a = |gamma| / sqrt(variance + epsilon),   c = r / a,   r >= a,   a (c Q x) = r (Q x)
+
+So the integers have the weights Q(w / c) and the slope r. Batch norm makes up for c: nothing else
+changes, and nothing is rounded that was not. Gates, thresholds, penalties and counts are those of
+w / c. Without `affine_terms`, scales are {}, and every function here gives back what it is given.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from flightnn_jax import filters, numerics, quantize
+from flightnn_jax.training.quantization import Penalty
+
+PyTree = Any
+Model = Any  # with the attributes of `models.Model`
+Scales = dict[str, jax.Array]  # c, [filters], by the names of layers with batch norm
+
+
+class Folded(NamedTuple):
+    """The same network with slopes that are sums of powers of two.
+
+    Attributes:
+      params: kernels are w / c, not quantized yet; batch norm's scales are r with their signs.
+      batch_stats: means are divided by c, and variances are 1.
+      epsilon: 0.
+    """
+
+    params: PyTree
+    batch_stats: PyTree
+    epsilon: float
+
+
+def scales_of(model: Model, params: PyTree, batch_stats: PyTree) -> Scales:
+    """The c of every filter, not differentiable; {} without `affine_terms`."""
+    if model.affine_terms is None:
+        return {}
+    slopes = {name: _slope(model, params[name], stats) for name, stats in batch_stats.items()}
+    raised = {name: raised_to_powers(a, model.affine_terms) for name, a in slopes.items()}
+    return {n: jax.lax.stop_gradient(jnp.where(a > 0, raised[n] / a, 1)) for n, a in slopes.items()}
+
+
+def _slope(model: Model, of_layer: PyTree, stats: PyTree) -> jax.Array:
+    return jnp.abs(of_layer["scale"]) * jax.lax.rsqrt(stats["variance"] + model.epsilon)
+
+
+def raised_to_powers(a: jax.Array, terms: int) -> jax.Array:
+    """The next number from `a` on in a grid of sums of at most `terms` signed powers of two.
+
+    The grid has 4**(terms - 1) steps from one power of two to the next.
+
+    Example:
+      >>> [raised_to_powers(jnp.array([1.0, 1.1, 1.3, 3.9]), n).tolist() for n in (1, 2)]
+      [[1.0, 2.0, 2.0, 4.0], [1.0, 1.25, 1.5, 4.0]]
+    """
+    power = numerics.power_of_two(numerics.exponent_of(a))
+    steps = 4.0 ** (terms - 1)
+    return jnp.ceil(a / power * steps) / steps * power
+
+
+def multiplied(params: PyTree, scales: Scales, power: int = 1) -> PyTree:
+    """With every kernel times c**power."""
+
+    def of_layer(name: str, arrays: PyTree) -> PyTree:
+        if name not in scales:
+            return arrays
+        kernel = arrays["kernel"]
+        factor = filters.per_filter(scales[name], kernel.ndim, -1) ** power
+        return {**arrays, "kernel": kernel * factor}
+
+    return {name: of_layer(name, arrays) for name, arrays in params.items()}
+
+
+def divided(params: PyTree, scales: Scales) -> PyTree:
+    """With w / c in place of every kernel: what is quantized."""
+    return multiplied(params, scales, -1)
+
+
+def quantized(params: PyTree, spec: PyTree, scales: Scales) -> PyTree:
+    """The network's weights: c Q(w / c)."""
+    return multiplied(quantize.quantize_params(divided(params, scales), spec), scales)
+
+
+def penalties_on(penalties: tuple[Penalty, ...], scales: Scales) -> tuple[Penalty, ...]:
+    """The penalties as functions of the weights before they are divided."""
+
+    def on_divided(each: Penalty) -> Penalty:
+        return lambda params, spec, hyper: each(divided(params, scales), spec, hyper)
+
+    return tuple(on_divided(each) for each in penalties)
+
+
+def folded(model: Model, params: PyTree, batch_stats: PyTree) -> Folded:
+    """What is lowered, encoded and counted, on the host."""
+    params, batch_stats = jax.device_get((params, batch_stats))
+    scales = scales_of(model, params, batch_stats)
+    if not scales:
+        return Folded(params, batch_stats, model.epsilon)
+    assert model.affine_terms is not None
+    params, stats = divided(params, scales), {}
+    for name, c in scales.items():
+        slope = _slope(model, params[name], batch_stats[name])
+        raised = jnp.where(slope > 0, raised_to_powers(slope, model.affine_terms), 0)
+        params[name] = {**params[name], "scale": jnp.sign(params[name]["scale"]) * raised}
+        stats[name] = {"mean": batch_stats[name]["mean"] / c, "variance": jnp.ones_like(c)}
+    params, stats = jax.device_get((params, stats))
+    return Folded(params, stats, 0.0)
