@@ -48,7 +48,7 @@ def main() -> None:
     if _RUN.value is None and _INTEGERS.value is None:
         raise command.UsageError("give --run=WORKDIR or --integers=FILE, or both")
     command.quiet()  # not `initialize`: its flag makes int8 convolutions slow
-    network, trained, test = None, None, None
+    network, trained, test, lowered = None, None, None, None
     if _INTEGERS.value is not None:
         network = files.load(_INTEGERS.value)
         _stop_at(f"{_INTEGERS.value} is not what its network gives", proof.differences(network))
@@ -66,6 +66,10 @@ def main() -> None:
         for path, why_not in verify.unavailable().items():
             print(f"{path}: skipped, {why_not}")
     print(report)
+    if lowered is not None and verify.TRAINED in report.paths:
+        differs, rounded = report.paths[verify.TRAINED].mismatches, lowered.rounded_after_training
+        if differs and rounded is not None:
+            print(f"{verify.TRAINED}: {rounded}")
     accuracy = network.provenance.get("accuracy_as_trained")
     if accuracy is not None:
         print(f"accuracy as trained {100 * accuracy:.2f} %")

@@ -34,6 +34,19 @@ class LoweredRun(NamedTuple):
     trained: Callable[[Any], dict[str, jax.Array]]
     test: data.Split
 
+    @property
+    def rounded_after_training(self) -> str | None:
+        """A line that says so, if multipliers are sums of other powers of two than in training."""
+        terms = self.network.affine_terms
+        trained = self.network.provenance.get("config.affine_terms")
+        if terms is None or terms == trained:
+            return None
+        return (
+            f"multipliers of {terms} powers of two, and the run was trained with "
+            f"{'any' if trained is None else trained}: other integers run than were trained where "
+            f"that rounds; launch.train --config.affine_terms={terms} trains for them"
+        )
+
 
 def lower_run(
     workdir: str | Path,
@@ -148,9 +161,11 @@ def summary(lowered: LoweredRun, size: int) -> str:
     affine = "multiplier and shift"
     if network.affine_terms is not None:
         affine = f"shifts and additions, {network.affine_terms} powers of two a multiplier"
+    rounded = lowered.rounded_after_training
     return (
         f"{network.name}: {len(network.layers)} layers, affine maps of {affine}\n"
-        f"accuracy as trained {100 * lowered.accuracy:.2f} % on the test split\n"
+        + (f"{rounded}\n" if rounded else "")
+        + f"accuracy as trained {100 * lowered.accuracy:.2f} % on the test split\n"
         f"file {size / 1e3:.1f} kB, of which {examples / 1e3:.1f} kB are golden images\n"
         f"trained float32 numbers {lowered.float_bytes / 1e3:.1f} kB, "
         f"{lowered.float_bytes / (size - examples):.1f} times the file without golden images"

@@ -95,15 +95,21 @@ def command(*arguments, module="lower"):
     )
 
 
-def test_the_command_writes_a_file(run, tmp_path):
+def test_the_command_writes_a_file_and_says_that_it_was_not_trained_so(run, tmp_path):
     out = tmp_path / "digits.safetensors"
-    done = command(f"--workdir={run[0]}", f"--out={out}", "--affine_terms=3")
+    done = command(f"--workdir={run[0]}", f"--out={out}", "--affine_terms=1")
     assert done.returncode == 0, done.stderr
     network = files.load(out)
-    assert network.affine_terms == 3
-    assert "shifts and additions, 3 powers of two" in done.stdout
+    assert network.affine_terms == 1
+    assert "shifts and additions, 1 powers of two" in done.stdout
+    rounded = "multipliers of 1 powers of two, and the run was trained with any: other integers"
+    assert f"\n{rounded}" in done.stdout
     assert f"file {out.stat().st_size / 1e3:.1f} kB" in done.stdout
     assert json.dumps(network.provenance)
+    done = command(f"--run={run[0]}", f"--integers={out}", "--paths=trained", module="verify")
+    assert done.returncode == 1, done.stderr
+    assert "trained: first mismatch in layer conv1" in done.stdout
+    assert f"\ntrained: {rounded}" in done.stdout
 
 
 def test_a_file_is_verified_by_its_own_examples_and_by_its_run(run, lowered, tmp_path):
