@@ -20,6 +20,7 @@ PyTree = Any
 Rule = Callable[[tuple[Any, ...], Any], base.Format | None]
 
 _MAX_LISTED = 10
+_MAX_DEPTH = 500  # JAX goes to some 900, as Python does
 _NO_KERNELS = ("bias", "embedding", "embeddings")  # how names of arrays end that stay float
 _BOXES = ("value", "raw_value")  # what Flax calls the array in a variable
 
@@ -56,7 +57,8 @@ def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
       A tree like `params`, with a format or None in place of each array.
 
     Raises:
-      ValueError: if a format does not fit the array it was given to.
+      ValueError: if a format does not fit the array it was given to, or the tree has more than
+        500 levels, as one that holds itself has.
       TypeError: if there are arrays that JAX does not see, as in a dataclass that is not
         registered: they would stay float without a word.
 
@@ -73,6 +75,7 @@ def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
             "returns a format or None"
         )
     choose = _for_kernels(rule) if isinstance(rule, base.Format) else rule
+    _raise_if_endless(params)
     _raise_if_hidden(params)
     spec = jax.tree_util.tree_map_with_path(choose, params)
     raise_problems(match(params, spec))
@@ -96,6 +99,20 @@ def _own_name(path: tuple[Any, ...]) -> str:
     """What the array at a path is called where it is held."""
     names = [jax.tree_util.keystr((key,), simple=True) for key in path]
     return next((name for name in reversed(names) if name not in _BOXES), "")
+
+
+def _raise_if_endless(tree: PyTree) -> None:
+    """Raises ValueError for a tree that holds itself: after it, JAX may leave Python unusable."""
+    waiting = [(tree, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if depth > _MAX_DEPTH:
+            raise ValueError(
+                f"the tree has more than {_MAX_DEPTH} levels, or holds itself: give one that ends"
+            )
+        if isinstance(node, dict | list | tuple):
+            inside = node.values() if isinstance(node, dict) else node
+            waiting += [(inner, depth + 1) for inner in inside]
 
 
 def _raise_if_hidden(params: PyTree) -> None:
@@ -161,6 +178,8 @@ def match(params: PyTree, spec: PyTree) -> list[Weights]:
       ValueError: if the spec is not a prefix of `params`, or gives one format to several arrays.
         The message lists the paths.
     """
+    for tree in (params, spec):
+        _raise_if_endless(tree)
     spec = expand(spec)
     formats, structure = jax.tree_util.tree_flatten_with_path(spec, is_leaf=is_spec_leaf)
     strangers = [(_name(p), f) for p, f in formats if not is_spec_leaf(f)]

@@ -1,6 +1,7 @@
 """Bad input: every error names the value and where it stands, the rule, and what to do."""
 
 import dataclasses
+import functools
 import types
 
 import jax
@@ -402,6 +403,27 @@ def test_arrays_that_jax_does_not_see(hidden):
         with pytest.raises(TypeError, match=rf"{type(hidden).__name__} at \['a'\].*register_data"):
             function({"a": hidden, "b": FINE})
     assert quantize_params({"a": hidden}, {"a": None})["a"] is hidden  # as that spec says
+
+
+def holds_itself():
+    tree = {"kernel": np.ones((2, 2))}
+    tree["more"] = [tree, tree]
+    return tree
+
+
+def deep():
+    return functools.reduce(lambda tree, _: [tree], range(3000), np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("tree", [holds_itself, deep])
+def test_trees_without_end(tree):
+    for call in (
+        lambda: quantize_params(tree()),
+        lambda: quantize_params(tree(), Shift()),
+        lambda: count_shifts(FINE, tree()),
+    ):
+        with pytest.raises(ValueError, match="more than 500 levels, or holds itself"):
+            call()
 
 
 def test_other_leaves_hide_nothing():
