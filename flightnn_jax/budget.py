@@ -59,7 +59,8 @@ def gates_for(
         [filters] numbers, or one for all of them, in place of every array in a shift format.
       importance: v, a tree like `params` of what an error of each weight does to the loss: best
         the running mean of squared gradients, which Adam has as `nu`. Without it errors count
-        relative to their filter, v = 1 / ||w_i||^2.
+        relative to their filter, v = 1 / ||w_i||^2. Finite numbers, 0 or more; traced ones are
+        not looked at, and filters with a NaN come last.
 
     Returns:
       The spec with thresholds [k, filters] in its shift formats: 0 for an open gate, `CLOSED`
@@ -85,11 +86,8 @@ def gates_for(
     weights: list[_Weights] = []
     for w, v in zip(matched, given, strict=True):
         if isinstance(w.format, shift.Shift):
-            if importance is not None and np.shape(v) != w.leaf.shape:
-                raise ValueError(
-                    f"importance of shape {np.shape(v)} for weights of shape {w.leaf.shape} at "
-                    f"{w.path}: give a number for each weight, such as Adam's nu"
-                )
+            if importance is not None:
+                v = _importance(w, v)
             weights.append((dataclasses.replace(w.format, thresholds=None), w.leaf, v))
     most = max(fmt.k for fmt, _, _ in weights)
     if not _is_within(mean_k, 0, most):
@@ -181,6 +179,23 @@ def _alike(params: PyTree, tree: PyTree, name: str) -> list[Any]:
         return structure.flatten_up_to(tree)  # type: ignore[attr-defined]  # not in its stub
     except (ValueError, TypeError) as error:
         raise ValueError(f"the tree of {name} is not like the parameters: {error}") from None
+
+
+def _importance(w: specs.Weights, given: Any) -> jax.Array:
+    """[like the weights] what was given for them."""
+    v = numerics.numbers_of(jnp.nan if given is None else given, f"the importance of {w.path}")
+    if v.shape != w.leaf.shape:
+        raise ValueError(
+            f"importance of shape {v.shape} for weights of shape {w.leaf.shape} at {w.path}: give "
+            "a number for each weight, such as Adam's nu"
+        )
+    known = not isinstance(v, jax.core.Tracer)
+    if known and not np.all(np.isfinite(values := np.asarray(v)) & (values >= 0)):
+        raise ValueError(
+            f"the importance of {w.path} has NaN, infinite or negative numbers: give what an "
+            "error of each weight does to the loss, such as Adam's nu, which diverges with the loss"
+        )
+    return v
 
 
 def _costs(params: PyTree, matched: list[specs.Weights], cost: Cost) -> list[jax.Array]:

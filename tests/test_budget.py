@@ -353,6 +353,13 @@ def gates(*args, **kwargs):
             r"importance of shape \(2,\) .*\(3, 2\) at \['w'\].*Adam's nu",
         ),
         (lambda: gates(1, importance=1), r"importance is not like"),
+        *(
+            (
+                lambda bad=bad: gates(1, importance={"w": PARAMS["w"] ** 2 + bad, "b": 0}),
+                r"importance of \['w'\] has NaN, infinite or negative",
+            )
+            for bad in (np.nan, np.inf, -1)
+        ),
         (lambda: budget.budget_at(0, 10, 1.5, begin=0.6, end=0.6), r"begin=0.6.*begin < end <= 1"),
         (lambda: budget.budget_at(0, 0, 1.5), r"steps=0.*one step or more"),
         (lambda: budget.budget_at(0, 10, 2.5), r"mean_k=2.5 and start=2.*start at the k"),
