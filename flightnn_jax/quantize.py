@@ -28,7 +28,8 @@ def quantize_params(
 
     Inside `shard_map` an array is taken for part of a larger one, split over the axes that it
     varies over (with check_vma=False: over all). The devices exchange its largest weight, so the
-    result is that of the whole. With thresholds, a filter must be whole on its device.
+    result is that of the whole. With thresholds, a filter must be whole on its device: parts of
+    one get gates of their own, and no array shows whether it is a part.
 
     Args:
       params: parameters of any library, any tree that JAX knows.

@@ -449,6 +449,18 @@ def test_what_a_layer_shares_is_that_of_all_shards(place, check_vma):
         assert all(np.isnan(w).all() for w in run(*broken))
 
 
+def test_parts_of_a_filter_have_gates_of_their_own():
+    """With thresholds a filter is to be whole on its device: nobody can see that it is not."""
+    w, split = SPREAD.reshape(-1, 32), P("d")
+    fmt = dividing(w)
+    run = over_devices(fl.quantize_params, in_specs=(split, P()), out_specs=split)
+    as_filters = jnp.concatenate(jnp.split(w, 8), axis=1)  # the window is the whole layer's
+    parts = fl.quantize_params(as_filters, fmt)
+    wanted = jnp.concatenate(jnp.split(parts, 8, axis=1))
+    assert_trees_equal(run(w, fmt), wanted)
+    assert np.any(wanted != fl.quantize_params(w, fmt))
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize(
     "function",
