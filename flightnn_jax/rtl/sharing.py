@@ -1,0 +1,165 @@
+"""Sub-sums that the filters of a layer share.
+
+The pair of terms that most filters have in common, whatever their common shift and sign, becomes
+one adder, and then the pairs that this sum is in are counted, too; until no pair is there twice.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from flightnn_jax.rtl.graph import Term
+from flightnn_jax.rtl.sums import Sums
+
+MAX_PAIRS = 1 << 21
+"""Pairs of terms that are compared at once; in larger layers only neighbours are."""
+
+_SHIFT_BITS = 5
+_VALUE_BITS = 24
+
+
+class Terms(NamedTuple):
+    """The terms of a filter, in any order.
+
+    Attributes:
+      value: [terms] int64.
+      shift: [terms] int64.
+      negative: [terms] bool.
+    """
+
+    value: np.ndarray
+    shift: np.ndarray
+    negative: np.ndarray
+
+
+class _Pairs(NamedTuple):
+    """Pairs of terms; the first has not the larger shift.
+
+    Attributes:
+      pattern: [pairs] int64: both values, the shift of the second against the first, and whether
+        one of them alone is negative. It is a pair without its common shift and sign.
+      filter: [pairs] int64, whose they are.
+      first: [pairs] int64, the place of the first among the terms of its filter.
+      second: [pairs] int64, likewise.
+    """
+
+    pattern: np.ndarray
+    filter: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+
+def share(sums: Sums, filters: Sequence[Terms], max_pairs: int = MAX_PAIRS) -> list[Terms]:
+    """The terms that are left of each filter where pairs of terms are new sums."""
+    filters = list(filters)
+    home = list(range(sums.taps))  # a tap of each value; values are compared in groups of these
+    while True:
+        pairs, groups = _all_pairs(filters, np.array(home), max_pairs)
+        places = _most_frequent(pairs, sums)
+        if not places and groups == 1:
+            return filters
+        filters = _replaced(sums, filters, pairs, places)
+        made = sums.adders[len(home) - sums.taps :]
+        home += [home[adder.terms[0].value] for adder in made]
+        if not places:
+            max_pairs *= 2  # nothing more in these groups
+
+
+def _all_pairs(filters: list[Terms], home: np.ndarray, max_pairs: int) -> tuple[_Pairs, int]:
+    """The pairs within each group of values, and how many groups there are."""
+    count = sum(len(terms.value) ** 2 for terms in filters) // 2
+    groups = -(-count // max_pairs) or 1
+    taps = int(home.max(initial=0)) + 1
+    parts = [
+        _pairs_within(number, terms, home[terms.value] * groups // taps)
+        for number, terms in enumerate(filters)
+    ]
+    return _Pairs(*map(np.concatenate, zip(*parts, strict=True))), groups
+
+
+def _pairs_within(number: int, terms: Terms, group: np.ndarray) -> _Pairs:
+    """Those of one filter."""
+    key = terms.shift << _VALUE_BITS | terms.value
+    order = np.lexsort((key, group))
+    ends = np.flatnonzero(np.diff(group[order], prepend=-1, append=-1))
+    indices = [
+        start + np.array(np.triu_indices(end - start, 1))
+        for start, end in itertools.pairwise(ends.tolist())
+    ]
+    first, second = order[np.concatenate([np.zeros((2, 0), np.int64), *indices], axis=1)]
+    above = key[second] - (terms.shift[first] << _VALUE_BITS)
+    pattern = terms.value[first] << (_VALUE_BITS + _SHIFT_BITS) | above
+    pattern = pattern << 1 | (terms.negative[first] ^ terms.negative[second])
+    return _Pairs(pattern, np.full(len(first), number), first, second)
+
+
+def _most_frequent(pairs: _Pairs, sums: Sums) -> list[np.ndarray]:
+    """The pairs of each pattern that no other exceeds in number, the lowest levels first.
+
+    Returns:
+      for each of these patterns where its pairs are; nothing if every pattern is there once.
+    """
+    order = np.argsort(pairs.pattern, kind="stable")
+    ordered = pairs.pattern[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    counts = np.diff(starts, append=len(ordered))
+    most = counts.max(initial=0)
+    if most < 2:
+        return []
+    chosen = starts[counts == most].tolist()
+    chosen.sort(key=lambda start: max(map(sums.level, _values(int(ordered[start])))))
+    return [order[start : start + most] for start in chosen]
+
+
+def _values(pattern: int) -> tuple[int, int]:
+    """The two values of a pattern."""
+    first = pattern >> (1 + _VALUE_BITS + _SHIFT_BITS)
+    return first, pattern >> 1 & ((1 << _VALUE_BITS) - 1)
+
+
+def _replaced(
+    sums: Sums, filters: list[Terms], pairs: _Pairs, places: list[np.ndarray]
+) -> list[Terms]:
+    """The terms with one for each pair, unless its terms are taken by an earlier pair."""
+    there = [np.ones(len(terms.value), bool) for terms in filters]
+    made: list[list[Term]] = [[] for _ in filters]
+    for place in places:
+        taken = list(_free(place, pairs, there))
+        if len(taken) < 2:
+            for number, first, second in taken:
+                there[number][[first, second]] = True
+            continue
+        total = _sum(sums, filters, taken[0])
+        for number, first, _ in taken:
+            _, shift, negative = filters[number]
+            made[number].append(Term(total, int(shift[first]), bool(negative[first])))
+    return [
+        Terms(*(np.append(old[kept], new) for old, new in zip(terms, _columns(more), strict=True)))
+        for terms, kept, more in zip(filters, there, made, strict=True)
+    ]
+
+
+def _sum(sums: Sums, filters: list[Terms], pair: tuple[int, int, int]) -> int:
+    """The sum of a filter's first and second term, without their common shift and sign."""
+    number, first, second = pair
+    value, shift, negative = (column[[first, second]].tolist() for column in filters[number])
+    other = Term(value[1], shift[1] - shift[0], negative[0] != negative[1])
+    return sums.add(Term(value[0], 0, False), other)
+
+
+def _columns(terms: Sequence[Term]) -> Terms:
+    values, shifts, negative = zip(*terms, strict=True) if terms else ((), (), ())
+    return Terms(np.array(values, np.int64), np.array(shifts, np.int64), np.array(negative, bool))
+
+
+def _free(
+    place: np.ndarray, pairs: _Pairs, there: list[np.ndarray]
+) -> Iterator[tuple[int, int, int]]:
+    """Filter, first and second of the pairs whose terms are there, which they are no longer."""
+    columns = (pairs.filter[place], pairs.first[place], pairs.second[place])
+    for number, first, second in zip(*(column.tolist() for column in columns), strict=True):
+        if there[number][first] and there[number][second]:
+            there[number][[first, second]] = False
+            yield number, first, second

@@ -1,0 +1,124 @@
+"""From the weights of a layer to its graph of adders.
+
+Every weight is written with the fewest signed powers of two (canonical signed digits), so sums of
+shifts and 4-bit integers are treated alike. What `sharing` leaves of each filter is added in a
+balanced tree.
+"""
+
+import numpy as np
+
+from flightnn_jax.integer.certificate import Range
+from flightnn_jax.rtl import sharing
+from flightnn_jax.rtl.graph import Graph, Term
+from flightnn_jax.rtl.sharing import Terms
+from flightnn_jax.rtl.sums import Sums
+
+
+def digits(weights: np.ndarray) -> np.ndarray:
+    """[places, *shape] int8, -1, 0 or 1: weights as the fewest signed powers of two.
+
+    No two places next to each other differ from 0.
+
+    Example:
+      >>> digits(np.array([7, -3, 0])).tolist()
+      [[-1, 1, 0], [0, 0, 0], [0, -1, 0], [1, 0, 0]]
+    """
+    rest = np.asarray(weights, np.int64)
+    places = []
+    while np.any(rest):
+        digit = np.where(rest & 1, 2 - (rest & 3), 0)
+        places.append(digit.astype(np.int8))
+        rest = (rest - digit) >> 1
+    return np.array(places, np.int8).reshape(len(places), *np.shape(weights))
+
+
+def build(
+    weights: np.ndarray, inputs: Range, share: bool = True, max_pairs: int = sharing.MAX_PAIRS
+) -> Graph:
+    """The graph of a layer.
+
+    Args:
+      weights: [taps, filters] integers.
+      inputs: [taps] what each input can be.
+      share: whether filters share sub-sums.
+      max_pairs: a bound of the work, as in `sharing`.
+
+    Example:
+      >>> ends = Range(np.array([-128, -128]), np.array([127, 127]))
+      >>> graph = build(np.array([[1, 4], [-2, -8]]), ends)
+      >>> [[tuple(term) for term in adder.terms] for adder in graph.adders]
+      [[(0, 0, False), (1, 1, True)]]
+      >>> [tuple(term) for term in graph.outputs]
+      [(2, 0, False), (2, 2, False)]
+    """
+    nothing = (inputs.low == 0) & (inputs.high == 0)
+    places = digits(np.where(nothing[:, None], 0, weights))
+    sums = Sums(inputs)
+    filters = [_terms(places[:, :, i]) for i in range(places.shape[2])]
+    if share:
+        filters = sharing.share(sums, filters, max_pairs)
+    return sums.graph(tuple(_tree(sums, terms) for terms in filters))
+
+
+def _terms(places: np.ndarray) -> Terms:
+    """Of a filter: [places, taps] digits."""
+    shift, tap = np.nonzero(places)
+    return Terms(tap, shift, places[shift, tap] < 0)
+
+
+def _tree(sums: Sums, terms: Terms) -> Term | None:
+    """The sum of a filter's terms, in as few levels as can be; terms of like shifts first."""
+    made = sums.taps + len(sums.adders)
+    waiting = [Term(*term) for term in zip(*(column.tolist() for column in terms), strict=True)]
+    level = 0
+    while len(waiting) > 1:
+        ready = [term for term in waiting if sums.level(term.value) <= level]
+        later = [term for term in waiting if sums.level(term.value) > level]
+        ready.sort(key=lambda term: (term.shift, term.value))
+        odd = [ready.pop(_lowest(sums, ready))] if len(ready) % 2 else []
+        pairs = zip(ready[::2], ready[1::2], strict=True)
+        waiting = [_pair(sums, *pair) for pair in pairs] + odd + later
+        level += 1
+    if not waiting or not waiting[0].negative:
+        return waiting[0] if waiting else None
+    (term,) = waiting
+    positive = _negated(sums, term.value, made)
+    if positive is None:
+        positive = sums.add(term._replace(shift=0))
+    return Term(positive, term.shift, False)
+
+
+def _lowest(sums: Sums, terms: list[Term]) -> int:
+    """The place of the last of the lowest level: it waits at the least cost."""
+    return min(range(len(terms)), key=lambda i: (sums.level(terms[i].value), -i))
+
+
+def _pair(sums: Sums, first: Term, second: Term) -> Term:
+    """Their sum, as a term with the sign of the first, whose shift is not the larger one."""
+    differ = first.negative != second.negative
+    other = Term(second.value, second.shift - first.shift, differ)
+    return first._replace(value=sums.add(Term(first.value, 0, False), other))
+
+
+def _negated(sums: Sums, value: int, made: int) -> int | None:
+    """The negative of a sum, at no further adder: somewhere in it a difference is turned round.
+
+    Args:
+      sums: where adders are.
+      value: of the sum.
+      made: the number of the first that is this filter's own.
+
+    Returns:
+      None if nothing in the sum is subtracted.
+    """
+    if value < made:
+        return None
+    first, second = sums.adders[value - sums.taps].terms
+    if second.negative:
+        return sums.add(first._replace(negative=True), second._replace(negative=False))
+    for term, other in ((first, second), (second, first)):
+        turned = _negated(sums, term.value, made)
+        if turned is not None:
+            pair = (term._replace(value=turned), other._replace(negative=True))
+            return sums.add(*(pair if term is first else pair[::-1]))
+    return None
