@@ -66,7 +66,7 @@ def prove(netlist: Netlist, weights: np.ndarray, inputs: Range, input_bits: int 
     """Shows that y = weights^T x for every x within its ranges.
 
     Args:
-      netlist: with the ports clk, en, x and y, as `hardwired` writes them.
+      netlist: with the ports clk, enable, x and y, as `hardwired` writes them.
       weights: [taps, filters] integers.
       inputs: [taps] the range of each input.
       input_bits: of each input.
@@ -111,7 +111,7 @@ class _Forms:
 
     def __init__(self, netlist: Netlist, inputs: Range) -> None:
         self._inputs = inputs
-        self._clock, self._enable = netlist.ports["clk"], netlist.ports["en"]
+        self._clock, self._enable = netlist.ports["clk"], netlist.ports["enable"]
         self._place: dict[Bit, tuple[_Word, int]] = {}
 
     def define(self, bits: tuple[Bit, ...], weights: np.ndarray, slot: int) -> None:
@@ -152,7 +152,7 @@ class _Forms:
         rising = cell.parameters.get("CLK_POLARITY"), cell.parameters.get("EN_POLARITY")
         if wired != (self._clock, self._enable) or rising != (1, 1):
             raise NotProvenError(
-                f"a {cell.kind} that is not kept by clk and en alone: all registers are"
+                f"a {cell.kind} that is not kept by clk and enable alone: all registers are"
             )
 
     def read(self, bits: tuple[Bit, ...]) -> _Operand:

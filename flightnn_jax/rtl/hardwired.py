@@ -1,9 +1,9 @@
 """A graph of adders as a Verilog-2001 module, one window a cycle.
 
-    module NAME (input clk, input en, input [8 taps - 1:0] x, output [bits filters - 1:0] y);
+    module NAME (input clk, input enable, input [8 taps - 1:0] x, output [bits filters - 1:0] y);
 
 x has a byte for each tap, the first in the lowest bits; y the sums, each extended to the same
-width. While `en` is high, all registers move on at each rising edge of `clk`, and y is that of
+width. While `enable` is high, all registers move on at each rising edge of `clk`, and y is that of
 the x of `latency` such edges before. There is no reset: whoever reads y counts along.
 
 `affine` proves a module from what Yosys reads in it.
@@ -62,12 +62,12 @@ def sum_bits(graph: Graph) -> int:
 
 _TEXT = """\
 // Sums of {taps} activations with constant weights for {filters} filters: {adders} adders.
-// One window a cycle, {latency} cycles from x to y; registers move while en is high.
+// One window a cycle, {latency} cycles from x to y; registers move while enable is high.
 // Weights of zero, and ranges that are known, leave some bits unread.
 /* verilator lint_off UNUSED */
 module {name} (
     input wire clk,
-    input wire en,
+    input wire enable,
     input wire [{x}:0] x,
     output wire [{y}:0] y
 );
@@ -147,7 +147,7 @@ class _Module:
                 yield f"reg [{self.graph.width(value) - 1}:0] {name};"
                 moves.append(f"    {name} <= {self._name(value, slot - 1)};")
         if moves:
-            yield from ("always @(posedge clk) if (en) begin", *moves, "end")
+            yield from ("always @(posedge clk) if (enable) begin", *moves, "end")
 
     def output(self, term: Term | None, bits: int) -> str:
         """One sum."""

@@ -5,13 +5,52 @@ shifts and 4-bit integers are treated alike. What `sharing` leaves of each filte
 balanced tree.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from flightnn_jax.integer import certificate
 from flightnn_jax.integer.certificate import Range
+from flightnn_jax.integer.limits import IMAGE
+from flightnn_jax.integer.network import IntegerNetwork
 from flightnn_jax.rtl import sharing
 from flightnn_jax.rtl.graph import Graph, Term
 from flightnn_jax.rtl.sharing import Terms
 from flightnn_jax.rtl.sums import Sums
+
+
+class Wires(NamedTuple):
+    """What the windows of a layer are multiplied by.
+
+    Attributes:
+      weights: [taps, filters] int64; a tap is a row, column and channel of the window, in this
+        order, the channel changing fastest.
+      inputs: [taps] what each can be, the zeros around the image included.
+    """
+
+    weights: np.ndarray
+    inputs: Range
+
+
+def of_layer(network: IntegerNetwork, name: str) -> Wires:
+    """Those of a convolution or dense layer.
+
+    Raises:
+      ValueError: if it has no weights.
+    """
+    layer = next((layer for layer in network.weighted if layer.name == name), None)
+    if layer is None:
+        names = ", ".join(layer.name for layer in network.weighted)
+        raise ValueError(f"layer {name!r} has no weights: choose one of {names}")
+    known = {IMAGE: certificate.any_activation(network.input_shape[-1])}
+    known |= {n: bounds.output for n, bounds in certificate.bounds(network).items()}
+    low, high = known[layer.input]
+    weights = layer.weights.integers().astype(np.int64)
+    if weights.ndim == 4 and weights.shape[0] > 1:
+        low, high = np.minimum(low, 0), np.maximum(high, 0)
+    flat = weights.reshape(-1, weights.shape[-1])
+    windows = len(flat) // len(low)
+    return Wires(flat, Range(np.tile(low, windows), np.tile(high, windows)))
 
 
 def digits(weights: np.ndarray) -> np.ndarray:

@@ -102,7 +102,7 @@ def test_wrong_weights_and_wider_ranges_are_not_proven(wired):
 
 
 MODULE = """
-module wired (input clk, input en, input [15:0] x, output [19:0] y);
+module wired (input clk, input enable, input [15:0] x, output [19:0] y);
     wire signed [7:0] a = x[7:0], b = x[15:8];
     {body}
 endmodule
@@ -136,11 +136,11 @@ def test_other_ways_to_the_same_sums_are_proven(body):
         ("wire signed [8:0] s = a + b + b; assign y = {s, 1'b0, s};", "a sum from -384 to 381"),
         ("wire signed [9:0] s = a + (b | 1); assign y = {s, s};", r"a cell \$or"),
         ("wire signed [9:0] s = a + b + 1; assign y = {s, s};", "are no shifted word"),
-        ("reg signed [9:0] s; always @(posedge clk) s <= a - b; assign y = {s, s};", "clk and en"),
-        ("reg signed [9:0] s; always @(negedge clk) if (en) s <= a; assign y = s;", "clk and en"),
-        ("reg signed [7:0] c; always @(posedge clk) if (en) c <= a;"
+        ("reg signed [9:0] s; always @(posedge clk) s <= a - b; assign y = {s, s};", "clk and"),
+        ("reg signed [9:0] s; always @(negedge clk) if (enable) s <= a; assign y = s;", "clk and"),
+        ("reg signed [7:0] c; always @(posedge clk) if (enable) c <= a;"
          "wire signed [9:0] s = c + b; assign y = {s, s};", "registers: it must be as many"),
-        ("reg signed [7:0] c; always @(posedge clk) if (en) c <= a + b;"
+        ("reg signed [7:0] c; always @(posedge clk) if (enable) c <= a + b;"
          "assign y = {10'd0, {2{c[7]}}, c};", "8 bits of a sum from -256 to 254"),
         ("wire [9:0] s = s + a; assign y = {s, s};", "loop"),
         ("assign y = {a[7:1], a, 5'd0};", "in 10 bits: give it more"),

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from flightnn_jax.integer import certificate
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.rtl import graph as graphs
 from flightnn_jax.rtl import wiring
 from tests.rtl.layers import KINDS, any_of, weights_of
+from tests.support import networks_at_random
 
 
 def test_digits_are_the_weights_and_as_few_as_can_be():
@@ -153,3 +155,24 @@ def test_long_waits_become_tables():
     with_tables, without = graphs.cost(graph), graphs.cost(graph, shift_registers=False)
     assert with_tables.srl == 8  # the ninth input waits for three levels
     assert without == (with_tables.lut, with_tables.ff + 3 * 8, 0)
+
+
+def test_the_wires_of_layers_are_their_weights_and_the_ranges_before_them():
+    network = networks_at_random.random_network(3, "resnet", "shift2")
+    bounds = certificate.bounds(network)
+    wires = wiring.of_layer(network, "block1_first")
+    weights = {layer.name: layer.weights for layer in network.weighted}["block1_first"].integers()
+    low, high = bounds["pool1"].output
+    for row, column, channel in np.ndindex(*weights.shape[:3]):
+        tap = (row * weights.shape[1] + column) * weights.shape[2] + channel
+        assert_array_equal(wires.weights[tap], weights[row, column, channel])
+        ends = wires.inputs.low[tap], wires.inputs.high[tap]
+        assert ends == (min(low[channel], 0), max(high[channel], 0))
+    graph = wiring.build(*wires)
+    ends = [(graph.ranges.low[t.value] << t.shift, graph.ranges.high[t.value] << t.shift)
+            if t else (0, 0) for t in graph.outputs]  # fmt: skip
+    assert_array_equal(np.transpose(ends), bounds["block1_first"].accumulators)
+    # a single pixel has nothing around it
+    assert_array_equal(wiring.of_layer(network, "dense").inputs, bounds["average"].output)
+    with pytest.raises(ValueError, match=r"layer 'pool1' has no weights: choose one of conv1, "):
+        wiring.of_layer(network, "pool1")
