@@ -6,6 +6,7 @@ values follows from that of the layers that it reads.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -148,6 +149,13 @@ def _saturated(x: np.ndarray) -> np.ndarray:
     return np.clip(x, MIN_ACTIVATION, MAX_ACTIVATION)
 
 
+def padded(weights: Weights, inputs: Range) -> Range:
+    """What the window of a convolution reads: its input, and zeros around it."""
+    if weights.shape[0] == 1:
+        return inputs
+    return Range(np.minimum(inputs.low, 0), np.maximum(inputs.high, 0))
+
+
 def of_convolution(weights: Weights, affine: Affine, inputs: Range | None = None) -> np.ndarray:
     """[filters, 10] int64, the columns `COLUMNS`, of a convolution and its affine map.
 
@@ -156,8 +164,7 @@ def of_convolution(weights: Weights, affine: Affine, inputs: Range | None = None
       affine: behind them.
       inputs: the range of each input channel; None for the bounds of version 1.
     """
-    if inputs is not None and weights.shape[0] > 1:
-        inputs = Range(np.minimum(inputs.low, 0), np.maximum(inputs.high, 0))  # the padding
+    inputs = None if inputs is None else padded(weights, inputs)
     bias = affine.bias.astype(np.int64)
     acc = accumulators(weights, inputs)
     v = products(acc, affine)
@@ -226,7 +233,7 @@ def bounds(network: IntegerNetwork, version: int = 2) -> dict[str, Bounds]:
     for layer in network.layers:
         given = [known[name] for name in layer.inputs]
         positions = math.prod(shape_of[layer.inputs[0]][:-1])
-        proven[layer.name] = _of_layer(layer, given, positions, network.slope, version)
+        proven[layer.name] = of_layer(layer, given, positions, network.slope, version)
         known[layer.name] = proven[layer.name].output
         sums = isinstance(layer, Convolution) and layer.shift is None
         if version == 1 and not sums:
@@ -234,7 +241,18 @@ def bounds(network: IntegerNetwork, version: int = 2) -> dict[str, Bounds]:
     return proven
 
 
-def _of_layer(layer: Layer, given: list[Range], positions: int, slope: int, version: int) -> Bounds:
+def of_layer(
+    layer: Layer, given: Sequence[Range], positions: int, slope: int, version: int = 2
+) -> Bounds:
+    """What is proven of one layer.
+
+    Args:
+      layer: its stored certificate is not looked at.
+      given: the ranges of its inputs.
+      positions: height x width of its first input.
+      slope: of the network.
+      version: as for `bounds`.
+    """
     inputs = None if version == 1 else given[0]
     if isinstance(layer, Convolution):
         table = of_convolution(layer.weights, layer.affine, inputs)

@@ -10,6 +10,7 @@ from flightnn_jax import activations, encoding, networks
 from flightnn_jax.formats.base import Codes
 from flightnn_jax.integer import affine as maps
 from flightnn_jax.integer import certificate, invariants, limits
+from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import (
     Add,
@@ -92,7 +93,8 @@ def lower(
         epsilon=epsilon,
     )
     layers: tuple[Layer, ...] = ()
-    source = Source(IMAGE, _IMAGE_EXPONENT, rounded=True)
+    pixels = certificate.any_activation(network.input_shape[-1])
+    source = Source(IMAGE, _IMAGE_EXPONENT, pixels)
     steps = list(networks.walk(network))
     for step in steps:
         more, source = _layers(trained, step, source, is_last=step is steps[-1])
@@ -120,12 +122,19 @@ class Source(NamedTuple):
     Attributes:
       name: of the layer before, or `IMAGE`.
       exponent: its integers stand for multiples of 2**exponent.
+      reach: what they can be.
       rounded: whether they are activations; logits otherwise.
     """
 
     name: str
     exponent: int
-    rounded: bool
+    reach: Range
+    rounded: bool = True
+
+    def accumulators(self, kernel: Scaled) -> Range:
+        """What the accumulators of a convolution can be that reads it."""
+        inputs = certificate.padded(kernel.weights, self.reach)
+        return certificate.accumulators(kernel.weights, inputs)
 
 
 Lowered = tuple[tuple[Layer, ...], Source]  # the layers of a step, and what the next one reads
@@ -204,7 +213,8 @@ def _layers(trained: _Trained, step: networks.Step, source: Source, is_last: boo
     if isinstance(step.layer, networks.Residual):
         return _residual(trained, step, source)
     if isinstance(step.layer, networks.MaxPool):
-        return (MaxPool(step.name, source.name),), source._replace(name=step.name)
+        pool = MaxPool(step.name, source.name)
+        return (pool,), _behind(trained, pool, [source], source.exponent)
     if isinstance(step.layer, networks.GlobalAverage):
         return _average(trained, step, source, is_last)
     return _dense(trained, step, source)
@@ -214,8 +224,7 @@ def _convolution(trained: _Trained, step: networks.Step, source: Source) -> Lowe
     """One with an activation behind it."""
     name, slope = step.name, trained.slope
     kernel, exponent = trained.kernel(name), trained.step_exponent(name)
-    line = trained.line(name, kernel, source, exponent)
-    acc = certificate.accumulators(kernel.weights)
+    line, acc = trained.line(name, kernel, source, exponent), source.accumulators(kernel)
     shift = maps.largest(maps.fits(line, _MAX_ROUNDED - slope, trained.terms, 1 << 29))
     multiplier, bias = maps.integers_at(line, np.maximum(shift, 0), trained.terms)
     if np.any(shift < 0):
@@ -226,7 +235,7 @@ def _convolution(trained: _Trained, step: networks.Step, source: Source) -> Lowe
     affine = maps.clipped(multiplier, bias, acc, _LIMIT)
     shifts = np.maximum(shift, 0).astype(np.uint8)
     layer = _record(step, kernel, source, affine, shifts, exponent)
-    return (layer,), Source(name, exponent, rounded=True)
+    return (layer,), _behind(trained, layer, [source], exponent)
 
 
 def _residual(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
@@ -254,21 +263,23 @@ def _residual(trained: _Trained, step: networks.Step, source: Source) -> Lowered
                 "more batches"
             )
     shift = maps.largest(fitting)
+    outputs: list[Source] = []
     for branch, reads, kernel, line in summed:
         integers = maps.integers_at(line, shift, trained.terms)
-        acc = certificate.accumulators(kernel.weights)
-        affine = maps.clipped(*integers, acc, _ADDED_LIMIT)
-        layers += (_record(branch, kernel, reads, affine, None, exponent),)
-    skip = source.name if len(branches) == 1 else branches[1].name
+        affine = maps.clipped(*integers, reads.accumulators(kernel), _ADDED_LIMIT)
+        layer = _record(branch, kernel, reads, affine, None, exponent)
+        layers += (layer,)
+        outputs.append(_behind(trained, layer, [reads], exponent))
+    one, other = [*outputs, source][:2]
     added = Add(
         name=step.name,
-        inputs=(branches[0].name, skip),
+        inputs=(one.name, other.name),
         lift=(None, None if len(branches) > 1 else (shift + lift).astype(np.uint8)),
         shift=shift.astype(np.uint8),
         exponent=exponent,
         certificate=np.zeros((shift.size, len(certificate.ADD_COLUMNS)), np.int32),
     )
-    return (*layers, added), Source(step.name, exponent, rounded=True)
+    return (*layers, added), _behind(trained, added, [one, other], exponent)
 
 
 def _average(trained: _Trained, step: networks.Step, source: Source, is_last: bool) -> Lowered:
@@ -277,7 +288,7 @@ def _average(trained: _Trained, step: networks.Step, source: Source, is_last: bo
     divided = source.exponent - (height * width - 1).bit_length()
     if is_last:
         layer = Average(step.name, source.name, None, divided)
-        return (layer,), Source(step.name, divided, rounded=False)
+        return (layer,), _behind(trained, layer, [source], divided, height * width)
     exponent = trained.step_exponent(step.name)
     shift = exponent - divided
     if not limits.MIN_AVERAGE_SHIFT <= shift <= limits.MAX_SHIFT:
@@ -287,7 +298,7 @@ def _average(trained: _Trained, step: networks.Step, source: Source, is_last: bo
             f"{limits.MAX_SHIFT} are possible; measure the range on more batches"
         )
     layer = Average(step.name, source.name, shift, exponent)
-    return (layer,), Source(step.name, exponent, rounded=True)
+    return (layer,), _behind(trained, layer, [source], exponent, height * width)
 
 
 def _dense(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
@@ -303,7 +314,17 @@ def _dense(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
         )
     none = np.zeros((weights.shape[-1], len(certificate.COLUMNS)), np.int32)
     layer = Dense(step.name, source.name, weights, exponent, bias.astype(np.int32), none)
-    return (layer,), Source(step.name, unit, rounded=False)
+    return (layer,), _behind(trained, layer, [source], unit)
+
+
+def _behind(
+    trained: _Trained, layer: Layer, given: list[Source], exponent: int, positions: int = 1
+) -> Source:
+    """A layer as the next one reads it."""
+    reaches = [source.reach for source in given]
+    reach = certificate.of_layer(layer, reaches, positions, trained.slope).output
+    is_logits = isinstance(layer, Dense) or (isinstance(layer, Average) and layer.shift is None)
+    return Source(layer.name, exponent, reach, rounded=not is_logits)
 
 
 def _record(

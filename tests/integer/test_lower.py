@@ -18,7 +18,16 @@ from flightnn_jax import (
     quantize_params,
     schemes,
 )
-from flightnn_jax.integer import Add, Average, Convolution, Dense, MaxPool, ShiftWeights, invariants
+from flightnn_jax.integer import (
+    Add,
+    Average,
+    Convolution,
+    Dense,
+    MaxPool,
+    ShiftWeights,
+    certificate,
+    invariants,
+)
 from flightnn_jax.integer import lower as lowering
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.integer.lower import LoweringError, lower
@@ -128,6 +137,21 @@ def test_every_activation_is_what_training_rounds(net, scheme):
             assert np.unique(wanted).size > 30
             compared += 1
     assert compared == {"net4": 4, "small": 5}[net.name]
+
+
+@pytest.mark.parametrize("net", [VGG, RESNET], ids=["vgg", "resnet"])
+def test_clips_end_where_sums_end(net):
+    """With what the layers before give, which is less than any activation behind the first."""
+    network = lowered(net)
+    narrower = 0
+    for name, proven in certificate.bounds(network).items():
+        layer = next(layer for layer in network.layers if layer.name == name)
+        if isinstance(layer, Convolution):
+            low, high = proven.accumulators
+            assert np.all((layer.affine.low >= low) & (layer.affine.high <= high))
+            widest = certificate.accumulators(layer.weights)
+            narrower += np.any((low > widest.low) & (high < widest.high))
+    assert narrower >= 2
 
 
 def test_average_and_dense_are_exact():
@@ -286,7 +310,7 @@ def test_other_slopes_and_orders_are_refused():
     steep = networks.network("net4", width=8, input_shape=(8, 8, 3), slope_exponent=-8)
     refused("slope_exponent=-8: a leaky ReLU's shift is 1 to 7", net=steep)
     step = next(iter(networks.walk(VGG)))
-    logits = lowering.Source("dense", -9, rounded=False)
+    logits = lowering.Source("dense", -9, None, rounded=False)
     with pytest.raises(LoweringError, match="conv1: it reads dense, whose output is not quantized"):
         lowering._layers(None, step, logits, is_last=True)
 
