@@ -73,6 +73,7 @@ class Checkpoints:
                 )
             return
         if jax.process_index() == 0:
+            _remove_broken_off(self.directory)
             _forget_damaged_scores(self.directory)
         keep = policies.AnyPreservationPolicy(
             [
@@ -89,7 +90,6 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 best_fn=_score,  # without it scores are not written
                 preservation_policy=keep,
-                cleanup_tmp_directories=True,
             ),
         )
 
@@ -273,6 +273,12 @@ class Checkpoints:
 
 class _DamagedError(CheckpointError):
     """A checkpoint that cannot be read, or not as it was written."""
+
+
+def _remove_broken_off(directory: Path) -> None:
+    """Removes what a run left that ended amid a save. Orbax would do so while training goes on."""
+    for path in directory.glob("*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(path)
 
 
 def _forget_damaged_scores(directory: Path) -> None:

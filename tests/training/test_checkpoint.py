@@ -164,6 +164,17 @@ def test_a_damaged_score_is_none(tmp_path, score):
             assert checkpoints.find("best") == 2
 
 
+def test_what_a_save_left_that_was_broken_off_is_removed(tmp_path):
+    save(tmp_path, {1: 0.1})
+    shutil.copytree(tmp_path / "1", tmp_path / "2.orbax-checkpoint-tmp")
+    shutil.copytree(tmp_path / "1", tmp_path / "3.orbax-checkpoint-tmp-1795810000")
+    with Checkpoints(tmp_path, training.TINY) as checkpoints:
+        assert [path.name for path in tmp_path.iterdir()] == ["1"]
+        assert checkpoints.steps == [1]
+    save(tmp_path, {2: 0.2})
+    assert restore(tmp_path)[1] == {"epoch": 2}
+
+
 def test_reading_touches_nothing(tmp_path):
     with pytest.raises(CheckpointError, match="none does not exist: train in this workdir first"):
         Checkpoints(tmp_path / "none", training.TINY, write=False)
