@@ -193,7 +193,13 @@ def test_two_processes_train_together(tmp_path, finished):
     result, alone = record(tmp_path), record(finished)
     assert json.loads((tmp_path / "result.json").read_text())["processes"] == 2
     assert result["train"]["loss"] == pytest.approx(alone["train"]["loss"], rel=0.02)
-    assert launch("evaluate", f"--workdir={tmp_path}")[0] == 0
+    # The integers are the same, evaluated by two processes or by one.
+    code, out, errors = launch("evaluate", f"--workdir={tmp_path}")
+    assert code == 0, errors
+    evaluated = json.loads(out)
+    assert [evaluated[k] for k in ("top1", "top5")] == [result["test"][k] for k in ("top1", "top5")]
+    assert evaluated["loss"] == pytest.approx(result["test"]["loss"], rel=1e-5)
+    assert evaluated["float_reason"] is None
 
 
 @pytest.mark.parametrize("network", range(1, 9))
