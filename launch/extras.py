@@ -14,6 +14,7 @@ COMMANDS = {
     "lower": "train",
     "verify": "cli",
     "check": None,
+    "rtl": "cli",
     "estimate": "cli",
     "designs": "cli",
     "schemes": "cli",

@@ -1,0 +1,256 @@
+"""The machine that computes an integer network: stages and the streams between them, as records.
+
+    bytes - 128 -> [convolution] -> [requantize] -> [pool] -> ...
+                        fork -> queue ------------------------> [add] -> [requantize] -> ...
+
+A stream carries the values of a tensor in raster order, the channel running fastest, some values a
+beat, with valid and ready. Each stage is one Verilog module (rtl/modules) and its parameters; what
+a stage needs besides (weights, constants) is in its record as arrays. NumPy alone.
+
+A convolution's record says what its computing part gets. An engine reads words of `fold.inputs`
+activations from a memory of rows, and takes many cycles for a window. A layer whose weights are
+wires gets all activations of a window at once, [size, size, channels] as one vector with the
+channel running fastest, while `en` is high, and gives all sums a fixed number of
+enabled cycles later: module NAME(clk, en, x, y), as `hardwired` writes them. What stands around
+it is the same: rows in, results out.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from flightnn_jax.integer.limits import Shape
+
+LOGIT_BITS = 32
+
+
+class Fold(NamedTuple):
+    """How much of a convolution or dense layer is computed at once.
+
+    Attributes:
+      lanes: filters at once.
+      inputs: activations a cycle.
+      terms: terms of a weight a cycle; the others follow in turns.
+      out: sums a cycle that leave, a divisor of lanes.
+    """
+
+    lanes: int = 1
+    inputs: int = 1
+    terms: int = 1
+    out: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A tensor on its way from one stage to another.
+
+    Attributes:
+      name: its own; that of the layer whose output it is, where it is one.
+      shape: (height, width, channels); a tensor of one axis is one pixel.
+      bits: of a value, two's complement.
+      values: in a beat. Places behind the last channel of a pixel are of no meaning.
+      order: [channels] which of the layer's channels comes first, second, ..
+    """
+
+    name: str
+    shape: Shape
+    bits: int
+    values: int
+    order: np.ndarray
+
+    @property
+    def beats(self) -> int:
+        """Of a pixel."""
+        return -(-self.shape[2] // self.values)
+
+    @property
+    def pixels(self) -> int:
+        """Of an image."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def total(self) -> int:
+        """Beats of an image."""
+        return self.pixels * self.beats
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What all stages have.
+
+    Attributes:
+      name: its own, an identifier; that of its output, where there is one output.
+      inputs: streams that it reads.
+      outputs: streams that it writes: one, but for a fork.
+    """
+
+    name: str
+    inputs: tuple[Stream, ...]
+    outputs: tuple[Stream, ...]
+
+    @property
+    def source(self) -> Stream:
+        """The first input."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Stream:
+        """The first output."""
+        return self.outputs[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Repack(Stage):
+    """Beats of more or fewer values; one number is a multiple of the other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fork(Stage):
+    """One stream to several readers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Queue(Stage):
+    """A queue of `depth` beats."""
+
+    depth: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolve(Stage):
+    """The sums of a convolution, or of a dense layer as one of a single pixel.
+
+    Attributes:
+      fold: `inputs` is what a word of the input stream has.
+      size: height and width of the window.
+      stride: of its steps.
+      integer: whether a code is a 4-bit integer, or else a term.
+      codes: [steps, lanes, inputs, terms] uint8, what is computed with in each step of a window.
+      turns: [turns] steps of each sweep over the window.
+      first: [turns] bool, whether a pass begins with it.
+      last: [turns] bool, whether a pass ends with it.
+      mask: [turns, lanes, terms] bool, which codes count.
+    """
+
+    fold: Fold
+    size: int
+    stride: int
+    integer: bool
+    codes: np.ndarray
+    turns: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """Kept of the input."""
+        return self.size + self.stride
+
+    @property
+    def levels(self) -> int:
+        """Of a lane's tree of adders."""
+        return math.ceil(math.log2(self.fold.inputs * self.fold.terms))
+
+    @property
+    def passes(self) -> np.ndarray:
+        """[passes] steps of each pass over a window."""
+        return np.add.reduceat(self.turns, np.flatnonzero(self.first))
+
+    @property
+    def results(self) -> np.ndarray:
+        """[passes] beats that each pass gives."""
+        filters = self.output.shape[2]
+        left = filters - self.fold.lanes * np.arange(len(self.passes))
+        return -(-np.minimum(left, self.fold.lanes) // self.fold.out)
+
+    @property
+    def delay(self) -> int:
+        """Enabled cycles from a pass's last step to its complete sums."""
+        return 4 + (self.levels + 1) // 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Requantize(Stage):
+    """clip(x, low, high) * multiplier + bias, and the activation, for each channel in its order.
+
+    Attributes:
+      clip: [2, channels] int64, low and high; None where no sum is outside.
+      clipped: bits of what the clip gives.
+      terms: [terms, channels, 3] int64: there, minus, shift of the multiplier's signed powers of
+        two; None for a multiplication, and without entries where every multiplier is 1.
+      multiplier: [channels] int64.
+      bias: [channels] int64; None where all are 0.
+      v: bits of v.
+      shift: [channels] int64 of the activation; None where v is the output.
+      slope: of the leaky ReLU; 0 for none.
+    """
+
+    clip: np.ndarray | None
+    clipped: int
+    terms: np.ndarray | None
+    multiplier: np.ndarray
+    bias: np.ndarray | None
+    v: int
+    shift: np.ndarray | None
+    slope: int
+
+    @property
+    def steps(self) -> int:
+        """Registers that a value goes through."""
+        factors = 1 if self.terms is None else len(self.terms)
+        clips, biases = self.clip is not None, self.bias is not None
+        return 1 + clips + factors + biases + 3 * (self.shift is not None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool(Stage):
+    """The largest of each 2x2 square."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Average(Stage):
+    """The sum over all pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Add(Stage):
+    """The sum of two streams, each shifted to the left.
+
+    Attributes:
+      lift: for each input [channels] int64, or None for none.
+    """
+
+    lift: tuple[np.ndarray | None, np.ndarray | None]
+    steps = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Reorder(Stage):
+    """The values of one pixel in the layer's own order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Stages in the order of computation.
+
+    Attributes:
+      name: of the network.
+      stages: each reads streams that earlier ones write, or the image.
+      image: the first stream.
+      layers: for each layer's name the stream that carries its output.
+      folds: of the convolutions and dense layers, by name.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    image: Stream
+    layers: dict[str, Stream]
+    folds: dict[str, Fold]
+
+    @property
+    def logits(self) -> Stream:
+        """The last stream."""
+        return self.stages[-1].output if self.stages else self.image

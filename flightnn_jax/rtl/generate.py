@@ -1,0 +1,124 @@
+"""The files of a machine: Verilog, constants, golden vectors, benches, a Makefile. NumPy alone."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flightnn_jax import atomic
+from flightnn_jax.integer.network import IntegerNetwork
+from flightnn_jax.rtl import hexadecimal, modules, plan, queues, verilog
+from flightnn_jax.rtl.architecture import LOGIT_BITS, Fold, Machine, Stream
+
+PATIENCE = 100_000  # cycles without a beat at either end
+MAX_VECTORS = 4  # golden images that become vectors
+
+_MAKEFILE = """\
+# make icarus     compares the logits of {images} golden images, and writes layer_*.txt
+# make verilator  the same run by a program in C++, for many images
+# make lint       what three tools say of the Verilog; make synthesis  what it takes
+SOURCES = top.v $(wildcard modules/fl_*.v)
+SIZES = -P bench.VALUES={values} -P bench.BEATS={beats} -P bench.LOGITS={logits}
+
+icarus: icarus.vvp
+\tvvp -N icarus.vvp
+
+icarus.vvp: $(SOURCES) modules/bench.v
+\tiverilog -g2001 -Wall -DFLIGHTNN_RECORD $(SIZES) -s bench -o $@ $^
+
+verilator: obj_dir/bench
+\tobj_dir/bench images.bin {values} {logits} 0 0 0 {patience}
+
+obj_dir/bench: $(SOURCES) modules/bench.cc
+\tverilator -Wall --cc --exe --build -O3 --x-assign 0 --x-initial 0 -CFLAGS -O1 \\
+\t    -DFLIGHTNN_RECORD --top-module top -o bench $^
+
+lint:
+\tverilator --lint-only -Wall --top-module top $(SOURCES)
+\tiverilog -g2001 -Wall -s top -o /dev/null $(SOURCES)
+\tyosys -q -p "read_verilog -defer $(SOURCES); hierarchy -top top; proc; check -assert"
+
+synthesis:
+\tyosys -q -p "read_verilog -defer $(SOURCES); hierarchy -top top; synth_xilinx -top top; stat"
+
+.PHONY: icarus verilator lint synthesis
+"""
+
+
+def machine_of(network: IntegerNetwork, folds: Mapping[str, Fold] | None = None) -> Machine:
+    """The machine of a network with these folds, its queues as deep as they must be."""
+    return queues.with_queues(plan.plan(network, folds))
+
+
+def write(network: IntegerNetwork, machine: Machine, out: str | Path, digest: str = "") -> None:
+    """Writes all files of a machine into a directory, which may be there.
+
+    Args:
+      network: whose golden images become vectors.
+      machine: of it.
+      out: the directory.
+      digest: of the network's file.
+    """
+    folder = Path(out)
+    (folder / "modules").mkdir(parents=True, exist_ok=True)
+    for name, data in files(network, machine, digest).items():
+        atomic.write(folder / name, data)
+
+
+def files(network: IntegerNetwork, machine: Machine, digest: str = "") -> dict[str, bytes]:
+    """What `write` writes, by path."""
+    made = {f"modules/{name}": text for name, text in modules.library().items()}
+    made |= {f"modules/{name}": text for name, text in modules.benches().items()}
+    made["top.v"] = verilog.top(machine).encode()
+    for stage in machine.stages:
+        made |= verilog.instance(stage).files
+    images = np.zeros((0, *network.input_shape), np.uint8)
+    logits = np.zeros((0, len(network.labels)), np.int64)
+    if network.golden is not None:
+        images = network.golden.images[:MAX_VECTORS]
+        logits = network.golden.outputs[network.layers[-1].name][:MAX_VECTORS]
+    beats = image_beats(machine.image, images)
+    made["images.bin"] = beats.tobytes()
+    made["images.hex"] = hexadecimal.words(beats.astype(np.int64), 8)
+    made["logits.hex"] = hexadecimal.words(logits.reshape(-1, 1), LOGIT_BITS)
+    makefile = _MAKEFILE.format(
+        images=len(images),
+        values=machine.image.values,
+        beats=len(beats),
+        logits=logits.size,
+        patience=PATIENCE,
+    )
+    made["Makefile"] = makefile.encode()
+    made["info.json"] = (json.dumps(info(network, machine, digest), indent=1) + "\n").encode()
+    return made
+
+
+def image_beats(image: Stream, images: np.ndarray) -> np.ndarray:
+    """[beats, values] uint8: images as they come in, zeros behind a pixel's last channel."""
+    channels = image.shape[2]
+    pixels = images.reshape(-1, channels)
+    padded = np.pad(pixels, ((0, 0), (0, image.beats * image.values - channels)))
+    return padded.reshape(-1, image.values)
+
+
+def info(network: IntegerNetwork, machine: Machine, digest: str) -> dict[str, Any]:
+    """What a program may want to know of a machine."""
+    streams = {
+        name: {
+            "shape": list(stream.shape),
+            "bits": stream.bits,
+            "values": stream.values,
+            "order": stream.order.tolist(),
+        }
+        for name, stream in {"image": machine.image, **machine.layers}.items()
+    }
+    return {
+        "network": network.name,
+        "digest": digest,
+        "labels": list(network.labels),
+        "output_exponent": network.output_exponent,
+        "folds": {name: fold._asdict() for name, fold in machine.folds.items()},
+        "streams": streams,
+    }

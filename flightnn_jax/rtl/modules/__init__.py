@@ -1,0 +1,23 @@
+"""The library of Verilog modules of which every machine is made, and the benches that run one."""
+
+from importlib import resources
+
+
+def library() -> dict[str, bytes]:
+    """The texts of all modules, by the names of their files: NAME.v has the module NAME."""
+    return _read("fl_", ".v")
+
+
+def benches() -> dict[str, bytes]:
+    """What runs a machine in Verilator (bench.cc) and in Icarus (bench.v)."""
+    return _read("bench.", "")
+
+
+def _read(start: str, end: str) -> dict[str, bytes]:
+    folder = resources.files(__package__)
+    names = sorted(x.name for x in folder.iterdir())
+    return {
+        name: folder.joinpath(name).read_bytes()
+        for name in names
+        if name.startswith(start) and name.endswith(end)
+    }

@@ -1,0 +1,83 @@
+// Verilator: sends images to the top module, with random gaps, and takes its logits, with random
+// stalls. Every layer's beats are written by fl_record.
+//
+//   bench BEATS_FILE BYTES_OF_A_BEAT LOGITS GAPS STALLS SEED PATIENCE
+//
+// GAPS and STALLS are chances in 256 that a cycle sends, or takes, nothing. It ends with 0 when
+// LOGITS have come, and with 3 when nothing has moved at either end for PATIENCE cycles.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "Vtop.h"
+#include "verilated.h"
+
+namespace {
+
+uint32_t state = 1;
+
+// Xorshift: the same gaps everywhere.
+bool chance(uint32_t of_256) {
+  state ^= state << 13;
+  state ^= state >> 17;
+  state ^= state << 5;
+  return ((state >> 8) & 255) < of_256;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 8) {
+    std::fprintf(stderr, "bench FILE BYTES LOGITS GAPS STALLS SEED PATIENCE\n");
+    return 2;
+  }
+  std::ifstream file(argv[1], std::ios::binary);
+  const std::vector<char> bytes((std::istreambuf_iterator<char>(file)), {});
+  const size_t beat = std::strtoul(argv[2], nullptr, 10);
+  const size_t logits = std::strtoul(argv[3], nullptr, 10);
+  const uint32_t gaps = std::strtoul(argv[4], nullptr, 10);
+  const uint32_t stalls = std::strtoul(argv[5], nullptr, 10);
+  state = std::strtoul(argv[6], nullptr, 10) + 1;
+  const size_t patience = std::strtoul(argv[7], nullptr, 10);
+  const size_t beats = bytes.size() / beat;
+
+  VerilatedContext context;
+  Vtop top(&context);
+  size_t sent = 0, taken = 0, idle = 0, cycle = 0;
+  top.rst = 1;
+  top.in_valid = 0;
+  top.out_ready = 0;
+  for (int i = 0; i < 8; ++i) {
+    top.clk = i & 1;
+    top.eval();
+  }
+  top.clk = 0;
+  top.rst = 0;
+  bool offers = false;
+  while (taken < logits && idle < patience) {
+    // What was offered stays until it is taken.
+    offers = sent < beats && (offers || !chance(gaps));
+    top.in_valid = offers;
+    if (offers) std::memcpy(&top.in_data, &bytes[sent * beat], beat);
+    top.out_ready = !chance(stalls);
+    top.eval();
+    const bool in = top.in_valid && top.in_ready;
+    const bool out = top.out_valid && top.out_ready;
+    idle = in || out ? 0 : idle + 1;
+    sent += in;
+    taken += out;
+    if (in) offers = false;
+    top.clk = 1;
+    top.eval();
+    top.clk = 0;
+    top.eval();
+    ++cycle;
+  }
+  top.final();
+  std::printf("%zu beats sent, %zu logits taken, %zu cycles\n", sent, taken, cycle);
+  return taken < logits ? 3 : 0;
+}

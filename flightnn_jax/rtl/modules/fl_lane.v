@@ -1,0 +1,103 @@
+// One filter at a time: the sum of products of a sweep's words with codes, accumulated over steps.
+//
+//   VALUES   activations of a word
+//   TERMS    codes for each activation
+//   INTEGER  0 for terms, 1 for 4-bit integers
+//   DSP      1 for integers by multipliers
+//   WIDTH    bits of a sum
+//   LEVELS   of the tree: ceil(log2(VALUES * TERMS))
+//
+// `sum` has what came in 2 + ceil(LEVELS / 2) enabled cycles before; `first` is as much late less
+// one, for it decides what the sum is added to. Sums are right modulo 2^WIDTH.
+module fl_lane #(
+    parameter VALUES = 1,
+    parameter TERMS = 1,
+    parameter INTEGER = 0,
+    parameter DSP = 0,
+    parameter WIDTH = 24,
+    parameter LEVELS = 0
+) (
+    input  wire                      clk,
+    input  wire                      enable,
+    input  wire                      first,
+    input  wire [      VALUES*8-1:0] x,
+    input  wire [VALUES*TERMS*4-1:0] codes,
+    input  wire [         TERMS-1:0] mask,
+    output wire [         WIDTH-1:0] sum
+);
+  localparam N = VALUES * TERMS;
+  localparam BITS = INTEGER != 0 ? 12 : 15;
+  localparam TREE = BITS + LEVELS;
+  localparam WIDE = WIDTH > TREE ? WIDTH : TREE;
+
+  reg [N*BITS-1:0] products;
+  reg [N-1:0] ones;
+  wire [N*BITS-1:0] products_now;
+  wire [N-1:0] ones_now;
+  wire [TREE-1:0] total;
+  wire rest;
+  reg [WIDTH-1:0] acc;
+  genvar i, t;
+
+  generate
+    for (i = 0; i < VALUES; i = i + 1) begin : value
+      for (t = 0; t < TERMS; t = t + 1) begin : term
+        localparam J = i * TERMS + t;
+        if (INTEGER != 0) begin : integer_weight
+          fl_product4 #(
+              .DSP(DSP)
+          ) unit (
+              .x(x[8*i+:8]),
+              .weight(codes[4*J+:4]),
+              .mask(mask[t]),
+              .product(products_now[BITS*J+:BITS])
+          );
+          assign ones_now[J] = 1'b0;
+        end else begin : shift
+          fl_product unit (
+              .x(x[8*i+:8]),
+              .code(codes[4*J+:4]),
+              .mask(mask[t]),
+              .product(products_now[BITS*J+:BITS]),
+              .one(ones_now[J])
+          );
+        end
+      end
+    end
+  endgenerate
+
+  always @(posedge clk) begin
+    if (enable) begin
+      products <= products_now;
+      ones <= ones_now;
+    end
+  end
+
+  fl_tree #(
+      .N(N),
+      .WIDTH(BITS),
+      .LEVELS(LEVELS)
+  ) tree (
+      .clk(clk),
+      .enable(enable),
+      .numbers(products),
+      .ones(ones),
+      .sum(total),
+      .rest(rest)
+  );
+
+  wire [WIDE-1:0] wide = {{(WIDE - TREE + 1) {total[TREE-1]}}, total[TREE-2:0]};
+  wire [WIDTH-1:0] earlier = first ? {WIDTH{1'b0}} : acc;
+
+  always @(posedge clk) begin
+    if (enable) acc <= earlier + wide[WIDTH-1:0] + {{(WIDTH - 1) {1'b0}}, rest};
+  end
+
+  generate
+    if (WIDE > WIDTH) begin : narrower
+      wire unused = &{1'b0, wide[WIDE-1:WIDTH]};
+    end
+  endgenerate
+
+  assign sum = acc;
+endmodule

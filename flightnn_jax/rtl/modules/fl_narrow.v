@@ -1,0 +1,60 @@
+// Words of IN values to beats of OUT values, of which IN is a multiple; what stands behind the last
+// channel of a pixel is left out.
+//
+//   WIDTH     bits of a value
+//   IN        values of a word
+//   OUT       values of a beat
+//   CHANNELS  of a pixel
+//
+// The first beat leaves a cycle or more after the word came in, and the next word may come in in the
+// cycle in which the last beat leaves.
+module fl_narrow #(
+    parameter WIDTH = 8,
+    parameter IN = 2,
+    parameter OUT = 1,
+    parameter CHANNELS = 2
+) (
+    input  wire                 clk,
+    input  wire                 rst,
+    input  wire                 in_valid,
+    output wire                 in_ready,
+    input  wire [ IN*WIDTH-1:0] in_data,
+    output wire                 out_valid,
+    input  wire                 out_ready,
+    output wire [OUT*WIDTH-1:0] out_data
+);
+  localparam PARTS = IN / OUT;
+  localparam WORDS = (CHANNELS + IN - 1) / IN;
+  localparam REST = (CHANNELS - (WORDS - 1) * IN + OUT - 1) / OUT;  // beats of a pixel's last word
+  localparam RW = $clog2(PARTS + 1);
+  localparam WW = WORDS > 1 ? $clog2(WORDS) : 1;
+  localparam [RW-1:0] ALL = PARTS[RW-1:0];
+  localparam [RW-1:0] SOME = REST[RW-1:0];
+  localparam [WW-1:0] LAST_WORD = WORDS[WW-1:0] - 1'b1;
+
+  reg [IN*WIDTH-1:0] word;
+  reg [RW-1:0] left;  // beats that have not left
+  reg [WW-1:0] number;  // of the next word in its pixel
+  wire pop = out_valid && out_ready;
+  wire take = in_valid && in_ready;
+  wire [RW-1:0] one = {{(RW - 1) {1'b0}}, 1'b1};
+
+  assign out_valid = left != {RW{1'b0}};
+  assign out_data  = word[OUT*WIDTH-1:0];
+  assign in_ready  = !out_valid || (left == one && out_ready);
+
+  always @(posedge clk) begin
+    if (take) begin
+      word   <= in_data;
+      left   <= number == LAST_WORD ? SOME : ALL;
+      number <= number == LAST_WORD ? {WW{1'b0}} : number + 1'b1;
+    end else if (pop) begin
+      word <= word >> (OUT * WIDTH);
+      left <= left - 1'b1;
+    end
+    if (rst) begin
+      left   <= {RW{1'b0}};
+      number <= {WW{1'b0}};
+    end
+  end
+endmodule

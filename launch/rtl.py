@@ -1,0 +1,134 @@
+"""Writes Verilog that computes an integer network bit for bit, and simulates it.
+
+    python -m launch.rtl --integers=/tmp/digits/integers.safetensors --out=/tmp/digits/rtl
+    python -m launch.rtl --integers=net1.safetensors --out=net1 --fold=image=3,conv1=8,3 --verify
+
+A fold is a layer's name and how much of it is computed at once: filters, activations, terms of a
+weight, and sums that leave in a cycle; what is left out is 1. That of `image` is the bytes that
+come in. --verify simulates the machine in every simulator that is installed, or in those that it
+names, and compares every layer of every image. docs/rtl.md says what is written, and how to run it
+by hand. The exit code is 0, 1 if an integer differs or the machine stops, or 2 for wrong input.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from flightnn_jax import integer, rtl
+from flightnn_jax.checker import interpreter, reader
+from flightnn_jax.integer import limits
+from flightnn_jax.rtl import simulate
+
+from . import command
+from .command import flags
+
+_INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Directory for the files.", required=True)
+_FOLD = flags.DEFINE_string("fold", "", "LAYER=FILTERS,INPUTS,TERMS,OUT,LAYER=.. of some layers.")
+_IMAGES = flags.DEFINE_integer("images", 8, "Images that --verify runs.", lower_bound=1)
+
+
+class _Simulators(flags.ArgumentParser):
+    """Nothing behind the flag means all that are installed."""
+
+    def parse(self, argument: str | list[str]) -> list[str] | None:
+        if isinstance(argument, list):
+            return argument
+        if argument in ("true", "false"):
+            able = [tool for tool in simulate.TOOLS if simulate.unavailable(tool) is None]
+            return able if argument == "true" else None
+        names = argument.split(",")
+        unknown = sorted(set(names) - set(simulate.TOOLS))
+        if unknown:
+            raise ValueError(f"{unknown}: choose of {', '.join(simulate.TOOLS)}")
+        return names
+
+
+_VERIFY = flags.DEFINE_flag(
+    flags.Flag(
+        parser=_Simulators(),
+        serializer=flags.CsvListSerializer(","),
+        name="verify",
+        default=None,
+        help_string="Simulate, with all simulators that are installed or with these.",
+        boolean=True,
+    )
+)
+
+
+def main() -> int:
+    """Writes the files that the flags describe, and verifies them if it shall."""
+    command.quiet()
+    network = integer.load(_INTEGERS.value)
+    machine = rtl.machine_of(network, _folds(_FOLD.value))
+    rtl.write(network, machine, _OUT.value, _digest(_INTEGERS.value))
+    print(f"{network.name}: {len(machine.stages)} stages written to {_OUT.value}")
+    if _VERIFY.value is None:
+        return 0
+    if not _VERIFY.value:
+        programs = "; ".join(filter(None, map(simulate.unavailable, simulate.TOOLS)))
+        raise ValueError(f"--verify: no simulator can run here: {programs}")
+    images = _some_images(network, _IMAGES.value)
+    expected = interpreter.run(reader.load(_INTEGERS.value), images)
+    return max([_verify(tool, machine, images, expected) for tool in _VERIFY.value])
+
+
+def _verify(
+    tool: str, machine: rtl.Machine, images: np.ndarray, expected: dict[str, np.ndarray]
+) -> int:
+    """Runs a simulator, prints what came of it, and returns the exit code."""
+    try:
+        simulate.build(_OUT.value, tool)
+        run = simulate.run(_OUT.value, machine, images, tool)
+    except rtl.StoppedError as error:
+        print(f"{tool}: {error}")
+        return 1
+    except rtl.SimulationError as error:
+        raise ValueError(str(error)) from error
+    wrong = simulate.mismatches(expected, run)
+    total = sum(wrong.values())
+    print(f"{tool}: {len(images)} images, {len(wrong)} layers, {total} mismatches")
+    return 1 if total else 0
+
+
+def _folds(text: str) -> dict[str, rtl.Fold]:
+    """The folds of --fold.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    folds: dict[str, list[int]] = {}
+    name = ""
+    for part in filter(None, text.split(",")):
+        given, _, number = part.rpartition("=")
+        name = given or name
+        if not name or not number.isdecimal():
+            raise ValueError(f"--fold={text}: {part!r} is no LAYER=NUMBER or NUMBER behind one")
+        folds.setdefault(name, []).append(int(number))
+    for name, numbers in folds.items():
+        most = 1 if name == limits.IMAGE else len(rtl.Fold._fields)
+        if len(numbers) > most:
+            raise ValueError(f"--fold: {len(numbers)} numbers for {name}: give at most {most}")
+    return {
+        name: rtl.Fold(out=numbers[0]) if name == limits.IMAGE else rtl.Fold(*numbers)
+        for name, numbers in folds.items()
+    }
+
+
+def _digest(path: str) -> str:
+    """What the file says of itself: it was checked when it was read."""
+    data = Path(path).read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    return str(json.loads(data[8 : 8 + length])["__metadata__"]["sha256"])
+
+
+def _some_images(network: integer.IntegerNetwork, count: int) -> np.ndarray:
+    """The golden images, and noise where they are too few."""
+    noise = np.random.default_rng(0).integers(0, 256, (count, *network.input_shape), np.uint8)
+    golden = noise[:0] if network.golden is None else network.golden.images
+    return np.concatenate([golden, noise])[:count]
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,48 @@
+"""Machines of small networks, and what their simulation gives."""
+
+import numpy as np
+
+from flightnn_jax import integer, rtl
+from flightnn_jax.checker import interpreter, reader
+from flightnn_jax.rtl import simulate
+from tests.support import networks_at_random
+
+
+def folds(network, seed=None):
+    """Of every layer with weights: all at once, or at random."""
+    found = {}
+    rng = np.random.default_rng(seed)
+    for layer in network.weighted:
+        inputs, lanes = layer.weights.shape[-2:]
+        terms = max(1, int(layer.weights.passes.max()))
+        if seed is None:
+            found[layer.name] = rtl.Fold(lanes, inputs, terms, lanes)
+            continue
+        lanes, inputs, terms = (int(rng.integers(1, n + 1)) for n in (lanes, inputs, terms))
+        out = int(rng.choice([n for n in range(1, lanes + 1) if lanes % n == 0]))
+        found[layer.name] = rtl.Fold(lanes, inputs, terms, out)
+    if seed is None:
+        found["image"] = rtl.Fold(out=network.input_shape[-1])
+    return found
+
+
+def images(network, count, seed=0):
+    return networks_at_random.random_images(network, count, seed)
+
+
+def expected(network, given, folder):
+    """Every layer's output by the checker's interpreter, which reads the network from a file."""
+    integer.save(network, folder / "network.safetensors")
+    return interpreter.run(reader.load(folder / "network.safetensors"), given)
+
+
+def assert_equal(network, machine, folder, given, tool="icarus", ends=None):
+    """Writes, simulates and compares every integer; returns the run."""
+    rtl.write(network, machine, folder)
+    simulate.build(folder, tool)
+    run = simulate.run(folder, machine, given, tool, ends)
+    right = expected(network, given, folder)
+    assert set(run.outputs) == {layer.name for layer in network.layers}
+    for name, found in run.outputs.items():
+        np.testing.assert_array_equal(found, right[name].reshape(found.shape), err_msg=name)
+    return run
