@@ -268,7 +268,10 @@ def _text() -> list[Cell]:
         (layer,) = from_network(7, scheme).largest().layers
         parallelism = array.largest_parallelism(layer.format, board)
         limits = array.exceeded(layer.format, 2 * parallelism, board)
-        right = set(printed.split(" and ")) <= set(limits)
+        more = set(limits) - set(printed.split(" and "))
+        right = not more and set(printed.split(" and ")) <= set(limits)
         name, model = f"net 7 {scheme}", " and ".join(limits)
-        audited.append(Cell("text", name, "Bounded by", printed, model, None, _verdict(right)))
+        why = f"the model runs out of {' and '.join(more)} as well" if more else ""
+        cell = Cell("text", name, "Bounded by", printed, model, None, _verdict(right), why)
+        audited.append(cell)
     return audited

@@ -110,6 +110,22 @@ def left_out() -> list[Prediction]:
     return [Prediction(r, _rate(r) / c[r.network][kind_of(r)]) for r in tables.results()]
 
 
+def null() -> list[Prediction]:
+    """All 46 rows by no model at all: the median of the scheme's rows of other networks.
+
+    What a model must beat. Twins are left out together; the rows of FLightNNs are one scheme.
+    """
+    predictions = []
+    for row in tables.results():
+        others = [
+            tables.throughput(r)
+            for r in tables.results()
+            if r.scheme == row.scheme and r.network not in twins(row.network)
+        ]
+        predictions.append(Prediction(row, _median(others)))
+    return predictions
+
+
 def anchored() -> list[Prediction]:
     """All rows but L-1, given their network's L-1 row and the other networks' ratios to theirs.
 
