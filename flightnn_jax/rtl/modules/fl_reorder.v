@@ -21,7 +21,7 @@ module fl_reorder #(
   localparam [AW-1:0] LAST = LENGTH[AW-1:0] - 1'b1;
 
   (* ram_style = "distributed" *) reg [WIDTH-1:0] words[0:LENGTH-1];
-  (* rom_style = "distributed", ram_style = "distributed" *) reg [AW-1:0] places[0:LENGTH-1];
+  (* rom_style = "logic" *) reg [AW-1:0] places[0:LENGTH-1];
   reg [AW-1:0] number;
   reg full;
   wire push = in_valid && !full;

@@ -21,9 +21,9 @@ module fl_rom #(
       (* rom_style = "block", ram_style = "block" *) reg [WIDTH-1:0] words[0:DEPTH-1];
       initial $readmemh(FILE, words);
       always @(posedge clk) if (read) data <= words[address];
-    end else begin : distributed
-      (* rom_style = "distributed", ram_style = "distributed" *)
-      reg [WIDTH-1:0] words[0:DEPTH-1];
+    end else begin : tables
+      // "logic" is what Yosys calls it: it knows no distributed memory without a port to write.
+      (* rom_style = "logic" *) reg [WIDTH-1:0] words[0:DEPTH-1];
       initial $readmemh(FILE, words);
       always @(posedge clk) if (read) data <= words[address];
     end
