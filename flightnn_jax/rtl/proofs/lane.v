@@ -1,0 +1,65 @@
+// fl_lane: the sum becomes the products of DELAY cycles before, added to itself unless they are the
+// first of their pass.
+module proof #(
+    parameter VALUES = 1,
+    parameter TERMS = 2,
+    parameter INTEGER = 0,
+    parameter WIDTH = 18,
+    parameter LEVELS = 1,
+    parameter DELAY = 3
+) (
+    input  wire                      clk,
+    input  wire                      first,
+    input  wire [      VALUES*8-1:0] x,
+    input  wire [VALUES*TERMS*4-1:0] codes,
+    input  wire [         TERMS-1:0] mask,
+    output wire                      ok
+);
+  wire [WIDTH-1:0] sum;
+  reg [WIDTH-1:0] sum_before;
+  reg first_before;
+  reg [WIDTH-1:0] products[0:DELAY];
+  reg signed [WIDTH-1:0] value, product;
+  reg signed [3:0] code;
+  integer i, t;
+
+  always @* begin
+    products[0] = 0;
+    for (i = 0; i < VALUES; i = i + 1) begin
+      for (t = 0; t < TERMS; t = t + 1) begin
+        value = {{(WIDTH - 8) {x[8*i+7]}}, x[8*i+:8]};
+        code = codes[4*(i*TERMS+t)+:4];
+        if (INTEGER != 0) product = value * code;
+        else product = code[0] ? -(value <<< code[3:1]) : value <<< code[3:1];
+        if (mask[t]) products[0] = products[0] + product;
+      end
+    end
+  end
+  genvar d;
+  generate
+    for (d = 1; d <= DELAY; d = d + 1) begin : late
+      always @(posedge clk) products[d] <= products[d-1];
+    end
+  endgenerate
+  always @(posedge clk) begin
+    sum_before <= sum;
+    first_before <= first;
+  end
+
+  fl_lane #(
+      .VALUES(VALUES),
+      .TERMS(TERMS),
+      .INTEGER(INTEGER),
+      .WIDTH(WIDTH),
+      .LEVELS(LEVELS)
+  ) unit (
+      .clk(clk),
+      .enable(1'b1),
+      .first(first),
+      .x(x),
+      .codes(codes),
+      .mask(mask),
+      .sum(sum)
+  );
+  assign ok = sum == (first_before ? products[DELAY] : sum_before + products[DELAY]);
+endmodule

@@ -1,0 +1,156 @@
+"""Proofs of the library's modules, by Yosys's `sat`.
+
+Each module stands in a harness (proofs/*.v) that says what it computes and drives the wire `ok`.
+There are three ways. A module without registers is right for all inputs. One whose registers hold
+what came in a few cycles before is right whatever they held at first. For a queue the harness
+says, too, how its registers stand for what it holds; if that and `ok` are true in one cycle they
+are in the next one (induction), and they are behind a reset.
+
+A proof holds for the parameters that it names; `CLAIMS` lists them.
+"""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from flightnn_jax.rtl.modules import library
+from flightnn_jax.rtl.proofs import harness
+
+
+class Claim(NamedTuple):
+    """That a module computes what its harness says.
+
+    Attributes:
+      harness: the file without its ending; the module is fl_HARNESS.
+      parameters: of the harness.
+      cycles: until what the registers held at first no longer counts; 0 for no registers, None
+        for a proof by induction.
+    """
+
+    harness: str
+    parameters: Mapping[str, int]
+    cycles: int | None
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"fl_{self.harness}" + (f" ({given})" if given else "")
+
+
+def _tree(numbers: int, levels: int) -> Claim:
+    delay = -(-levels // 2)
+    return Claim("tree", {"N": numbers, "LEVELS": levels, "DELAY": delay}, delay)
+
+
+def _lane(values: int, terms: int, integer: int) -> Claim:
+    levels = (values * terms - 1).bit_length()
+    shape = {"VALUES": values, "TERMS": terms, "INTEGER": integer, "LEVELS": levels}
+    delay = 2 + -(-levels // 2)
+    return Claim("lane", {**shape, "DELAY": delay}, delay + 2)
+
+
+def _activate(bits: int, least: int, more: int, slope: int) -> Claim:
+    return Claim("activate", {"IN": bits, "LEAST": least, "MORE": more, "SLOPE": slope}, 3)
+
+
+_SMALL = {"IN": 5, "CLIPPED": 5, "OUT": 9}
+
+CLAIMS = (
+    Claim("product", {}, 0),
+    Claim("product4", {"DSP": 0}, 0),
+    Claim("product4", {"DSP": 1}, 0),
+    *(_tree(numbers, levels) for numbers, levels in ((1, 0), (2, 1), (3, 2), (4, 2), (5, 3))),
+    _lane(1, 1, 0),
+    _lane(2, 1, 0),
+    _lane(1, 2, 0),
+    _lane(1, 1, 1),
+    _activate(16, 0, 0, 0),
+    _activate(16, 4, 2, 3),
+    _activate(24, 8, 3, 3),
+    _activate(31, 12, 4, 1),
+    _activate(12, 14, 1, 7),
+    Claim("affine", {"FACTOR": 0}, 4),
+    Claim("affine", {**_SMALL, "FACTOR": 0, "CLIP": 0, "BIAS": 0}, 2),
+    Claim("affine", {**_SMALL, "FACTOR": 1, "BITS": 4}, 5),
+    Claim("affine", {**_SMALL, "FACTOR": 2, "TERMS": 1, "BITS": 3}, 5),
+    Claim("affine", {**_SMALL, "FACTOR": 2, "TERMS": 2, "BITS": 2}, 6),
+    Claim("fork", {}, 0),
+    Claim("buffer", {"WIDTH": 2}, None),
+    Claim("elastic", {"STEPS": 3}, None),
+    Claim("elastic", {"STEPS": 7}, None),
+    Claim("fifo", {"WIDTH": 2}, None),
+    Claim("reduce", {"MAXIMUM": 1, "IN": 8, "OUT": 8}, None),
+    Claim("reduce", {"MAXIMUM": 0, "IN": 8, "OUT": 12}, None),
+)
+"""What is proven. Queues carry words of any width alike, so narrow ones stand for all."""
+
+
+class Verdict(NamedTuple):
+    """What came of a claim.
+
+    Attributes:
+      proven: whether it was shown.
+      seconds: that Yosys took.
+      log: what Yosys printed, with a counterexample where it has found one.
+    """
+
+    proven: bool
+    seconds: float
+    log: str
+
+
+def prove(
+    claim: Claim, modules: Mapping[str, bytes] | None = None, most_seconds: int = 600
+) -> Verdict:
+    """Asks Yosys.
+
+    Args:
+      claim: one of `CLAIMS`, say.
+      modules: by the names of their files; the library's by default.
+      most_seconds: after so many a claim counts as not proven.
+
+    Raises:
+      FileNotFoundError: if there is no program `yosys`.
+    """
+    sources = dict(library() if modules is None else modules)
+    sources["proof.v"] = harness(claim.harness)
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in sources.items():
+            (Path(directory) / name).write_bytes(text)
+        command = ["yosys", "-p", _script(claim, sorted(sources))]
+        start = time.perf_counter()
+        try:
+            done = subprocess.run(
+                command,
+                cwd=directory,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=most_seconds,
+            )
+        except subprocess.TimeoutExpired:
+            return Verdict(False, float(most_seconds), f"more than {most_seconds} s")
+    proven = done.returncode == 0 and "SUCCESS!" in done.stdout
+    return Verdict(proven, time.perf_counter() - start, done.stdout + done.stderr)
+
+
+def _script(claim: Claim, sources: list[str]) -> str:
+    """Of Yosys."""
+    given = " ".join(f"-set {name} {value}" for name, value in claim.parameters.items())
+    how = "-tempinduct -maxsteps 4"
+    if claim.cycles is not None:
+        how = f"-seq {claim.cycles + 1} -prove-skip {claim.cycles}"
+    return "; ".join(
+        [
+            f"read_verilog -defer {' '.join(sources)}",
+            *([f"chparam {given} proof"] if given else []),
+            "hierarchy -check -top proof",
+            "proc",
+            "memory -nordff",  # before `flatten`, so that words keep the names of their module
+            "flatten",
+            "opt",
+            f"sat {how} -prove ok 1 -verify",
+        ]
+    )
