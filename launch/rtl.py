@@ -5,9 +5,12 @@
 
 A fold is a layer's name and how much of it is computed at once: filters, activations, terms of a
 weight, and sums that leave in a cycle; what is left out is 1. That of `image` is the bytes that
-come in. --verify simulates the machine in every simulator that is installed, or in those that it
-names, and compares every layer of every image. docs/rtl.md says what is written, and how to run it
-by hand. The exit code is 0, 1 if an integer differs or the machine stops, or 2 for wrong input.
+come in. With --style=hardwired all weights are wires, with --style=mixed those of the layers that
+--wired names; a wired layer takes a window a cycle, and of its fold only the last number counts,
+as in --fold=conv1=1,1,1,4. --verify simulates the machine in every simulator that is installed, or
+in those that it names, and compares every layer of every image. docs/rtl.md says what is written,
+and how to run it by hand. The exit code is 0, 1 if an integer differs or the machine stops, or 2
+for wrong input.
 """
 
 import json
@@ -26,6 +29,8 @@ from .command import flags
 _INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Directory for the files.", required=True)
 _FOLD = flags.DEFINE_string("fold", "", "LAYER=FILTERS,INPUTS,TERMS,OUT,LAYER=.. of some layers.")
+_STYLE = flags.DEFINE_enum("style", "engine", ["engine", "hardwired", "mixed"], "Of layers.")
+_WIRED = flags.DEFINE_list("wired", [], "Layers whose weights are wires, for --style=mixed.")
 _IMAGES = flags.DEFINE_integer("images", 8, "Images that --verify runs.", lower_bound=1)
 
 
@@ -61,7 +66,7 @@ def main() -> int:
     """Writes the files that the flags describe, and verifies them if it shall."""
     command.quiet()
     network = integer.load(_INTEGERS.value)
-    machine = rtl.machine_of(network, _folds(_FOLD.value))
+    machine = rtl.machine_of(network, _folds(_FOLD.value), _wired(network))
     rtl.write(network, machine, _OUT.value, _digest(_INTEGERS.value))
     print(f"{network.name}: {len(machine.stages)} stages written to {_OUT.value}")
     if _VERIFY.value is None:
@@ -114,6 +119,21 @@ def _folds(text: str) -> dict[str, rtl.Fold]:
         name: rtl.Fold(out=numbers[0]) if name == limits.IMAGE else rtl.Fold(*numbers)
         for name, numbers in folds.items()
     }
+
+
+def _wired(network: integer.IntegerNetwork) -> list[str]:
+    """The layers whose weights are wires.
+
+    Raises:
+      ValueError: if the flags contradict each other.
+    """
+    style, names = _STYLE.value, list(_WIRED.value)
+    if (style == "mixed") != bool(names):
+        raise ValueError(
+            f"--style={style} --wired={','.join(names)}: name layers with --style=mixed, and none "
+            "with another style"
+        )
+    return [layer.name for layer in network.weighted] if style == "hardwired" else names
 
 
 def _digest(path: str) -> str:

@@ -22,6 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.integer.limits import Shape
+from flightnn_jax.rtl import graph as graphs
+from flightnn_jax.rtl.graph import Graph
 
 LOGIT_BITS = 32
 
@@ -170,6 +172,36 @@ class Convolve(Stage):
     def delay(self) -> int:
         """Enabled cycles from a pass's last step to its complete sums."""
         return 4 + (self.levels + 1) // 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Wired(Stage):
+    """The sums of a convolution or dense layer whose weights are wires: a window a cycle.
+
+    Attributes:
+      size: height and width of the window.
+      stride: of its steps.
+      graph: of the adders; its inputs are the rows of a window, the pixels of a row, and the
+        channels of a pixel in the order of the input stream, the last ones changing fastest. A
+        beat of the input is a whole pixel.
+      every: levels of adders between registers.
+    """
+
+    size: int
+    stride: int
+    graph: Graph
+    every: int
+
+    @property
+    def lag(self) -> int:
+        """Pixels that come behind the middle of a window before it is complete."""
+        _, width, _ = self.source.shape
+        return (self.size // 2) * (width + 1)
+
+    @property
+    def delay(self) -> int:
+        """Enabled cycles from the last pixel of a window to its complete sums."""
+        return 2 + graphs.schedule(self.graph, self.every).latency
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The files of a machine: Verilog, constants, golden vectors, benches, a Makefile. NumPy alone."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,19 @@ synthesis:
 """
 
 
-def machine_of(network: IntegerNetwork, folds: Mapping[str, Fold] | None = None) -> Machine:
-    """The machine of a network with these folds, its queues as deep as they must be."""
-    return queues.with_queues(plan.plan(network, folds))
+def machine_of(
+    network: IntegerNetwork,
+    folds: Mapping[str, Fold] | None = None,
+    wired: Collection[str] = (),
+) -> Machine:
+    """The machine of a network with these folds, its queues as deep as they must be.
+
+    Args:
+      network: a valid one.
+      folds: of its layers.
+      wired: layers whose weights are wires.
+    """
+    return queues.with_queues(plan.plan(network, folds, wired))
 
 
 def write(network: IntegerNetwork, machine: Machine, out: str | Path, digest: str = "") -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from flightnn_jax.rtl.architecture import Wired
 from flightnn_jax.rtl.graph import Adder, Graph, Schedule, Term, schedule
 
 INPUT_BITS = 8
@@ -77,6 +78,125 @@ module {name} (
     }};
 endmodule
 /* verilator lint_on UNUSED */
+"""
+
+
+def modules(wired: Wired, name: str) -> dict[str, str]:
+    """The texts of the modules of a stage, by their names: fl_wired_NAME is the whole of it."""
+    adders = f"fl_adders_{name}"
+    return {
+        f"fl_wired_{name}": _stage(wired, f"fl_wired_{name}", adders),
+        adders: verilog(wired.graph, adders, wired.every, wired.output.bits),
+    }
+
+
+def _stage(wired: Wired, name: str, adders: str) -> str:
+    source, output = wired.source, wired.output
+    return _STAGE.format(
+        name=name,
+        adders=adders,
+        height=source.shape[0],
+        width=source.shape[1],
+        size=wired.size,
+        stride=wired.stride,
+        pixel=INPUT_BITS * source.values,
+        window=wired.size**2 * INPUT_BITS * source.values - 1,
+        filters=output.shape[2],
+        bits=output.bits,
+        sums=output.shape[2] * output.bits - 1,
+        out=output.values,
+        beat=output.values * output.bits,
+        beats=output.beats,
+        latency=schedule(wired.graph, wired.every).latency,
+    )
+
+
+_STAGE = """\
+// Pixels to windows, windows to sums, sums to beats. All but the ends waits while a window is
+// complete and the one before it has not left.
+module {name} #(
+    parameter BLOCK = 0
+) (
+    input wire clk,
+    input wire rst,
+    input wire in_valid,
+    output wire in_ready,
+    input wire [{pixel}-1:0] in_data,
+    output wire out_valid,
+    input wire out_ready,
+    output wire [{beat}-1:0] out_data
+);
+    localparam LATENCY = {latency};
+    wire [{window}:0] x;
+    wire [{sums}:0] y;
+    wire valid, results_ready, results_valid, results_taken;
+    wire [{beat}-1:0] results_data;
+    reg [LATENCY-1:0] there;
+    wire [LATENCY:0] followed = {{there, valid}};
+    wire complete = followed[LATENCY];
+    wire enable = !complete || results_ready;
+
+    always @(posedge clk) begin
+        if (rst) there <= {{LATENCY{{1'b0}}}};
+        else if (enable) there <= followed[LATENCY-1:0];
+    end
+
+    fl_windows #(
+        .BITS({pixel}),
+        .HEIGHT({height}),
+        .WIDTH({width}),
+        .SIZE({size}),
+        .STRIDE({stride}),
+        .BLOCK(BLOCK)
+    ) windows (
+        .clk(clk),
+        .rst(rst),
+        .in_valid(in_valid),
+        .in_ready(in_ready),
+        .in_data(in_data),
+        .enable(enable),
+        .valid(valid),
+        .x(x)
+    );
+
+    {adders} adders (
+        .clk(clk),
+        .enable(enable),
+        .x(x),
+        .y(y)
+    );
+
+    fl_results #(
+        .LANES({filters}),
+        .WIDTH({bits}),
+        .VALUES({out}),
+        .BEATS({beats}),
+        .REST({beats}),
+        .PASSES(1)
+    ) results (
+        .clk(clk),
+        .rst(rst),
+        .valid(complete),
+        .ready(results_ready),
+        .sums(y),
+        .out_valid(results_valid),
+        .out_ready(results_taken),
+        .out_data(results_data)
+    );
+
+    fl_buffer #(
+        .WIDTH({beat})
+    ) buffer (
+        .clk(clk),
+        .rst(rst),
+        .in_valid(results_valid),
+        .in_ready(results_taken),
+        .in_data(results_data),
+        .out_valid(out_valid),
+        .out_ready(out_ready),
+        .out_data(out_data)
+    );
+endmodule
 """
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from flightnn_jax.integer import network as networks
 from flightnn_jax.integer.certificate import Bounds, Range
 from flightnn_jax.integer.limits import IMAGE, Shape
 from flightnn_jax.integer.network import IntegerNetwork
-from flightnn_jax.rtl import constants, orders
+from flightnn_jax.rtl import constants, orders, wiring
 from flightnn_jax.rtl.architecture import (
     Add,
     Average,
@@ -32,13 +32,19 @@ class FoldError(ValueError):
     """A fold that a layer cannot have: the value, the rule and what to do."""
 
 
-def plan(network: IntegerNetwork, folds: Mapping[str, Fold] | None = None) -> Machine:
+def plan(
+    network: IntegerNetwork,
+    folds: Mapping[str, Fold] | None = None,
+    wired: Collection[str] = (),
+) -> Machine:
     """The machine, without its queues: `queues.with_queues` gives them their depths.
 
     Args:
       network: a valid one.
       folds: of convolutions and dense layers by name, one of everything by default; `out` of the
         fold of 'image' is how many values come in a cycle.
+      wired: convolutions and dense layers whose weights are wires. Of their folds `out` alone
+        counts: the others are everything at once.
 
     Raises:
       FoldError: if there is no such layer, or it cannot have such a fold.
@@ -50,13 +56,20 @@ def plan(network: IntegerNetwork, folds: Mapping[str, Fold] | None = None) -> Ma
       >>> [(type(stage).__name__, stage.output.name) for stage in plan(network).stages]
       [('Pool', 'pool1'), ('Average', 'average')]
     """
-    return _Planner(network, checked(network, folds or {})).machine()
+    return _Planner(network, checked(network, folds or {}, wired), wired).machine()
 
 
-def checked(network: IntegerNetwork, folds: Mapping[str, Fold]) -> dict[str, Fold]:
+def checked(
+    network: IntegerNetwork, folds: Mapping[str, Fold], wired: Collection[str] = ()
+) -> dict[str, Fold]:
     """The fold of every convolution and dense layer, and of the image."""
     filters = {layer.name: layer.weights for layer in network.weighted}
-    unknown = sorted(set(folds) - {IMAGE, *filters})
+    folds = dict(folds)
+    for name in filters.keys() & set(wired):
+        *_, inputs, lanes = filters[name].shape
+        terms = max(int(filters[name].passes.max(initial=0)), 1)
+        folds[name] = Fold(lanes, inputs, terms, folds.get(name, Fold()).out)
+    unknown = sorted({*folds, *wired} - {IMAGE, *filters})
     if unknown:
         raise FoldError(
             f"fold of {', '.join(unknown)}: there is no such layer with weights; choose of "
@@ -84,8 +97,10 @@ def checked(network: IntegerNetwork, folds: Mapping[str, Fold]) -> dict[str, Fol
 class _Planner:
     """Makes stages layer by layer."""
 
-    def __init__(self, network: IntegerNetwork, folds: dict[str, Fold]) -> None:
-        self.network, self.folds = network, folds
+    def __init__(
+        self, network: IntegerNetwork, folds: dict[str, Fold], wired: Collection[str]
+    ) -> None:
+        self.network, self.folds, self.wired = network, folds, wired
         self.outputs = shapes.outputs(network)
         self.bounds = certificate.bounds(network)
         self.orders = orders.orders(network, folds)
@@ -138,8 +153,10 @@ class _Planner:
         shape = _three(self.outputs[layer.name].shape)
         bits = _bits(proven.accumulators)
         output = Stream(name, shape, bits, fold.out, self.orders[layer.name])
-        made = constants.convolution(layer, source, output, fold)
-        self.stages.append(made)
+        if layer.name in self.wired:
+            self.stages.append(wiring.stage(self.network, layer, source, output))
+        else:
+            self.stages.append(constants.convolution(layer, source, output, fold))
         if isinstance(layer, networks.Dense):
             ones = np.ones(shape[2], np.int64)
             affine = networks.Affine(ones, layer.bias, *proven.accumulators)

@@ -33,6 +33,7 @@ from flightnn_jax.rtl.architecture import (
     Requantize,
     Stage,
     Stream,
+    Wired,
 )
 
 BUFFER = 2  # words of fl_buffer
@@ -128,6 +129,8 @@ def needs(stage: Stage) -> Beats:
     source, output = stage.source, stage.output
     if isinstance(stage, Convolve):
         return lambda j: _of_rows(stage, j // _row(output))
+    if isinstance(stage, Wired):
+        return lambda j: _of_window(stage, j // output.beats)
     if isinstance(stage, Repack):
         if output.values < source.values:
             parts = source.values // output.values
@@ -152,6 +155,9 @@ def accepts(stage: Stage) -> Beats:
     """For a number of beats that leave how many come in, when no more leave."""
     if isinstance(stage, Convolve):
         return lambda j: _rows_taken(stage, j)
+    if isinstance(stage, Wired):
+        # At least: what fills its pipeline besides depends on when pixels come.
+        return lambda j: _of_window(stage, (j + BUFFER) // stage.output.beats + 1)
     if isinstance(stage, Requantize | Add):
         return lambda j: j + stage.steps + BUFFER
     if isinstance(stage, Pool | Average):
@@ -174,6 +180,15 @@ def _of_rows(stage: Convolve, row: np.ndarray) -> np.ndarray:
     image, y = row // stage.output.shape[0], row % stage.output.shape[0]
     below = np.minimum(height, y * stage.stride + stage.size // 2 + 1)
     return (image * height + below) * _row(stage.source)
+
+
+def _of_window(stage: Wired, window: np.ndarray) -> np.ndarray:
+    """Pixels that must come in for a window, counted over images; behind an image none must."""
+    height, width, _ = stage.source.shape
+    image, place = np.divmod(window, stage.output.pixels)
+    y, x = np.divmod(place, stage.output.shape[1])
+    last = (y * width + x) * stage.stride + stage.lag + 1
+    return image * height * width + np.minimum(last, height * width)
 
 
 def _kept_from(stage: Convolve, row: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flightnn_jax.rtl import hexadecimal
+from flightnn_jax.rtl import hardwired, hexadecimal
 from flightnn_jax.rtl.architecture import (
     LOGIT_BITS,
     Add,
@@ -24,6 +24,7 @@ from flightnn_jax.rtl.architecture import (
     Requantize,
     Stage,
     Stream,
+    Wired,
 )
 
 BLOCK_DEPTH, BLOCK_BITS = 64, 4096
@@ -202,6 +203,14 @@ def _convolve(stage: Convolve) -> Instance:
     return Instance("fl_conv", parameters, files)
 
 
+def _wired(stage: Wired) -> Instance:
+    _, width, _ = stage.source.shape
+    block = is_block(width, (stage.size - 1) * stage.source.values * 8)
+    texts = hardwired.modules(stage, stage.name)
+    files = {f"modules/{name}.v": text.encode() for name, text in texts.items()}
+    return Instance(f"fl_wired_{stage.name}", {"BLOCK": int(block)}, files)
+
+
 def _requantize(stage: Requantize) -> Instance:
     source = stage.source
     files: dict[str, bytes] = {}
@@ -318,6 +327,7 @@ _INSTANCES: dict[type[Stage], Callable[[Any], Instance]] = {
     Fork: _fork,
     Queue: _queue,
     Convolve: _convolve,
+    Wired: _wired,
     Requantize: _requantize,
     Pool: _pool,
     Average: _average,

@@ -12,11 +12,15 @@ import numpy as np
 from flightnn_jax.integer import certificate
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.limits import IMAGE
-from flightnn_jax.integer.network import IntegerNetwork
+from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
 from flightnn_jax.rtl import sharing
+from flightnn_jax.rtl.architecture import Stream, Wired
 from flightnn_jax.rtl.graph import Graph, Term
 from flightnn_jax.rtl.sharing import Terms
 from flightnn_jax.rtl.sums import Sums
+
+EVERY = 2
+"""Levels of adders between registers: two cost half as many registers as one."""
 
 
 class Wires(NamedTuple):
@@ -51,6 +55,20 @@ def of_layer(network: IntegerNetwork, name: str) -> Wires:
     flat = weights.reshape(-1, weights.shape[-1])
     windows = len(flat) // len(low)
     return Wires(flat, Range(np.tile(low, windows), np.tile(high, windows)))
+
+
+def stage(
+    network: IntegerNetwork, layer: Convolution | Dense, source: Stream, output: Stream
+) -> Wired:
+    """The stage that a layer is, with inputs in the order of `source`, filters in `output`'s."""
+    weights, inputs = of_layer(network, layer.name)
+    taps = len(weights)
+    ordered = np.arange(taps).reshape(-1, len(source.order))[:, source.order].ravel()
+    graph = build(weights[ordered][:, output.order], Range(*(end[ordered] for end in inputs)))
+    size, stride = 1, 1
+    if isinstance(layer, Convolution):
+        size, stride = layer.weights.shape[0], layer.stride
+    return Wired(output.name, (source,), (output,), size, stride, graph, EVERY)
 
 
 def digits(weights: np.ndarray) -> np.ndarray:

@@ -1,0 +1,56 @@
+"""Networks some or all of whose weights are wires, simulated: every integer is the checker's."""
+
+import pytest
+
+from flightnn_jax import integer, rtl
+from flightnn_jax.rtl.architecture import Convolve, Wired
+from tests.rtl import machines
+from tests.rtl.layers import needs
+from tests.support import commands
+from tests.support.networks_at_random import random_network
+
+
+@needs("iverilog")
+@pytest.mark.parametrize(
+    ("kind", "weights", "wired", "out"),
+    [
+        ("vgg", "shift2", ("conv1", "conv2", "conv3"), 1),
+        ("vgg", "integer", ("conv2",), 4),
+        ("resnet", "shift1", ("conv1", "block1_first", "block2_second", "dense"), 1),
+        pytest.param(
+            "resnet",
+            "shift3",
+            ("block1_second", "block2_first", "block2_shortcut"),
+            2,
+            marks=pytest.mark.slow,  # another residual network, which Icarus runs for seconds
+        ),
+    ],
+)
+def test_every_layer_is_equal(kind, weights, wired, out, tmp_path):
+    network = random_network(3, kind, weights, width=2)
+    folds = machines.folds(network, 1)
+    folds |= {name: rtl.Fold(out=out) for name in wired if name != "dense"}
+    machine = rtl.machine_of(network, folds, wired)
+    found = [stage.name for stage in machine.stages if isinstance(stage, Wired)]
+    assert len(found) == len(wired)
+    assert len(wired) == 3 or any(isinstance(stage, Convolve) for stage in machine.stages)
+    ends = rtl.Ends(gaps=60, stalls=60, seed=2)
+    machines.assert_equal(network, machine, tmp_path, machines.images(network, 2), ends=ends)
+
+
+def test_layers_that_are_not_there_cannot_be_wired():
+    network = random_network(3, "vgg", "shift2")
+    with pytest.raises(rtl.FoldError, match="fold of pool1: there is no such layer"):
+        rtl.machine_of(network, wired=["pool1"])
+
+
+def test_flags_that_contradict_each_other(tmp_path):
+    integer.save(random_network(3, "vgg", "shift2"), tmp_path / "net.safetensors")
+    words = ["rtl", f"--integers={tmp_path}/net.safetensors", f"--out={tmp_path}/rtl"]
+    flags = [["--wired=conv1"], ["--style=mixed"], ["--style=hardwired", "--wired=conv1"]]
+    ended = commands.run([[*words, *some] for some in [*flags, ["--style=hardwired"]]])
+    for end in ended[:-1]:
+        assert end.code == 2
+        assert "name layers with --style=mixed, and none with another style" in end.errors
+    assert (ended[-1].code, ended[-1].errors) == (0, "")
+    assert (tmp_path / "rtl" / "modules" / "fl_wired_conv1_sums.v").is_file()
