@@ -82,8 +82,8 @@ class Config:
     clamp: bool = _option(True, "whether latent weights are kept in [-1, 1]")
     affine_terms: int | None = _option(
         None,
-        "powers of two that the slope of batch norm is a sum of, 1 or 2, so that integers need no "
-        "multiplier; none for any slope",
+        "powers of two that the slope of batch norm is a sum of, 1 to 4, so that integers need no "
+        "multiplier; batch norm is then frozen with the ranges; none for any slope",
     )
     track: float = _option(
         0.5, "the part of the training in which activation ranges are measured, then frozen"

@@ -5,9 +5,12 @@ slope of batch norm, with running statistics, up to the next sum of so few power
 
     a = |gamma| / sqrt(variance + epsilon),   c = r / a,   r >= a,   a (c Q x) = r (Q x)
 
-So the integers have the weights Q(w / c) and the slope r. Batch norm makes up for c: nothing else
-changes, and nothing is rounded that was not. Gates, thresholds, penalties and counts are those of
-w / c. Without `affine_terms`, scales are {}, and every function here gives back what it is given.
+So the integers have the weights Q(w / c) and the slope r, and nothing is rounded that was not.
+Gates, thresholds, penalties and counts are those of w / c. While activation ranges are measured, c
+follows the running statistics, and batch norm makes up for it. Then batch norm is frozen, too: it
+is the affine map that the integers have, a and c stay as they are, and only the offset is trained.
+
+Without `affine_terms`, scales are {}, and every function here gives back what it is given.
 """
 
 from typing import Any, NamedTuple
@@ -44,6 +47,19 @@ def scales_of(model: Model, params: PyTree, batch_stats: PyTree) -> Scales:
     slopes = {name: _slope(model, params[name], stats) for name, stats in batch_stats.items()}
     raised = {name: raised_to_powers(a, model.affine_terms) for name, a in slopes.items()}
     return {n: jax.lax.stop_gradient(jnp.where(a > 0, raised[n] / a, 1)) for n, a in slopes.items()}
+
+
+def is_frozen(model: Model, track: bool) -> bool:
+    """Whether a training step takes batch norm for a map of running statistics, which stay."""
+    return model.affine_terms is not None and not track
+
+
+def with_slopes_of(before: PyTree, params: PyTree) -> PyTree:
+    """The parameters with batch norm's scales as they were `before`."""
+    return {
+        name: {**arrays, **({"scale": before[name]["scale"]} if "scale" in arrays else {})}
+        for name, arrays in params.items()
+    }
 
 
 def _slope(model: Model, of_layer: PyTree, stats: PyTree) -> jax.Array:

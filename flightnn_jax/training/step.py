@@ -68,7 +68,8 @@ class StepMetrics(NamedTuple):
     Attributes:
       loss: [] cross entropy + penalty.
       penalty: [] the sum of the scheme's penalties, such as the residual group lasso.
-      accuracy: [] top-1, with quantized weights and the batch's own statistics.
+      accuracy: [] top-1, with quantized weights and the batch's own statistics, unless batch norm
+        is frozen, see `scaling`.
     """
 
     loss: jax.Array
@@ -202,6 +203,8 @@ def _jitted_step(
         penalty = sum((p(state.params, state.spec, hyper) for p in penalties), jnp.zeros(()))
         trained = optax.apply_updates(trained, changes)
         params = _clamped(trained["weights"]) if config.clamp else trained["weights"]
+        if scaling.is_frozen(model, track):
+            params = scaling.with_slopes_of(state.params, params)
         spec = trained["thresholds"]
         if config.has_budget:  # for the next step, so that the state is always a whole network
             mean_k = budget.budget_at(state.step + 1, steps, hyper.budget)
@@ -249,16 +252,18 @@ def _loss(
     if has_budget:
         spec = jax.lax.stop_gradient(spec)
     scales = scaling.scales_of(model, params, state.batch_stats)
-    variables = {"batch_stats": state.batch_stats}
+    variables = {
+        "params": scaling.quantized(params, spec, scales),
+        "batch_stats": state.batch_stats,
+    }
     if state.ranges:
         variables["ranges"] = state.ranges
-    logits, updates = model.apply(
-        {"params": scaling.quantized(params, spec, scales), **variables},
-        images,
-        train=True,
-        track=track,
-        mutable=["batch_stats", *(["ranges"] if track else [])],
-    )
+    if scaling.is_frozen(model, track):
+        logits = model.apply(variables, images, floats=True)
+        updates = {"batch_stats": state.batch_stats}
+    else:
+        mutable = ["batch_stats", *(["ranges"] if track else [])]
+        logits, updates = model.apply(variables, images, train=True, track=track, mutable=mutable)
     entropy = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
     accuracy = jnp.mean(jnp.argmax(logits, -1) == labels, dtype=jnp.float32)
     return entropy, (entropy, accuracy, updates)

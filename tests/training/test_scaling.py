@@ -132,13 +132,27 @@ def test_a_fold_is_the_network_that_was_trained():
     assert np.abs(both[0] - both[1]).max() < 0.05 * np.abs(both[0]).max()
 
 
+def assert_slopes_stay_behind_the_step(number, run):
+    """From where ranges are frozen: what else is trained moves."""
+    (_, then), (last, now) = (run.state_at(which) for which in (str(number), "last"))
+    assert math.ceil(run.config.track * run.steps) == number < last == run.steps
+    jax.tree.map(assert_array_equal, (then.batch_stats, then.ranges), (now.batch_stats, now.ranges))
+    for name in now.batch_stats:
+        before, after = (state.params[name] for state in (then, now))
+        assert_array_equal(before["scale"], after["scale"])
+        assert np.all(before["bias"] != after["bias"])
+        assert np.any(before["kernel"] != after["kernel"])
+
+
 @slow
 def test_a_run_is_scaled_wherever_it_is_read(tmp_path):
     """Training, counts, evaluation, file and reference agree, from scratch and from another run."""
     scratch = {"mode": "budget", "budget": 1.5, "affine_terms": 2, "epochs": 1}
     tuned = {**scratch, "affine_terms": 1, "start_from": str(tmp_path / "scratch")}
     for name, fields in {"scratch": scratch, "tuned": tuned}.items():
-        record = runs.train(training.prepare(tmp_path / name, **fields))
+        run = training.prepare(tmp_path / name, **fields)
+        record = runs.train(run)
+        assert_slopes_stay_behind_the_step(3, run)
         assert record["test"]["float_reason"] is None
         lowered = export.lower_run(tmp_path / name, mesh=training.one_device())
         network = lowered.network
