@@ -6,14 +6,15 @@
 A fold is a layer's name and how much of it is computed at once: filters, activations, terms of a
 weight, and sums that leave in a cycle; what is left out is 1. That of `image` is the bytes that
 come in. With --style=hardwired all weights are wires, with --style=mixed those of the layers that
---wired names; a wired layer takes a window a cycle, and of its fold only the last number counts,
-as in --fold=conv1=1,1,1,4. --verify simulates the machine in every simulator that is installed, or
-in those that it names, and compares every layer of every image. docs/rtl.md says what is written,
-and how to run it by hand. The exit code is 0, 1 if an integer differs or the machine stops, or 2
-for wrong input.
+--wired names; a wired layer takes a window a cycle, and of its fold only the last number counts, as
+in --fold=conv1=1,1,1,4. --prove shows by Yosys that wired layers give their weights' sums for every
+input. --verify simulates the machine in every simulator that is installed, or in those that it
+names, and compares every layer of every image. docs/rtl.md says what is written, and how to run it
+by hand. The exit code is 0, 1 if an integer differs or the machine stops, or 2 for wrong input.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy as np
 from flightnn_jax import integer, rtl
 from flightnn_jax.checker import interpreter, reader
 from flightnn_jax.integer import limits
-from flightnn_jax.rtl import simulate
+from flightnn_jax.rtl import certify, simulate
 
 from . import command
 from .command import flags
@@ -31,6 +32,7 @@ _OUT = flags.DEFINE_string("out", None, "Directory for the files.", required=Tru
 _FOLD = flags.DEFINE_string("fold", "", "LAYER=FILTERS,INPUTS,TERMS,OUT,LAYER=.. of some layers.")
 _STYLE = flags.DEFINE_enum("style", "engine", ["engine", "hardwired", "mixed"], "Of layers.")
 _WIRED = flags.DEFINE_list("wired", [], "Layers whose weights are wires, for --style=mixed.")
+_PROVE = flags.DEFINE_boolean("prove", False, "Prove the sums of wired layers, by Yosys.")
 _IMAGES = flags.DEFINE_integer("images", 8, "Images that --verify runs.", lower_bound=1)
 
 
@@ -69,6 +71,8 @@ def main() -> int:
     machine = rtl.machine_of(network, _folds(_FOLD.value), _wired(network))
     rtl.write(network, machine, _OUT.value, _digest(_INTEGERS.value))
     print(f"{network.name}: {len(machine.stages)} stages written to {_OUT.value}")
+    if _PROVE.value:
+        _prove(network, machine)
     if _VERIFY.value is None:
         return 0
     if not _VERIFY.value:
@@ -77,6 +81,14 @@ def main() -> int:
     images = _some_images(network, _IMAGES.value)
     expected = interpreter.run(reader.load(_INTEGERS.value), images)
     return max([_verify(tool, machine, images, expected) for tool in _VERIFY.value])
+
+
+def _prove(network: integer.IntegerNetwork, machine: rtl.Machine) -> None:
+    """Proves every wired layer, and says so."""
+    if shutil.which("yosys") is None:
+        raise ValueError("--prove: yosys is not installed: see docs/rtl.md for how to install it")
+    for name, proof in certify.prove_layers(network, machine, _OUT.value):
+        print(f"{name}: proven for every input: {proof.adders} adders, {proof.latency} cycles")
 
 
 def _verify(

@@ -179,6 +179,7 @@ class Wired(Stage):
     """The sums of a convolution or dense layer whose weights are wires: a window a cycle.
 
     Attributes:
+      layer: its name.
       size: height and width of the window.
       stride: of its steps.
       graph: of the adders; its inputs are the rows of a window, the pixels of a row, and the
@@ -187,6 +188,7 @@ class Wired(Stage):
       every: levels of adders between registers.
     """
 
+    layer: str
     size: int
     stride: int
     graph: Graph

@@ -61,14 +61,20 @@ def stage(
     network: IntegerNetwork, layer: Convolution | Dense, source: Stream, output: Stream
 ) -> Wired:
     """The stage that a layer is, with inputs in the order of `source`, filters in `output`'s."""
-    weights, inputs = of_layer(network, layer.name)
-    taps = len(weights)
-    ordered = np.arange(taps).reshape(-1, len(source.order))[:, source.order].ravel()
-    graph = build(weights[ordered][:, output.order], Range(*(end[ordered] for end in inputs)))
+    graph = build(*in_order(of_layer(network, layer.name), source, output))
     size, stride = 1, 1
     if isinstance(layer, Convolution):
         size, stride = layer.weights.shape[0], layer.stride
-    return Wired(output.name, (source,), (output,), size, stride, graph, EVERY)
+    streams = ((source,), (output,))
+    return Wired(output.name, *streams, layer.name, size, stride, graph, EVERY)
+
+
+def in_order(wires: Wires, source: Stream, output: Stream) -> Wires:
+    """The same with channels and filters in the order of two streams."""
+    taps = np.arange(len(wires.weights))
+    taps = taps.reshape(-1, len(source.order))[:, source.order].ravel()
+    low, high = (end[taps] for end in wires.inputs)
+    return Wires(wires.weights[taps][:, output.order], Range(low, high))
 
 
 def digits(weights: np.ndarray) -> np.ndarray:

@@ -3,11 +3,28 @@
 import pytest
 
 from flightnn_jax import integer, rtl
+from flightnn_jax.rtl import affine, certify
 from flightnn_jax.rtl.architecture import Convolve, Wired
 from tests.rtl import machines
 from tests.rtl.layers import needs
 from tests.support import commands
 from tests.support.networks_at_random import random_network
+
+
+@needs("yosys")
+def test_wired_layers_are_proven_from_their_files(tmp_path):
+    network = random_network(3, "resnet", "shift2", width=2)
+    machine = rtl.machine_of(network, wired=["conv1", "block2_first", "dense"])
+    rtl.write(network, machine, tmp_path)
+    proofs = dict(certify.prove_layers(network, machine, tmp_path))
+    graphs = {stage.layer: stage.graph for stage in machine.stages if isinstance(stage, Wired)}
+    assert {name: proof.adders for name, proof in proofs.items()} == {
+        name: len(graph.adders) for name, graph in graphs.items()
+    }
+    file = tmp_path / "modules" / "fl_adders_block2_first_sums.v"
+    file.write_text(file.read_text().replace(" - ", " + ", 1))
+    with pytest.raises(affine.NotProvenError, match="the weight of tap|and needs more"):
+        list(certify.prove_layers(network, machine, tmp_path))
 
 
 @needs("iverilog")
