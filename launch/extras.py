@@ -11,6 +11,8 @@ COMMANDS = {
     "train": "train",
     "evaluate": "train",
     "compare": "cli",
+    "explore": "cli",
+    "pick": "cli",
     "lower": "train",
     "verify": "cli",
     "check": None,

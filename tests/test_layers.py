@@ -90,6 +90,7 @@ EXTRAS = {
     "data.photographs": {"PIL"},
     "integer.export.onnx": {"onnx", "onnxruntime"},
     "explore.plots": {"matplotlib"},
+    "explore.front_plots": {"matplotlib"},
 }
 # What runs where JAX is not installed.
 WITHOUT_JAX = (
@@ -328,7 +329,45 @@ ARROWS = {
     "rtl": ["atomic", "lazy", "rtl", *NUMPY_HALF],
     "explore.results": ["atomic"],
     "explore.plots": ["atomic", "explore.results"],
-    "explore": ["explore.results", "explore.plots"],
+    "explore.members": [
+        "atomic",
+        "explore.results",
+        "hardware",
+        "integer:",
+        "integer.certificate",
+        "networks",
+        "schemes",
+        "training.config",
+    ],
+    "explore.costs": ["explore.members", "hardware"],
+    "explore.fronts": ["explore.costs", "explore.members", "hardware", "pareto"],
+    "explore.front_plots": [
+        "explore.costs",
+        "explore.fronts",
+        "explore.members",
+        "explore.plots",
+        "hardware",
+        "schemes",
+    ],
+    "explore.pick": ["explore.costs", "explore.members", "hardware"],
+    "explore.commands": ["explore.members"],
+    "explore.page": [
+        "explore.commands",
+        "explore.costs",
+        "explore.fronts",
+        "explore.members",
+        "explore.page",
+        "hardware",
+        "schemes",
+    ],
+    "explore": [
+        "lazy",
+        "explore.results",
+        "explore.plots",
+        "explore.front_plots",
+        "explore.members",
+        "hardware",
+    ],
 }
 
 

@@ -19,7 +19,16 @@ PACKAGE = ROOT / "flightnn_jax"
 FILES = [p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TABLES = PROJECT["tool"]["setuptools"]
-NOT_COMMANDS = {"__init__", "__main__", "command", "devices", "extras", "options", "streams"}
+NOT_COMMANDS = {
+    "__init__",
+    "__main__",
+    "command",
+    "devices",
+    "extras",
+    "options",
+    "program",
+    "streams",
+}
 
 
 def python(*words, cwd=ROOT, **environment):

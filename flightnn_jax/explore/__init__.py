@@ -1,19 +1,30 @@
-"""Runs that are done: read, compared, drawn. Neither JAX nor training is needed.
+"""Runs that are done: read, compared, drawn, explored. Neither JAX nor training is needed.
 
     from flightnn_jax import explore
 
     runs = explore.read_all(["/tmp/runs/lightnn1", "/tmp/runs/flightnn"])
     print(explore.draw(runs))
 
-One run is drawn by itself, several are compared.
+One run is drawn by itself, several are compared. `members` finds all runs below a directory,
+`costs` and `fronts` say what they cost and which are the best, `pick` takes one under bounds, and
+`page` makes a file to explore them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flightnn_jax.explore.results import Curve, Layer, Result, ResultError, read, read_all
+from flightnn_jax.lazy import getter
 
-__all__ = ["Curve", "Layer", "Result", "ResultError", "draw", "read", "read_all"]
+if TYPE_CHECKING:
+    from flightnn_jax.explore.members import Member
+    from flightnn_jax.hardware.records import Number
+else:
+    _MODULES = ("commands", "costs", "fronts", "members", "page", "pick")
+    __getattr__ = getter(__name__, {name: name for name in _MODULES})
+
+__all__ = ["Curve", "Layer", "Result", "ResultError", "draw", "draw_fronts", "read", "read_all"]
 
 
 def draw(runs: Sequence[Result], directory: str | Path | None = None) -> str:
@@ -34,11 +45,8 @@ def draw(runs: Sequence[Result], directory: str | Path | None = None) -> str:
     try:
         from flightnn_jax.explore import plots  # here: matplotlib is loaded to draw, and an extra
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        return notes + (
-            "no pictures: matplotlib is not installed: pip install 'flightnn-jax[plots]', and give "
-            f"the command compare {' '.join(str(run.workdir) for run in runs)}"
+        return notes + _without(
+            error, f"give the command compare {' '.join(str(run.workdir) for run in runs)}"
         )
     figures = plots.pictures(runs)
     if not figures:
@@ -48,3 +56,40 @@ def draw(runs: Sequence[Result], directory: str | Path | None = None) -> str:
     except OSError as error:
         return notes + f"no pictures: {error}: choose a directory by --out of the command compare"
     return f"{notes}pictures: {directory}"
+
+
+def draw_fronts(
+    members: "Sequence[Member]",
+    costs: "Sequence[Mapping[str, Number]]",
+    device: str,
+    directory: str | Path,
+) -> str:
+    """Draws accuracy against storage, energy, tables and throughput; PNG and SVG.
+
+    Args:
+      members: of a sweep.
+      costs: of each, from `costs.of`.
+      device: the name of the one whose throughput they have.
+      directory: where to; made if need be.
+
+    Returns:
+      a line that tells where the pictures are, or why there are none.
+    """
+    try:
+        from flightnn_jax.explore import front_plots, plots  # here, as in `draw`
+    except ModuleNotFoundError as error:
+        return _without(error, "give the command explore again")
+    try:
+        plots.save(front_plots.pictures(members, costs, device), Path(directory))
+    except OSError as error:
+        return f"no pictures: {error}: choose a directory by --plots of the command explore"
+    return f"pictures: {directory}"
+
+
+def _without(error: ModuleNotFoundError, remedy: str) -> str:
+    """What to tell where matplotlib is missing; another missing module is raised."""
+    if (error.name or "").partition(".")[0] != "matplotlib":
+        raise error
+    return (
+        f"no pictures: matplotlib is not installed: pip install 'flightnn-jax[plots]', and {remedy}"
+    )

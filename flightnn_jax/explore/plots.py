@@ -18,7 +18,7 @@ from flightnn_jax import atomic
 from flightnn_jax.explore.results import Curve, Result
 
 # Sizes are of print: 7 inches are the width of a page.
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -36,7 +36,7 @@ _STYLE: dict[str, Any] = {
     "savefig.dpi": 200,
     "svg.hashsalt": "flightnn_jax",  # or names of parts would differ from time to time
 }
-_WIDTH = 7.0
+WIDTH = 7.0
 # From dark to light in grey, too; told apart by people who see no red or no green.
 _COLOURS = ("#000000", "#20497f", "#b03a2e", "#1b8a6b", "#d98a00", "#6fa8dc", "#a05fb0")
 _MARKERS = "osD^vPX<>"
@@ -56,7 +56,7 @@ def pictures(runs: Sequence[Result]) -> dict[str, Figure]:
 
     A picture for which runs have no numbers is left out.
     """
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", STYLE]):
         made = _of_one(runs[0]) if len(runs) == 1 else _of_many(runs)
         return {name: figure for name, figure in made if figure is not None}
 
@@ -69,7 +69,7 @@ def save(figures: dict[str, Figure], directory: Path) -> list[Path]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", STYLE]):
         for name, figure in figures.items():
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
                 data = io.BytesIO()
@@ -139,16 +139,16 @@ def _side_by_side(*panels: tuple[str, Sequence[Series]]) -> Figure | None:
     panels = tuple(p for p in panels if any(curve.epochs.size for _, curve in p[1]))
     if not panels:
         return None
-    figure = Figure(figsize=(_WIDTH, 2.7))
+    figure = Figure(figsize=(WIDTH, 2.7))
     for i, (label, series) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), i + 1)
         _lines(axes, series)
         axes.set_ylabel(label)
-    _legend_above(figure)
+    legend_above(figure)
     return figure
 
 
-def _legend_above(figure: Figure) -> None:
+def legend_above(figure: Figure) -> None:
     """One legend for all axes; the figure grows with its rows."""
     entries: dict[str, Any] = {}
     for axes in figure.axes:
@@ -168,7 +168,7 @@ def _k_by_layer(run: Result) -> Figure | None:
     """A bar for each layer: which part of its filters has k = 0, 1, 2, ..."""
     if not run.layers:
         return None
-    figure = Figure(figsize=(_WIDTH, 1.0 + 0.26 * len(run.layers)))
+    figure = Figure(figsize=(WIDTH, 1.0 + 0.26 * len(run.layers)))
     axes = figure.add_subplot()
     places = np.arange(len(run.layers))
     left = np.zeros(len(run.layers))
@@ -185,7 +185,7 @@ def _k_by_layer(run: Result) -> Figure | None:
     axes.set(xlim=(0, 100), ylim=(len(run.layers) - 0.4, -0.6))
     axes.set(xlabel="share of filters (%)", ylabel="layer (filters)")
     axes.grid(visible=False)
-    _legend_above(figure)
+    legend_above(figure)
     return figure
 
 
@@ -195,13 +195,13 @@ def _k_over_training(run: Result) -> Figure | None:
     epochs = means[0][1].epochs
     if not epochs.size or not run.layers:
         return None
-    figure = Figure(figsize=(_WIDTH, max(2.7, 1.0 + 0.17 * len(run.layers))))
+    figure = Figure(figsize=(WIDTH, max(2.7, 1.0 + 0.17 * len(run.layers))))
     curves, layers = figure.subplots(1, 2)
     _lines(curves, means)
     if run.budget is not None:
         curves.axhline(run.budget, color="0.45", linestyle=":", label="budget")
     curves.set_ylabel("mean k")
-    _legend_above(figure)
+    legend_above(figure)
     values = np.full((len(run.layers), epochs.size), np.nan)
     for row, layer in zip(values, run.layers, strict=True):
         curve = run.curve("layers", layer.name, "mean_k")
@@ -233,7 +233,7 @@ def _thresholds(run: Result) -> Figure | None:
 
 
 def _accuracy_and_storage(runs: Sequence[Result]) -> Figure:
-    figure = Figure(figsize=(_WIDTH / 2, 3))
+    figure = Figure(figsize=(WIDTH / 2, 3))
     axes = figure.add_subplot()
     for run, look in zip(runs, _looks(len(runs)), strict=True):
         place = [run.storage_bits / 8e3], [100 * run.top1]
@@ -243,7 +243,7 @@ def _accuracy_and_storage(runs: Sequence[Result]) -> Figure:
     if max(sizes) > _DECADE * max(1, min(sizes)):
         axes.set_xscale("log")
     axes.set(xlabel="weights (kB)", ylabel="test accuracy (%)")
-    _legend_above(figure)
+    legend_above(figure)
     return figure
 
 
@@ -252,12 +252,12 @@ def _mean_k_by_layer(runs: Sequence[Result]) -> Figure | None:
     if not runs:
         return None
     names = list(dict.fromkeys(layer.label for run in runs for layer in run.layers))
-    figure = Figure(figsize=(_WIDTH, 3))
+    figure = Figure(figsize=(WIDTH, 3))
     axes = figure.add_subplot()
     for run, look in zip(runs, _looks(len(runs)), strict=True):
         places = [names.index(layer.label) for layer in run.layers]
         axes.plot(places, [layer.mean_k for layer in run.layers], label=run.name, **look)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set(xlabel="layer", ylabel="mean k")
-    _legend_above(figure)
+    legend_above(figure)
     return figure

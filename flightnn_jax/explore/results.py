@@ -75,6 +75,8 @@ class Result:
       layers: of shifts, from the image on.
       rows: of metrics.jsonl, by epoch.
       notes: what could not be read, a line each.
+      validation: top1 of the validation split at the end, 0 to 1; None in records without.
+      config: the fields of its config, as the file has them.
     """
 
     workdir: Path
@@ -86,6 +88,8 @@ class Result:
     layers: tuple[Layer, ...]
     rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
+    validation: float | None
+    config: dict[str, Any]
 
     def curve(self, *path: str | int) -> Curve:
         """The numbers at a place in the rows, such as "train", "loss"; rows without are skipped."""
@@ -133,12 +137,19 @@ def read(workdir: str | Path) -> Result:
             ),
             rows=rows,
             notes=notes,
+            validation=_validation(record),
+            config=dict(config),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultError(
             f"{path} is no record of a run ({type(error).__name__}: {error}): remove it and train "
             "again"
         ) from None
+
+
+def _validation(record: dict[str, Any]) -> float | None:
+    value = _at(record, ("validation", "top1"))
+    return None if value is None else _checked(value, 1)
 
 
 def _checked(value: Any, largest: float) -> float:

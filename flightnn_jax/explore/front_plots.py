@@ -1,0 +1,141 @@
+"""Pictures of fronts: accuracy against storage, energy, tables and throughput.
+
+A point is the mean over seeds, with its standard error where there are several. What tells schemes
+apart is the marker, so that a picture can be read in grey.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from flightnn_jax import schemes
+from flightnn_jax.explore import fronts, plots
+from flightnn_jax.explore.costs import UNITS, Unit
+from flightnn_jax.explore.fronts import Point, Spread
+from flightnn_jax.explore.members import Member
+from flightnn_jax.hardware.records import Number
+from flightnn_jax.hardware.report import short
+
+_LOOKS = {  # by scheme: marker, colour, whether it is filled
+    "full": ("o", "#000000", True),
+    "fp4": ("P", "#a05fb0", True),
+    "lightnn2": ("s", "#b03a2e", True),
+    "lightnn1": ("^", "#1b8a6b", True),
+    "flightnn": ("D", "#20497f", False),
+}
+_NAMES = {
+    "kb": "accuracy_and_weights",
+    "nj": "accuracy_and_energy",
+    "lut": "accuracy_and_tables",
+    "images_per_s": "accuracy_and_throughput",
+}
+_ENDS = ("lightnn1", "lightnn2")
+
+
+class _Group(NamedTuple):
+    """Members that differ in the seed alone; `value` is in the unit, `point.cost` to be small."""
+
+    scheme: str
+    value: float
+    point: Point
+    accuracy: Spread
+
+
+def pictures(
+    members: Sequence[Member], costs: Sequence[Mapping[str, Number]], device: str
+) -> dict[str, Figure]:
+    """By name, a picture for each unit; of several settings, one for each of both.
+
+    Args:
+      members: of a sweep.
+      costs: of each, from `costs.of`.
+      device: the name of the one whose throughput they have.
+    """
+    figures = {}
+    places = fronts.settings(members)
+    with matplotlib.style.context(["default", plots.STYLE]):
+        for number, (setting, some) in enumerate(places.items(), 1):
+            for unit in UNITS:
+                groups = _groups([members[i] for i in some], [costs[i] for i in some], unit)
+                if groups:
+                    bar = next(costs[i][unit.key].bar for i in some if unit.key in costs[i])
+                    label = _label(unit, bar, device)
+                    name = _NAMES[unit.key] + f"_{number}" * (len(places) > 1)
+                    figures[name] = _picture(groups, unit, label, setting)
+    return figures
+
+
+def _groups(
+    members: Sequence[Member], costs: Sequence[Mapping[str, Number]], unit: Unit
+) -> list[_Group]:
+    by_group: dict[str, list[int]] = {}
+    for i, (member, cost) in enumerate(zip(members, costs, strict=True)):
+        if unit.key in cost:
+            by_group.setdefault(member.group, []).append(i)
+    groups = []
+    for places in by_group.values():
+        value = float(np.mean([costs[i][unit.key].value for i in places]))
+        judged = float(np.mean([members[i].judged for i in places]))
+        accuracy = fronts.spread([100 * members[i].run.top1 for i in places])
+        point = Point(unit.cost(value), judged, accuracy.mean)
+        groups.append(_Group(members[places[0]].scheme.name, value, point, accuracy))
+    return groups
+
+
+def _label(unit: Unit, bar: str, device: str) -> str:
+    on = f" of engines on {device}" if unit.key == "images_per_s" else ""
+    return f"{unit.label}{on}" + ("" if bar == "exact" else f", {bar}")
+
+
+def _picture(groups: Sequence[_Group], unit: Unit, label: str, setting: str) -> Figure:
+    figure = Figure(figsize=(plots.WIDTH * 0.75, 3.1))
+    axes = figure.add_subplot()
+    _line(axes, groups, unit)
+    front = [groups[i] for i in fronts.front([group.point for group in groups])]
+    places = [group.value for group in front], [group.accuracy.mean for group in front]
+    axes.plot(*places, color="0.45", linestyle="-", linewidth=1, label="front")
+    for scheme in schemes.SCHEMES:
+        own = [group for group in groups if group.scheme == scheme.name]
+        if own:
+            marker, colour, filled = _LOOKS[scheme.name]
+            axes.errorbar(
+                [group.value for group in own],
+                [group.accuracy.mean for group in own],
+                [group.accuracy.error or 0.0 for group in own],
+                label=scheme.label,
+                linestyle="",
+                marker=marker,
+                markersize=6,
+                color=colour,
+                markerfacecolor=colour if filled else "white",
+                capsize=2.5,
+                zorder=3,
+            )
+    axes.set_axisbelow(True)
+    axes.set_xscale("log")
+    axes.margins(0.08)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(float(f"{value:.6g}"))))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label)
+    axes.set_ylabel("test accuracy (%)")
+    axes.set_title(setting)
+    plots.legend_above(figure)
+    return figure
+
+
+def _line(axes: Axes, groups: Sequence[_Group], unit: Unit) -> None:
+    """The line between LightNN-1 and LightNN-2, straight in the cost."""
+    ends = [next((group for group in groups if group.scheme == name), None) for name in _ENDS]
+    one, two = ends
+    if one is None or two is None:
+        return
+    costs = np.linspace(one.point.cost, two.point.cost, 50)
+    accuracies = np.linspace(one.accuracy.mean, two.accuracy.mean, 50)
+    values = 1 / costs if unit.larger else costs
+    axes.plot(values, accuracies, color="0.3", linestyle=":", label="line L-1 to L-2")
