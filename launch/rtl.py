@@ -2,44 +2,60 @@
 
     python -m launch.rtl --integers=/tmp/digits/integers.safetensors --out=/tmp/digits/rtl
     python -m launch.rtl --integers=net1.safetensors --out=net1 --fold=image=3,conv1=8,3 --verify
+    python -m launch.rtl --integers=net1.safetensors --out=net1 --target_images_per_s=2000
 
 A fold is a layer's name and how much of it is computed at once: filters, activations, terms of a
 weight, and sums that leave in a cycle; what is left out is 1. That of `image` is the bytes that
-come in. With --style=hardwired all weights are wires, with --style=mixed those of the layers that
---wired names; a wired layer takes a window a cycle, and of its fold only the last number counts, as
-in --fold=conv1=1,1,1,4. --prove shows by Yosys that wired layers give their weights' sums for every
-input. --verify simulates the machine in every simulator that is installed, or in those that it
-names, and compares every layer of every image. docs/rtl.md says what is written, and how to run it
-by hand. The exit code is 0, 1 if an integer differs or the machine stops, or 2 for wrong input.
+come in. With a target the cheapest folds that meet it are found. With --style=hardwired all weights
+are wires, with --style=mixed those of the layers that --wired names; a wired layer takes a window a
+cycle, and of its fold only the last number counts, as in --fold=conv1=1,1,1,4. --prove shows by
+Yosys that wired layers give their weights' sums for every input. --verify simulates the machine in
+every simulator that is installed, or in those that it names, and compares every layer of every
+image, and the predicted cycles. docs/rtl.md says what is written, and how to run it by hand. The
+exit code is 0, 1 if an integer or a cycle differs or the machine stops, or 2 for wrong input.
 """
 
 import json
 import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from flightnn_jax import integer, rtl
 from flightnn_jax.checker import interpreter, reader
+from flightnn_jax.hardware import device
 from flightnn_jax.integer import limits
-from flightnn_jax.rtl import certify, simulate
+from flightnn_jax.rtl import certify, folding, simulate, timing
 
 from . import command
 from .command import flags
 
 _INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Directory for the files.", required=True)
-_FOLD = flags.DEFINE_string("fold", "", "LAYER=FILTERS,INPUTS,TERMS,OUT,LAYER=.. of some layers.")
+_FOLD = flags.DEFINE_string("fold", None, "LAYER=FILTERS,INPUTS,TERMS,OUT,LAYER=.. of some layers.")
+_TARGET = flags.DEFINE_integer("target_cycles", None, "Most cycles an image.", lower_bound=1)
+_SPEED = flags.DEFINE_float("target_images_per_s", None, "Fewest images/s, at the device's clock.")
+_DEVICE = flags.DEFINE_string("device", "ECP5-85", "An FPGA's name, or a .json file of one.")
+_LEAST = flags.DEFINE_boolean(
+    "least_queues", False, "Queues on skips as deep as they must be, not as is of use."
+)
 _STYLE = flags.DEFINE_enum("style", "engine", ["engine", "hardwired", "mixed"], "Of layers.")
 _WIRED = flags.DEFINE_list("wired", [], "Layers whose weights are wires, for --style=mixed.")
 _PROVE = flags.DEFINE_boolean("prove", False, "Prove the sums of wired layers, by Yosys.")
-_IMAGES = flags.DEFINE_integer("images", 8, "Images that --verify runs.", lower_bound=1)
+_IMAGES = flags.DEFINE_integer("images", 8, "Images that --verify runs.", lower_bound=2)
+_GAPS = flags.DEFINE_integer(
+    "gaps", 0, "Chance in 256 that a cycle of --verify sends nothing, and that one takes nothing."
+)
 
 
 class _Simulators(flags.ArgumentParser):
     """Nothing behind the flag means all that are installed."""
 
     def parse(self, argument: str | list[str]) -> list[str] | None:
+        """The simulators; None for none."""
         if isinstance(argument, list):
             return argument
         if argument in ("true", "false"):
@@ -67,14 +83,32 @@ _VERIFY = flags.DEFINE_flag(
 def main() -> int:
     """Writes the files that the flags describe, and verifies them if it shall."""
     command.quiet()
+    if sum(flag.present for flag in (_FOLD, _TARGET, _SPEED)) > 1:
+        raise command.UsageError("give one of --fold, --target_cycles and --target_images_per_s")
+    board = device.named(_DEVICE.value)
     network = integer.load(_INTEGERS.value)
-    machine = rtl.machine_of(network, _folds(_FOLD.value), _wired(network))
-    rtl.write(network, machine, _OUT.value, _digest(_INTEGERS.value))
-    print(f"{network.name}: {len(machine.stages)} stages written to {_OUT.value}")
+    folds, wired = _folds(network, board), _wired(network)
+    machine = rtl.machine_of(network, folds, wired, least=_LEAST.value)
+    about: dict[str, Any] = {"digest": _digest(_INTEGERS.value)}
+    interval, first = folding.interval(machine), None
+    if timing.is_known(machine):
+        predicted = timing.predict(machine)
+        interval, first = predicted.interval, predicted.first
+    about |= {"interval": interval, "first_result": first}
+    rtl.write(network, machine, _OUT.value, about)
+    print(
+        f"{network.name}: {len(machine.stages)} stages in {_OUT.value}, an image every "
+        f"{interval:,} cycles: {1e6 * board.clock_mhz / interval:,.0f} images/s at "
+        f"{board.clock_mhz:g} MHz"
+        + (f", the first result after {first:,} cycles" if first is not None else "")
+    )
     if _PROVE.value:
         _prove(network, machine)
-    if _VERIFY.value is None:
-        return 0
+    return 0 if _VERIFY.value is None else _verify_all(network, machine)
+
+
+def _verify_all(network: integer.IntegerNetwork, machine: rtl.Machine) -> int:
+    """Runs the simulators, and returns the exit code."""
     if not _VERIFY.value:
         programs = "; ".join(filter(None, map(simulate.unavailable, simulate.TOOLS)))
         raise ValueError(f"--verify: no simulator can run here: {programs}")
@@ -92,24 +126,47 @@ def _prove(network: integer.IntegerNetwork, machine: rtl.Machine) -> None:
 
 
 def _verify(
-    tool: str, machine: rtl.Machine, images: np.ndarray, expected: dict[str, np.ndarray]
+    tool: str, machine: rtl.Machine, images: np.ndarray, expected: Mapping[str, np.ndarray]
 ) -> int:
     """Runs a simulator, prints what came of it, and returns the exit code."""
+    start = time.perf_counter()
     try:
         simulate.build(_OUT.value, tool)
-        run = simulate.run(_OUT.value, machine, images, tool)
+        ends = rtl.Ends(_GAPS.value, _GAPS.value)
+        run = simulate.run(_OUT.value, machine, images, tool, ends)
     except rtl.StoppedError as error:
         print(f"{tool}: {error}")
         return 1
     except rtl.SimulationError as error:
         raise ValueError(str(error)) from error
-    wrong = simulate.mismatches(expected, run)
-    total = sum(wrong.values())
-    print(f"{tool}: {len(images)} images, {len(wrong)} layers, {total} mismatches")
-    return 1 if total else 0
+    seconds = time.perf_counter() - start
+    found = simulate.differences(expected, run)
+    print(
+        f"{tool}: {len(images)} images, {len(run.outputs)} layers, {found.count} mismatches, "
+        f"{seconds:.0f} s"
+    )
+    if found.first:
+        print(f"{tool}: {found.first}")
+    if found.count or _GAPS.value or not timing.is_known(machine):
+        return 1 if found.count else 0
+    right = timing.predict(machine, 3).cycles[: len(images)]
+    simulated = run.ends(len(images))[: len(right)]
+    print(f"{tool}: last logits in cycles {simulated.tolist()}, predicted {right.tolist()}")
+    return 0 if np.array_equal(simulated, right) else 1
 
 
-def _folds(text: str) -> dict[str, rtl.Fold]:
+def _folds(network: integer.IntegerNetwork, board: device.Device) -> dict[str, rtl.Fold]:
+    """Those of --fold, or the cheapest for a target."""
+    if _TARGET.value is not None:
+        return folding.cheapest(network, _TARGET.value)
+    if _SPEED.value is not None:
+        if not 0 < _SPEED.value <= 1e6 * board.clock_mhz:
+            raise ValueError(f"--target_images_per_s={_SPEED.value}: give a number above 0")
+        return folding.cheapest(network, int(1e6 * board.clock_mhz / _SPEED.value))
+    return _given_folds(_FOLD.value or "")
+
+
+def _given_folds(text: str) -> dict[str, rtl.Fold]:
     """The folds of --fold.
 
     Raises:
@@ -121,12 +178,12 @@ def _folds(text: str) -> dict[str, rtl.Fold]:
         given, _, number = part.rpartition("=")
         name = given or name
         if not name or not number.isdecimal():
-            raise ValueError(f"--fold={text}: {part!r} is no LAYER=NUMBER or NUMBER behind one")
+            raise ValueError(f"--fold={text}: {part!r} is no LAYER=NUMBER, nor a NUMBER behind one")
         folds.setdefault(name, []).append(int(number))
     for name, numbers in folds.items():
         most = 1 if name == limits.IMAGE else len(rtl.Fold._fields)
         if len(numbers) > most:
-            raise ValueError(f"--fold: {len(numbers)} numbers for {name}: give at most {most}")
+            raise ValueError(f"--fold={text}: {len(numbers)} numbers for {name}: give {most}")
     return {
         name: rtl.Fold(out=numbers[0]) if name == limits.IMAGE else rtl.Fold(*numbers)
         for name, numbers in folds.items()

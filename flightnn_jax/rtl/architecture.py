@@ -10,8 +10,8 @@ a stage needs besides (weights, constants) is in its record as arrays. NumPy alo
 A convolution's record says what its computing part gets. An engine reads words of `fold.inputs`
 activations from a memory of rows, and takes many cycles for a window. A layer whose weights are
 wires gets all activations of a window at once, [size, size, channels] as one vector with the
-channel running fastest, while `en` is high, and gives all sums a fixed number of
-enabled cycles later: module NAME(clk, en, x, y), as `hardwired` writes them. What stands around
+channel running fastest, while `enable` is high, and gives all sums a fixed number of
+enabled cycles later: module NAME(clk, enable, x, y), as `hardwired` writes them. What stands around
 it is the same: rows in, results out.
 """
 
@@ -52,7 +52,7 @@ class Stream:
       name: its own; that of the layer whose output it is, where it is one.
       shape: (height, width, channels); a tensor of one axis is one pixel.
       bits: of a value, two's complement.
-      values: in a beat. Places behind the last channel of a pixel are of no meaning.
+      values: in a beat. Places behind the last channel of a pixel are 0.
       order: [channels] which of the layer's channels comes first, second, ..
     """
 

@@ -10,8 +10,9 @@ import numpy as np
 from flightnn_jax import atomic
 from flightnn_jax.integer.network import IntegerNetwork
 from flightnn_jax.rtl import hexadecimal, modules, plan, queues, verilog
-from flightnn_jax.rtl.architecture import LOGIT_BITS, Fold, Machine, Stream
+from flightnn_jax.rtl.architecture import LOGIT_BITS, Fold, Machine, Queue, Stream
 
+INFO = "info.json"
 PATIENCE = 100_000  # cycles without a beat at either end
 MAX_VECTORS = 4  # golden images that become vectors
 
@@ -29,7 +30,7 @@ icarus.vvp: $(SOURCES) modules/bench.v
 \tiverilog -g2001 -Wall -DFLIGHTNN_RECORD $(SIZES) -s bench -o $@ $^
 
 verilator: obj_dir/bench
-\tobj_dir/bench images.bin {values} {logits} 0 0 0 {patience}
+\tobj_dir/bench images.bin {values} {logits} 0 0 0 {patience} 0
 
 obj_dir/bench: $(SOURCES) modules/bench.cc
 \tverilator -Wall --cc --exe --build -O3 --x-assign 0 --x-initial 0 -CFLAGS -O1 \\
@@ -51,34 +52,48 @@ def machine_of(
     network: IntegerNetwork,
     folds: Mapping[str, Fold] | None = None,
     wired: Collection[str] = (),
+    *,
+    least: bool = False,
 ) -> Machine:
-    """The machine of a network with these folds, its queues as deep as they must be.
+    """The machine of a network.
 
     Args:
       network: a valid one.
-      folds: of its layers.
+      folds: of convolutions and dense layers by name, one of everything by default; `out` of the
+        fold of 'image' is how many bytes come in at once.
       wired: layers whose weights are wires.
+      least: whether queues are as deep as they must be, or else so deep that they hold nothing up.
+
+    Raises:
+      FoldError: if there is no such layer, or it cannot have such a fold.
     """
-    return queues.with_queues(plan.plan(network, folds, wired))
+    return queues.with_queues(plan.plan(network, folds, wired), least)
 
 
-def write(network: IntegerNetwork, machine: Machine, out: str | Path, digest: str = "") -> None:
-    """Writes all files of a machine into a directory, which may be there.
+def write(
+    network: IntegerNetwork,
+    machine: Machine,
+    out: str | Path,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes all files of a machine into a directory, which may be there; info.json is the last.
 
     Args:
       network: whose golden images become vectors.
       machine: of it.
       out: the directory.
-      digest: of the network's file.
+      about: what info.json says besides the machine itself.
     """
     folder = Path(out)
     (folder / "modules").mkdir(parents=True, exist_ok=True)
-    for name, data in files(network, machine, digest).items():
-        atomic.write(folder / name, data)
+    for name, data in files(network, machine).items():
+        (folder / name).write_bytes(data)
+    whole = {**(about or {}), **info(network, machine)}
+    atomic.write(folder / INFO, json.dumps(whole, indent=1) + "\n")
 
 
-def files(network: IntegerNetwork, machine: Machine, digest: str = "") -> dict[str, bytes]:
-    """What `write` writes, by path."""
+def files(network: IntegerNetwork, machine: Machine) -> dict[str, bytes]:
+    """What `write` writes besides info.json, by path."""
     made = {f"modules/{name}": text for name, text in modules.library().items()}
     made |= {f"modules/{name}": text for name, text in modules.benches().items()}
     made["top.v"] = verilog.top(machine).encode()
@@ -101,7 +116,6 @@ def files(network: IntegerNetwork, machine: Machine, digest: str = "") -> dict[s
         patience=PATIENCE,
     )
     made["Makefile"] = makefile.encode()
-    made["info.json"] = (json.dumps(info(network, machine, digest), indent=1) + "\n").encode()
     return made
 
 
@@ -113,7 +127,7 @@ def image_beats(image: Stream, images: np.ndarray) -> np.ndarray:
     return padded.reshape(-1, image.values)
 
 
-def info(network: IntegerNetwork, machine: Machine, digest: str) -> dict[str, Any]:
+def info(network: IntegerNetwork, machine: Machine) -> dict[str, Any]:
     """What a program may want to know of a machine."""
     streams = {
         name: {
@@ -126,9 +140,9 @@ def info(network: IntegerNetwork, machine: Machine, digest: str) -> dict[str, An
     }
     return {
         "network": network.name,
-        "digest": digest,
         "labels": list(network.labels),
         "output_exponent": network.output_exponent,
         "folds": {name: fold._asdict() for name, fold in machine.folds.items()},
+        "queues": {x.name: x.depth for x in machine.stages if isinstance(x, Queue)},
         "streams": streams,
     }

@@ -5,7 +5,9 @@ sorted by k. Tensors that an addition ties together, and those behind a pool or 
 order; what reads them has its weights in the same order, so nothing is undone on the way.
 """
 
+import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,59 @@ from flightnn_jax.integer.network import (
 from flightnn_jax.rtl.architecture import Fold
 
 
+class Tie(NamedTuple):
+    """Tensors of one order.
+
+    Attributes:
+      tensors: their names.
+      layers: the convolutions and dense layers among those that write them.
+      orders: each [channels], of which one is to be chosen.
+    """
+
+    tensors: list[str]
+    layers: list[Convolution | Dense]
+    orders: list[np.ndarray]
+
+
+def ties(network: IntegerNetwork) -> list[Tie]:
+    """All tensors, group by group, and the orders that a layer of the group may want.
+
+    These are the layers' own order, that of falling k of each of them, and that of their sum. Who
+    sends the image knows only its own order.
+    """
+    outputs = shapes.outputs(network)
+    found = []
+    for names in _groups(network):
+        layers = [layer for layer in network.weighted if layer.name in names]
+        wanted = [np.arange(outputs[names[0]].shape[-1])]
+        if layers and IMAGE not in names:
+            k = np.array([layer.weights.passes for layer in layers], np.int64)
+            rows = (*k, *([k.sum(axis=0)] if len(k) > 1 else []))
+            wanted += [np.argsort(-row, kind="stable") for row in rows]
+        found.append(Tie(names, layers, wanted))
+    return found
+
+
+def orders(network: IntegerNetwork, folds: Mapping[str, Fold]) -> dict[str, np.ndarray]:
+    """By the name of the image and of every layer [channels] which channel comes first, second, ..
+
+    Of the orders of a tie that one is taken with which the slowest of its layers is fastest.
+    """
+    outputs = shapes.outputs(network)
+    pixels = {name: math.prod(output.shape[:-1]) for name, output in outputs.items()}
+    found: dict[str, np.ndarray] = {}
+    for tie in ties(network):
+        costs = []
+        for order in tie.orders:
+            times = [
+                pixels[layer.name] * cycles(layer, folds[layer.name], order) for layer in tie.layers
+            ]
+            costs.append((max(times, default=0), sum(times)))
+        best = min(range(len(costs)), key=costs.__getitem__)
+        found |= dict.fromkeys(tie.tensors, tie.orders[best])
+    return found
+
+
 def turns(k: np.ndarray, fold: Fold) -> np.ndarray:
     """[passes] sweeps over a window: for each pass those of its largest k, and at least one.
 
@@ -33,46 +88,20 @@ def turns(k: np.ndarray, fold: Fold) -> np.ndarray:
     return np.maximum(-(-most // fold.terms), 1)
 
 
-def orders(network: IntegerNetwork, folds: Mapping[str, Fold]) -> dict[str, np.ndarray]:
-    """By the name of the image and of every layer [channels] which channel comes first, second, ..
-
-    The image's is its own, for who sends it knows no other. Of several convolutions whose outputs
-    are tied together each may want another order: of those that one of them wants, and that of
-    their sum, the one that makes the slowest of them fastest is taken.
-    """
-    outputs = shapes.outputs(network)
-    tied = _ties(network)
-    found: dict[str, np.ndarray] = {}
-    for names in tied:
-        channels = outputs[names[0]].shape[-1]
-        layers = [x for x in network.weighted if x.name in names]
-        found |= dict.fromkeys(names, np.arange(channels))
-        if IMAGE in names or not layers:
-            continue
-        k = np.array([x.weights.passes for x in layers], np.int64)
-        wanted = [np.argsort(-row, kind="stable") for row in (*k, k.sum(axis=0))]
-        costs = []
-        for order in (found[names[0]], *wanted):
-            steps = [_steps(x, row[order], folds[x.name]) for x, row in zip(layers, k, strict=True)]
-            of_pixels = [
-                n * int(np.prod(outputs[x.name].shape[:-1]))
-                for n, x in zip(steps, layers, strict=True)
-            ]
-            costs.append((max(of_pixels), sum(of_pixels)))
-        best = min(range(len(costs)), key=costs.__getitem__)
-        found |= dict.fromkeys(names, (found[names[0]], *wanted)[best])
-    return found
-
-
-def _steps(layer: Convolution | Dense, k: np.ndarray, fold: Fold) -> int:
-    """Of a window."""
+def cycles(layer: Convolution | Dense, fold: Fold, order: np.ndarray) -> int:
+    """That an engine takes for a window: steps or beats of each pass, whichever are more."""
+    k = layer.weights.passes[order].astype(np.int64)
+    starts = np.arange(0, len(k), fold.lanes)
+    most = np.maximum.reduceat(k, starts)
     size = layer.weights.shape[0] if isinstance(layer, Convolution) else 1
-    words = -(-layer.weights.shape[-2] // fold.inputs)
-    return int(turns(k, fold).sum()) * size * size * words
+    sweep = size * size * -(-layer.weights.shape[-2] // fold.inputs)
+    steps = np.maximum(-(-most // fold.terms) * sweep, 1)
+    beats = -(-np.minimum(len(k) - starts, fold.lanes) // fold.out)
+    return int(np.maximum(steps, beats).sum())
 
 
-def _ties(network: IntegerNetwork) -> list[list[str]]:
-    """The names of tensors that have one order, group by group."""
+def _groups(network: IntegerNetwork) -> list[list[str]]:
+    """The names of tensors that have one order."""
     group = {IMAGE: [IMAGE]}
     for layer in network.layers:
         group[layer.name] = [layer.name]

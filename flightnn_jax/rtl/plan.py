@@ -85,10 +85,11 @@ def checked(
         for field, value, most in zip(Fold._fields, fold, limits, strict=True):
             if not 1 <= value <= most:
                 raise FoldError(f"fold of {name}: {field}={value} must be from 1 to {most}")
-        if name != IMAGE and fold.lanes % fold.out:
+        whole = network.input_shape[-1] if name == IMAGE else fold.lanes
+        if whole % fold.out:
             raise FoldError(
-                f"fold of {name}: out={fold.out} must divide lanes={fold.lanes}: a pass leaves in "
-                "whole beats"
+                f"fold of {name}: out={fold.out} must divide {whole}, the "
+                f"{'channels' if name == IMAGE else 'lanes'}: they leave in whole beats"
             )
         found[name] = fold
     return found

@@ -1,4 +1,4 @@
-"""How deep the queues on skips must be, so that nothing waits for ever, and no deeper. NumPy alone.
+"""How deep the queues on skips must be, and how deep they may be to any use. NumPy alone.
 
 A fork hands a beat on when all of its readers take it. The reader that leads to an addition by the
 longer way needs some beats before its first result; the other one's beats wait in a queue as long.
@@ -9,9 +9,13 @@ Two functions of each stage say how many:
 
 Beats are counted from the first image on. Where two ways from a fork meet in an addition, and j
 beats have left it, the one way needs need(j) beats of the fork, and the other one takes accept(j)
-and what its queue holds. So its queue has the largest need(j) - accept(j) of all j. Neither depends
-on times: at that depth a machine runs, and with one place less it stops for ever. Only where rows
-are shorter than the pipeline that reads them may it be a little deeper than it must.
+and what its queue holds. So its queue must hold the largest need(j) - accept(j) of all j. Neither
+depends on times: at that depth a machine runs, and with one place less it stops for ever. Only
+where rows are shorter than the pipeline that reads them may it be a little more than it must.
+
+At that depth the layers of the longer way wait for each other: none has rows for its next windows
+while it computes. With the largest accept(j) of the longer way instead of need(j) the queue is
+never full before that way takes no more, so that it holds nothing up.
 """
 
 import dataclasses
@@ -35,14 +39,19 @@ from flightnn_jax.rtl.architecture import (
     Stream,
     Wired,
 )
+from flightnn_jax.rtl.links import BUFFER
 
-BUFFER = 2  # words of fl_buffer
 _IMAGES = 2  # enough to see every place of a queue
 
 
-def with_queues(machine: Machine) -> Machine:
-    """The machine whose queues have their depths; those that need none are left out."""
-    found = depths(machine)
+def with_queues(machine: Machine, least: bool = False) -> Machine:
+    """The machine whose queues have their depths; those that need none are left out.
+
+    Args:
+      machine: as `plan` makes it.
+      least: whether they are as deep as they must be, or else as deep as is of use.
+    """
+    found = depths(machine, least)
     stages: list[Stage] = []
     renamed: dict[str, Stream] = {}
     for stage in machine.stages:
@@ -56,8 +65,8 @@ def with_queues(machine: Machine) -> Machine:
     return dataclasses.replace(machine, stages=tuple(stages))
 
 
-def depths(machine: Machine) -> dict[str, int]:
-    """Beats of each queue, by its name.
+def depths(machine: Machine, least: bool) -> dict[str, int]:
+    """Beats of each queue, by its name; arguments are those of `with_queues`.
 
     Of two ways that are both nothing but a queue, the first one has none.
     """
@@ -74,7 +83,7 @@ def depths(machine: Machine) -> dict[str, int]:
             name = reader[fork.outputs[i].name].name
             for way, other in itertools.product(ways[i], ways[j]):
                 if _meet(way, other) and not (len(way) == len(other) == 2 and i < j):
-                    found[name] = max(found[name], _depth(way, other))
+                    found[name] = max(found[name], _depth(way, other, least))
     return found
 
 
@@ -106,19 +115,21 @@ def _meet(way: list[Stage], other: list[Stage]) -> bool:
     return names == {way[-1].name} == {other[-1].name}
 
 
-def _depth(way: list[Stage], other: list[Stage]) -> int:
+def _depth(way: list[Stage], other: list[Stage], least: bool) -> int:
     """What the queue at the beginning of one way must hold, by the other one."""
     last = way[-1]
     left = np.arange(_IMAGES * last.output.total)
-    need, accept = left + 1, left
+    need, accept, most = left + 1, left, left
     for stage in reversed(other[:-1]):
         need = needs(stage)(need - 1)
+        most = most if isinstance(stage, Queue) else accepts(stage)(most)
     for stage in reversed(way[:-1]):
         accept = accept if isinstance(stage, Queue) else accepts(stage)(accept)
     # In the images after these two everything is as in the second one.
     whole = _IMAGES * way[0].source.total
     counts = need <= whole
-    return max(0, int((need - accept)[counts].max()))
+    must = max(0, int((need - accept)[counts].max()))
+    return must if least else max(must, int((most - accept)[counts].max()))
 
 
 Beats = Callable[[np.ndarray], np.ndarray]
@@ -191,7 +202,7 @@ def _of_window(stage: Wired, window: np.ndarray) -> np.ndarray:
     return image * height * width + np.minimum(last, height * width)
 
 
-def _kept_from(stage: Convolve, row: np.ndarray) -> np.ndarray:
+def kept_from(stage: Convolve, row: np.ndarray) -> np.ndarray:
     """The first row of the input that a row of windows keeps."""
     image, y = row // stage.output.shape[0], row % stage.output.shape[0]
     above = np.maximum(0, y * stage.stride - stage.size // 2)
@@ -210,7 +221,7 @@ def _rows_taken(stage: Convolve, j: np.ndarray) -> np.ndarray:
     # Some steps behind its last one are read as well: the row is left if they are its last ones.
     until = np.cumsum(np.tile(stage.passes, output.shape[1]))
     row = row + (until[-1] - until[complete % per_row] <= stage.delay - 2)
-    return (_kept_from(stage, row) + stage.rows) * _row(stage.source)
+    return (kept_from(stage, row) + stage.rows) * _row(stage.source)
 
 
 def _of_squares(stage: Pool, j: np.ndarray) -> np.ndarray:

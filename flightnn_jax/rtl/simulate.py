@@ -1,5 +1,6 @@
 """Runs a machine's files in Verilator or Icarus, and reads what every layer gave. NumPy alone."""
 
+import dataclasses
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -8,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.rtl import generate, hexadecimal
+from flightnn_jax.rtl import folding, generate, hexadecimal, queues
 from flightnn_jax.rtl.architecture import LOGIT_BITS, Machine, Stream
 
 TOOLS = {"verilator": ("verilator", "g++", "make"), "icarus": ("iverilog", "vvp")}
 _SECONDS = 3600
+_CYCLES_OF_A_STAGE = 30  # that a beat takes to go through
 _STOPPED = 3  # what the benches end with where nothing moves
 
 
@@ -100,7 +102,7 @@ def run(
     if tool == "verilator":
         (at / "run.bin").write_bytes(beats.tobytes())
         values = machine.image.values
-        words = ["obj_dir/bench", "run.bin", *map(str, (values, logits, *ends))]
+        words = ["obj_dir/bench", "run.bin", *map(str, (values, logits, *ends, _more(machine)))]
     else:
         words = _icarus(at, machine, beats, logits, ends)
     _call(words, at)
@@ -118,6 +120,15 @@ def run(
     return Run(outputs, cycles)
 
 
+def _more(machine: Machine) -> int:
+    """Cycles that beats may take which no logit needs: rows that a stride passes over."""
+    for stage in machine.stages:
+        last = np.array(stage.output.total - 1)
+        if queues.needs(stage)(last) < stage.source.total:
+            return folding.interval(machine) + _CYCLES_OF_A_STAGE * len(machine.stages)
+    return 0
+
+
 def _icarus(at: Path, machine: Machine, beats: np.ndarray, logits: int, ends: Ends) -> list[str]:
     (at / "images.hex").write_bytes(hexadecimal.words(beats.astype(np.int64), 8))
     (at / "logits.hex").write_bytes(hexadecimal.words(np.zeros((logits, 1)), LOGIT_BITS))
@@ -126,6 +137,7 @@ def _icarus(at: Path, machine: Machine, beats: np.ndarray, logits: int, ends: En
         "BEATS": len(beats),
         "LOGITS": logits,
         "PATIENCE": ends.patience,
+        "MORE": _more(machine),
     }
     sources = ["top.v", *(f"modules/{name}" for name in sorted(_sources(at)))]
     words = ["iverilog", "-g2001", "-Wall", "-DFLIGHTNN_RECORD", "-s", "bench", "-o", "icarus.vvp"]
@@ -180,9 +192,30 @@ def unpacked(values: np.ndarray, stream: Stream, images: int) -> np.ndarray:
     return result.reshape(images, *stream.shape)
 
 
-def mismatches(expected: Mapping[str, np.ndarray], run: Run) -> dict[str, int]:
-    """Integers that differ, by layer."""
-    return {
-        name: int(np.count_nonzero(expected[name].reshape(found.shape) != found))
-        for name, found in run.outputs.items()
-    }
+@dataclasses.dataclass(frozen=True)
+class Differences:
+    """How a run differs from what it should give.
+
+    Attributes:
+      count: integers.
+      first: of the earliest layer and image: layer, channel, pixel and both integers; '' for none.
+    """
+
+    count: int
+    first: str
+
+
+def differences(expected: Mapping[str, np.ndarray], run: Run) -> Differences:
+    """Compares every layer, in the order of the network."""
+    count, first = 0, ""
+    for name, found in run.outputs.items():
+        right = expected[name].reshape(found.shape)
+        wrong = np.argwhere(right != found)
+        count += len(wrong)
+        if len(wrong) and not first:
+            image, y, x, channel = place = tuple(wrong[0].tolist())
+            first = (
+                f"first mismatch in layer {name}, channel {channel}, pixel ({y}, {x}), image "
+                f"{image}: {found[place]} instead of {right[place]}"
+            )
+    return Differences(count, first)

@@ -1,10 +1,12 @@
 """Machines of small networks, and what their simulation gives."""
 
+import dataclasses
+
 import numpy as np
 
 from flightnn_jax import integer, rtl
 from flightnn_jax.checker import interpreter, reader
-from flightnn_jax.rtl import simulate
+from flightnn_jax.rtl import simulate, timing
 from tests.support import networks_at_random
 
 
@@ -37,7 +39,7 @@ def expected(network, given, folder):
 
 
 def assert_equal(network, machine, folder, given, tool="icarus", ends=None):
-    """Writes, simulates and compares every integer; returns the run."""
+    """Writes, simulates and compares every integer, and without gaps every cycle."""
     rtl.write(network, machine, folder)
     simulate.build(folder, tool)
     run = simulate.run(folder, machine, given, tool, ends)
@@ -45,4 +47,19 @@ def assert_equal(network, machine, folder, given, tool="icarus", ends=None):
     assert set(run.outputs) == {layer.name for layer in network.layers}
     for name, found in run.outputs.items():
         np.testing.assert_array_equal(found, right[name].reshape(found.shape), err_msg=name)
+    if ends is None:
+        times = timing.times(machine, len(given))
+        for name, stream in machine.layers.items():
+            np.testing.assert_array_equal(run.cycles[name], times[stream.name], err_msg=name)
+        np.testing.assert_array_equal(run.cycles["image"], times["image"])
+        np.testing.assert_array_equal(run.cycles["logits"], times[machine.logits.name])
     return run
+
+
+def with_depth(machine, name, depth):
+    """The machine with another depth of a queue."""
+    stages = tuple(
+        dataclasses.replace(stage, depth=depth) if stage.name == name else stage
+        for stage in machine.stages
+    )
+    return dataclasses.replace(machine, stages=stages)

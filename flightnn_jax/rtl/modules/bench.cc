@@ -1,10 +1,11 @@
 // Verilator: sends images to the top module, with random gaps, and takes its logits, with random
 // stalls. Every layer's beats are written by fl_record.
 //
-//   bench BEATS_FILE BYTES_OF_A_BEAT LOGITS GAPS STALLS SEED PATIENCE
+//   bench BEATS_FILE BYTES_OF_A_BEAT LOGITS GAPS STALLS SEED PATIENCE MORE
 //
 // GAPS and STALLS are chances in 256 that a cycle sends, or takes, nothing. It ends with 0 when
-// LOGITS have come, and with 3 when nothing has moved at either end for PATIENCE cycles.
+// LOGITS have come and MORE cycles have gone by, in which beats that no logit needs come to their
+// layers; and with 3 when nothing has moved at either end for PATIENCE cycles.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -31,8 +32,8 @@ bool chance(uint32_t of_256) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 8) {
-    std::fprintf(stderr, "bench FILE BYTES LOGITS GAPS STALLS SEED PATIENCE\n");
+  if (argc != 9) {
+    std::fprintf(stderr, "bench FILE BYTES LOGITS GAPS STALLS SEED PATIENCE MORE\n");
     return 2;
   }
   std::ifstream file(argv[1], std::ios::binary);
@@ -43,6 +44,7 @@ int main(int argc, char** argv) {
   const uint32_t stalls = std::strtoul(argv[5], nullptr, 10);
   state = std::strtoul(argv[6], nullptr, 10) + 1;
   const size_t patience = std::strtoul(argv[7], nullptr, 10);
+  size_t more = std::strtoul(argv[8], nullptr, 10);
   const size_t beats = bytes.size() / beat;
 
   VerilatedContext context;
@@ -58,7 +60,8 @@ int main(int argc, char** argv) {
   top.clk = 0;
   top.rst = 0;
   bool offers = false;
-  while (taken < logits && idle < patience) {
+  while (idle < patience && (taken < logits || more > 0)) {
+    if (taken == logits) --more;
     // What was offered stays until it is taken.
     offers = sent < beats && (offers || !chance(gaps));
     top.in_valid = offers;

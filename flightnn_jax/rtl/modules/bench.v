@@ -5,20 +5,22 @@
 //   BEATS     of all images
 //   LOGITS    of all images
 //   PATIENCE  cycles without a move at either end after which it gives up
+//   MORE      cycles after the last logit, in which beats that no logit needs come to their layers
 //
 // +gaps=N and +stalls=N are chances in 256 that a cycle sends, or takes, nothing; +seed=N.
 module bench #(
     parameter VALUES = 1,
     parameter BEATS = 1,
     parameter LOGITS = 1,
-    parameter PATIENCE = 100000
+    parameter PATIENCE = 100000,
+    parameter MORE = 0
 );
   reg clk, rst, in_valid, out_ready;
   wire in_ready, out_valid;
   wire [31:0] out_data;
   reg [VALUES*8-1:0] images[0:BEATS-1];
   reg [31:0] logits[0:LOGITS-1];
-  integer gaps, stalls, seed, sent, taken, idle, cycle, wrong;
+  integer gaps, stalls, seed, sent, taken, idle, cycle, wrong, more;
 
   top dut (
       .clk(clk),
@@ -52,6 +54,7 @@ module bench #(
     idle = 0;
     cycle = 0;
     wrong = 0;
+    more = MORE;
     repeat (4) @(posedge clk);
     #1 rst = 0;
   end
@@ -84,7 +87,8 @@ module bench #(
         sent <= sent + 1;
         in_valid <= 0;
       end
-      if (taken == LOGITS || idle == PATIENCE) begin
+      if (taken == LOGITS) more = more - 1;
+      if (more < 0 || idle == PATIENCE) begin
         $display("%0d beats sent, %0d logits taken, %0d wrong, %0d cycles", sent, taken, wrong,
                  cycle);
         $display("%s", taken < LOGITS ? "STOPPED" : wrong > 0 ? "WRONG" : "EQUAL");

@@ -24,6 +24,7 @@ module fl_reorder #(
   (* rom_style = "logic" *) reg [AW-1:0] places[0:LENGTH-1];
   reg [AW-1:0] number;
   reg full;
+  wire [AW-1:0] place = places[number];
   wire push = in_valid && !full;
   wire pop = full && out_ready;
 
@@ -34,7 +35,7 @@ module fl_reorder #(
   assign out_data  = words[number];
 
   always @(posedge clk) begin
-    if (push) words[places[number]] <= in_data;
+    if (push) words[place] <= in_data;
     if (push || pop) number <= number == LAST ? {AW{1'b0}} : number + 1'b1;
     if ((push || pop) && number == LAST) full <= push;
     if (rst) begin

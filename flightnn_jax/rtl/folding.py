@@ -1,0 +1,136 @@
+"""Foldings: the cycles that an image takes with one, and the cheapest for a target. NumPy alone.
+
+An image takes as long as its slowest part: a stream one cycle a beat, an engine for each window the
+passes over its filters, each as many cycles as it has steps or beats of results, whichever are
+more. Layers do not wait for each other, so each layer has the fewest units with which it meets the
+target. Only the order of filters is common to some; every order that one of them may want is tried.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from flightnn_jax.integer import shapes
+from flightnn_jax.integer.limits import IMAGE
+from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
+from flightnn_jax.rtl import orders
+from flightnn_jax.rtl.architecture import Convolve, Fold, Machine
+from flightnn_jax.rtl.plan import plan
+
+
+class TargetError(ValueError):
+    """A target that no folding meets: the best that is possible, and what to do."""
+
+
+def interval(machine: Machine) -> int:
+    """Cycles from one image to the next one, where no queue or buffer holds anything up.
+
+    `timing.predict` says exactly how many: never fewer.
+    """
+    streams = [machine.image, *(out for stage in machine.stages for out in stage.outputs)]
+    engines = [engine(stage) for stage in machine.stages if isinstance(stage, Convolve)]
+    return max([stream.total for stream in streams] + engines)
+
+
+def engine(stage: Convolve) -> int:
+    """Cycles in which an engine is busy with an image."""
+    return stage.output.pixels * int(np.maximum(stage.passes, stage.results).sum())
+
+
+def cheapest(network: IntegerNetwork, target: int) -> dict[str, Fold]:
+    """The folds with the fewest units that take at most so many cycles an image.
+
+    A unit computes one term of one weight a cycle. Of folds with as many units, the one with the
+    fewest lanes is taken, and of these the one whose sums leave the slowest.
+
+    Raises:
+      TargetError: if the network cannot be so fast.
+    """
+    limit = target
+    while True:
+        folds = _cheapest(network, limit)
+        if folds is None:
+            folds = _whole(network)
+        found = interval(plan(network, folds))
+        if found <= target:
+            return folds
+        if folds == _whole(network):
+            raise TargetError(
+                f"{network.name}: {target} cycles an image are out of reach: with everything at "
+                f"once it takes {found}; ask for no fewer"
+            )
+        limit = limit * 15 // 16  # beats of two layers that do not fit together take longer
+
+
+def _whole(network: IntegerNetwork) -> dict[str, Fold]:
+    """Everything at once."""
+    folds = {IMAGE: Fold(out=network.input_shape[-1])}
+    for layer in network.weighted:
+        *_, inputs, lanes = layer.weights.shape
+        folds[layer.name] = Fold(lanes, inputs, _terms(layer), lanes)
+    return folds
+
+
+def _cheapest(network: IntegerNetwork, target: int) -> dict[str, Fold] | None:
+    outputs = shapes.outputs(network)
+    pixels = {name: math.prod(output.shape[:-1]) for name, output in outputs.items()}
+    channels = network.input_shape[-1]
+    values = [n for n in _divisors(channels) if pixels[IMAGE] * (channels // n) <= target]
+    if not values:
+        return None
+    folds = {IMAGE: Fold(out=values[0])}
+    for tie in orders.ties(network):
+        if not tie.layers:
+            continue
+        tried = []
+        for order in tie.orders:
+            found = [_of_layer(layer, order, target // pixels[layer.name]) for layer in tie.layers]
+            kept = [fold for fold in found if fold is not None]
+            if len(kept) == len(found):
+                tried.append((sum(map(_units, kept)), kept))
+        if not tried:
+            return None
+        _, best = min(tried, key=lambda pair: pair[0])
+        folds |= {layer.name: fold for layer, fold in zip(tie.layers, best, strict=True)}
+    return folds
+
+
+def _of_layer(layer: Convolution | Dense, order: np.ndarray, most: int) -> Fold | None:
+    """The cheapest fold with which a window takes at most so many cycles; None for none."""
+    found = _foldings(layer, order, most)
+    return min(found, key=lambda fold: (_units(fold), fold.lanes, fold.out), default=None)
+
+
+def _foldings(layer: Convolution | Dense, order: np.ndarray, most: int) -> Iterator[Fold]:
+    """For each number of lanes and terms the fewest results and inputs at once that suffice."""
+    *_, inputs, filters = layer.weights.shape
+    # The fewest inputs at once for each number of words.
+    enough = sorted({-(-inputs // n): n for n in range(inputs, 0, -1)}.values())
+    for lanes in range(1, filters + 1):
+        for terms in range(1, _terms(layer) + 1):
+            for out in _divisors(lanes):
+                if orders.cycles(layer, Fold(lanes, inputs, terms, out), order) > most:
+                    continue
+                low, high = 0, len(enough) - 1
+                while low < high:
+                    middle = (low + high) // 2
+                    fold = Fold(lanes, enough[middle], terms, out)
+                    if orders.cycles(layer, fold, order) > most:
+                        low = middle + 1
+                    else:
+                        high = middle
+                yield Fold(lanes, enough[low], terms, out)
+                break
+
+
+def _units(fold: Fold) -> int:
+    return fold.lanes * fold.inputs * fold.terms
+
+
+def _terms(layer: Convolution | Dense) -> int:
+    return max(1, int(layer.weights.passes.max(initial=0)))
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
