@@ -178,6 +178,8 @@ class Convolve(Stage):
 class Wired(Stage):
     """The sums of a convolution or dense layer whose weights are wires: a window a cycle.
 
+    Behind an image `lag` cycles pass until its last windows are complete and the next one begins.
+
     Attributes:
       layer: its name.
       size: height and width of the window.
@@ -204,6 +206,11 @@ class Wired(Stage):
     def delay(self) -> int:
         """Enabled cycles from the last pixel of a window to its complete sums."""
         return 2 + graphs.schedule(self.graph, self.every).latency
+
+    @property
+    def results(self) -> np.ndarray:
+        """[1] beats that a window gives."""
+        return np.array([self.output.beats])
 
 
 @dataclasses.dataclass(frozen=True)

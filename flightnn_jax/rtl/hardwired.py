@@ -112,8 +112,8 @@ def _stage(wired: Wired, name: str, adders: str) -> str:
 
 
 _STAGE = """\
-// Pixels to windows, windows to sums, sums to beats. All but the ends waits while a window is
-// complete and the one before it has not left.
+// Pixels to windows, windows to sums, sums to beats. What is between the buffers waits while a
+// window is complete and the one before it has not left.
 module {name} #(
     parameter BLOCK = 0
 ) (
@@ -129,7 +129,8 @@ module {name} #(
     localparam LATENCY = {latency};
     wire [{window}:0] x;
     wire [{sums}:0] y;
-    wire valid, results_ready, results_valid, results_taken;
+    wire pixel_valid, pixel_taken, valid, results_ready, results_valid, results_taken;
+    wire [{pixel}-1:0] pixel;
     wire [{beat}-1:0] results_data;
     reg [LATENCY-1:0] there;
     wire [LATENCY:0] followed = {{there, valid}};
@@ -141,6 +142,19 @@ module {name} #(
         else if (enable) there <= followed[LATENCY-1:0];
     end
 
+    fl_buffer #(
+        .WIDTH({pixel})
+    ) arrivals (
+        .clk(clk),
+        .rst(rst),
+        .in_valid(in_valid),
+        .in_ready(in_ready),
+        .in_data(in_data),
+        .out_valid(pixel_valid),
+        .out_ready(pixel_taken),
+        .out_data(pixel)
+    );
+
     fl_windows #(
         .BITS({pixel}),
         .HEIGHT({height}),
@@ -151,9 +165,9 @@ module {name} #(
     ) windows (
         .clk(clk),
         .rst(rst),
-        .in_valid(in_valid),
-        .in_ready(in_ready),
-        .in_data(in_data),
+        .in_valid(pixel_valid),
+        .in_ready(pixel_taken),
+        .in_data(pixel),
         .enable(enable),
         .valid(valid),
         .x(x)
@@ -186,7 +200,7 @@ module {name} #(
 
     fl_buffer #(
         .WIDTH({beat})
-    ) buffer (
+    ) departures (
         .clk(clk),
         .rst(rst),
         .in_valid(results_valid),

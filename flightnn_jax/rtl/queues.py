@@ -168,7 +168,7 @@ def accepts(stage: Stage) -> Beats:
         return lambda j: _rows_taken(stage, j)
     if isinstance(stage, Wired):
         # At least: what fills its pipeline besides depends on when pixels come.
-        return lambda j: _of_window(stage, (j + BUFFER) // stage.output.beats + 1)
+        return lambda j: _of_window(stage, (j + BUFFER) // stage.output.beats + 1) + BUFFER
     if isinstance(stage, Requantize | Add):
         return lambda j: j + stage.steps + BUFFER
     if isinstance(stage, Pool | Average):

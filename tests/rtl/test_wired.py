@@ -23,7 +23,7 @@ def test_wired_layers_are_proven_from_their_files(tmp_path):
     }
     file = tmp_path / "modules" / "fl_adders_block2_first_sums.v"
     file.write_text(file.read_text().replace(" - ", " + ", 1))
-    with pytest.raises(affine.NotProvenError, match="the weight of tap|and needs more"):
+    with pytest.raises(affine.NotProvenError, match=r"the weight of tap|and needs more"):
         list(certify.prove_layers(network, machine, tmp_path))
 
 

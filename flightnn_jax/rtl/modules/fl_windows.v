@@ -6,9 +6,10 @@
 //   BLOCK    1 for block RAM, 0 for distributed memory
 //
 // Pixels come in in raster order. The pixel in the middle of a window came in LAG pixels before the
-// last one; behind an image others follow, those of the next one or, if none waits, any. Zeros
-// outside of the map are made, not stored. Row by row and within a row from the left, the first
-// pixel lowest, `x` has the window while `valid` is high. All moves on in enabled cycles only.
+// last one, so LAG enabled cycles pass behind an image until the next one may come. Zeros outside
+// of the map are made, not stored. Row by row and within a row from the left, the first pixel
+// lowest, `x` has the window while `valid` is high. All moves on in enabled cycles only: a pixel
+// that comes in in one of them completes a window that is there behind the next one.
 module fl_windows #(
     parameter BITS = 8,
     parameter HEIGHT = 4,
@@ -29,52 +30,47 @@ module fl_windows #(
   localparam PAD = (SIZE - 1) / 2;
   localparam LAG = PAD * WIDTH + PAD;
   localparam PIXELS = HEIGHT * WIDTH;
-  localparam NW = PIXELS > 1 ? $clog2(PIXELS) : 1;
-  localparam LW = $clog2(LAG + 3);
+  localparam MOVES = PIXELS + LAG;  // of an image
+  localparam NW = $clog2(MOVES + 1);
+  localparam [NW-1:0] ALL = PIXELS[NW-1:0];
+  localparam [NW-1:0] LAST_MOVE = MOVES[NW-1:0] - 1'b1;
+  localparam [NW-1:0] BEHIND = LAG[NW-1:0];
   localparam XW = $clog2(WIDTH + SIZE) + 1;
   localparam YW = $clog2(HEIGHT + SIZE) + 1;
   localparam SW = STRIDE > 1 ? $clog2(STRIDE) : 1;
-  localparam [NW-1:0] LAST_PIXEL = PIXELS[NW-1:0] - 1'b1;
   localparam [XW-1:0] LAST_COLUMN = WIDTH[XW-1:0] - 1'b1;
   localparam [YW-1:0] LAST_ROW = HEIGHT[YW-1:0] - 1'b1;
   localparam [SW-1:0] LAST_OF_STRIDE = STRIDE[SW-1:0] - 1'b1;
 
-  // ---- a pixel comes in, or, between images, what pushes the last windows out
-  reg [NW-1:0] index;  // in its image
-  reg [LW-1:0] waiting;  // pixels that were not in the middle yet
-  wire push = !in_valid && index == {NW{1'b0}} && waiting != {LW{1'b0}};
+  // ---- a pixel comes in, or, behind an image, what pushes its last windows out
+  reg [NW-1:0] index;  // of the move in its image
+  wire push = index >= ALL;
   wire move = enable && (in_valid || push);
-  wire middle;  // a pixel gets into the middle
-  reg moved, real_1;
+  reg moved, middle;  // middle: there is a pixel in the middle
   reg [BITS-1:0] pixel;
   wire advance = enable && moved;
 
-  assign in_ready = enable;
+  assign in_ready = enable && !push;
 
   always @(posedge clk) begin
     if (enable) begin
       moved  <= in_valid || push;
-      real_1 <= in_valid;
+      middle <= index + 1'b1 > BEHIND;
       pixel  <= in_data;
-      if (in_valid) index <= index == LAST_PIXEL ? {NW{1'b0}} : index + 1'b1;
     end
-    waiting <= waiting + {{(LW - 1) {1'b0}}, move && in_valid}
-                       - {{(LW - 1) {1'b0}}, advance && middle};
+    if (move) index <= index == LAST_MOVE ? {NW{1'b0}} : index + 1'b1;
     if (rst) begin
-      moved   <= 1'b0;
-      index   <= {NW{1'b0}};
-      waiting <= {LW{1'b0}};
+      moved <= 1'b0;
+      index <= {NW{1'b0}};
     end
   end
 
-  // ---- the pixels above it, and which of them are of an image
+  // ---- the pixels above it
   wire [SIZE*BITS-1:0] column;  // the highest row lowest
   generate
     if (SIZE == 1) begin : alone
       assign column = pixel;
-      assign middle = real_1;
     end else begin : lines
-      reg [LAG-1:0] are_real;
       wire [(SIZE-1)*BITS-1:0] above;
 
       if (WIDTH == 1) begin : narrow
@@ -107,12 +103,7 @@ module fl_windows #(
         );
       end
 
-      always @(posedge clk) begin
-        if (advance) are_real <= {are_real[LAG-2:0], real_1};
-        if (rst) are_real <= {LAG{1'b0}};
-      end
       assign column = {pixel, above};
-      assign middle = are_real[LAG-1];
     end
   endgenerate
 
