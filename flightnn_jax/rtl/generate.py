@@ -143,6 +143,11 @@ def info(network: IntegerNetwork, machine: Machine) -> dict[str, Any]:
         "labels": list(network.labels),
         "output_exponent": network.output_exponent,
         "folds": {name: fold._asdict() for name, fold in machine.folds.items()},
+        "axi": {
+            "VALUES": machine.image.values,
+            "LOGITS": len(network.labels),
+            "IMAGE_BEATS": machine.image.total,
+        },
         "queues": {x.name: x.depth for x in machine.stages if isinstance(x, Queue)},
         "streams": streams,
     }
