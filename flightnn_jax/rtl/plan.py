@@ -135,7 +135,7 @@ class _Planner:
         proven = self.bounds[layer.name]
         up = max(0, -(layer.shift or 0))
         sums = Range(proven.table[:, 0] >> up, proven.table[:, 1] >> up)
-        bits = _bits(sums)
+        bits = max(_bits(sums), source.bits)
         if layer.shift is None:
             output = self._like(source, layer.name, layer.name, bits=bits)
             return self._stage(Average, source, output)

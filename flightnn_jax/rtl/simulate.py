@@ -15,7 +15,7 @@ from flightnn_jax.rtl.architecture import LOGIT_BITS, Machine, Stream
 TOOLS = {"verilator": ("verilator", "g++", "make"), "icarus": ("iverilog", "vvp")}
 _SECONDS = 3600
 _CYCLES_OF_A_STAGE = 30  # that a beat takes to go through
-_STOPPED = 3  # what the benches end with where nothing moves
+_STOPPED = 3  # what the bench in C++ ends with where nothing moves
 
 
 class SimulationError(RuntimeError):
@@ -105,7 +105,7 @@ def run(
         words = ["obj_dir/bench", "run.bin", *map(str, (values, logits, *ends, _more(machine)))]
     else:
         words = _icarus(at, machine, beats, logits, ends)
-    _call(words, at)
+    _call(words, at, _STOPPED)
     cycles, outputs = {}, {}
     for name, stream in machine.layers.items():
         cycles[name], values_of = read(at / f"layer_{name}.txt", stream)
@@ -151,16 +151,15 @@ def _sources(at: Path) -> list[str]:
     return [path.name for path in (at / "modules").glob("*.v")]
 
 
-def _call(words: list[str], at: Path) -> str:
+def _call(words: list[str], at: Path, *fine: int) -> None:
     done = subprocess.run(
         words, cwd=at, capture_output=True, text=True, errors="replace", timeout=_SECONDS
     )
     said = done.stdout + done.stderr
-    if done.returncode not in (0, _STOPPED):
+    if done.returncode not in (0, *fine):
         lines = [line for line in said.splitlines() if "rror" in line] or said.splitlines()
         what = lines[0] if lines else f"exit code {done.returncode}"
         raise SimulationError(f"{words[0]} in {at}: {what}: its files may be of another machine")
-    return said
 
 
 def read(file: Path, stream: Stream) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,7 @@ def test_a_queue_that_is_too_short_stops_the_machine(tmp_path):
         simulate.run(tmp_path / "stops", shorter, given, "icarus", rtl.Ends(patience=300))
 
 
-@pytest.mark.parametrize("seed", [4, 5, 14])
+@pytest.mark.parametrize("seed", [4, 5, 14, 25])
 def test_networks_of_any_shape(seed, tmp_path):
     """Not square, one channel, strides that pass over rows, an image that is read twice."""
     rng = np.random.default_rng(seed)
