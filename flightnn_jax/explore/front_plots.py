@@ -4,6 +4,7 @@ A point is the mean over seeds, with its standard error where there are several.
 apart is the marker, so that a picture can be read in grey.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from flightnn_jax import schemes
 from flightnn_jax.explore import fronts, plots
@@ -34,6 +35,13 @@ _NAMES = {
     "lut": "accuracy_and_tables",
     "images_per_s": "accuracy_and_throughput",
 }
+# Up to which ratio of the ends of an axis, the ticks within a decade.
+_STEPS = (
+    (4, (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)),
+    (20, (1, 2, 3, 5)),
+    (300, (1, 2, 5)),
+    (math.inf, (1,)),
+)
 _ENDS = ("lightnn1", "lightnn2")
 
 
@@ -75,7 +83,7 @@ def _groups(
 ) -> list[_Group]:
     by_group: dict[str, list[int]] = {}
     for i, (member, cost) in enumerate(zip(members, costs, strict=True)):
-        if unit.key in cost:
+        if unit.key in cost and 0 < cost[unit.key].value < math.inf:  # else, all is pruned
             by_group.setdefault(member.group, []).append(i)
     groups = []
     for places in by_group.values():
@@ -98,7 +106,7 @@ def _picture(groups: Sequence[_Group], unit: Unit, label: str, setting: str) -> 
     _line(axes, groups, unit)
     front = [groups[i] for i in fronts.front([group.point for group in groups])]
     places = [group.value for group in front], [group.accuracy.mean for group in front]
-    axes.plot(*places, color="0.45", linestyle="-", linewidth=1, label="front")
+    axes.plot(*places, color="0.45", linestyle="-", linewidth=1, label="front, by validation")
     for scheme in schemes.SCHEMES:
         own = [group for group in groups if group.scheme == scheme.name]
         if own:
@@ -118,10 +126,12 @@ def _picture(groups: Sequence[_Group], unit: Unit, label: str, setting: str) -> 
             )
     axes.set_axisbelow(True)
     axes.set_xscale("log")
+    values = [group.value for group in groups]
+    ratio = max(values) / min(values)
     axes.margins(0.08)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=next(s for r, s in _STEPS if ratio < r)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(float(f"{value:.6g}"))))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label)
     axes.set_ylabel("test accuracy (%)")
     axes.set_title(setting)

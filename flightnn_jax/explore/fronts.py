@@ -143,7 +143,7 @@ def points(members: Sequence[Member], costs: Sequence[Costs], unit: Unit) -> dic
     return {
         i: Point(unit.cost(cost[unit.key].value), member.judged, member.run.top1)
         for i, (member, cost) in enumerate(zip(members, costs, strict=True))
-        if unit.key in cost
+        if unit.key in cost and 0 < cost[unit.key].value < math.inf  # else, all is pruned
     }
 
 

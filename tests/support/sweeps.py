@@ -2,10 +2,15 @@
 
 import itertools
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
 from flightnn_jax import networks
+from flightnn_jax.explore import members
+from flightnn_jax.explore.commands import Program
+from flightnn_jax.explore.page import document, records
 from flightnn_jax.hardware import workload
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.integer import files
@@ -21,6 +26,7 @@ CONFIG = {
     "epochs": 3,
     "mode": "budget",
 }
+PROGRAM = Program("0.0", "configs/digits.py", Config(network="net1").to_dict())
 LABELS = {"full": "Full", "fp4": "FP 4W8A", "lightnn2": "L-2 8W8A", "lightnn1": "L-1 4W8A"}
 # {scheme, or a flightnn's budget: (validation, test) of each seed}, in percent
 ACCURACIES = {
@@ -95,3 +101,38 @@ def lowered(workdir):
     (workdir / "result.json").write_text(json.dumps(record))
     files.save(network, workdir / "integers.safetensors")
     return network
+
+
+def many(networks=400, designs=25):
+    """A page of networks that are copies of one, with other accuracies and faster designs."""
+    with tempfile.TemporaryDirectory() as directory:
+        write_run(Path(directory) / "one", "flightnn")
+        (member,), _ = members.find(directory)
+    sheets = records.costed([member], [BOARD], ["engine"])
+    own = records.Sweep([member], sheets, [BOARD], ["engine"], PROGRAM, [])
+    data = records.of(own, 0.0)
+    (record,) = data["members"]
+    (sheet,) = record["sheets"]
+    where = [i % sheet["count"] for i in range(designs)]
+
+    def taken(column):
+        return [column[i] for i in where] if isinstance(column, list) else column
+
+    for key in ("batch", "ips", "ms", "BRAM", "DSP", "FF", "LUT"):
+        sheet[key] = taken(sheet[key])
+    sheet["picks"] = [taken(column) for column in sheet["picks"]]
+    sheet["count"] = designs
+    data["members"] = []
+    for i in range(networks):
+        speeds = [speed * (1 + i / networks) for speed in sheet["ips"]]
+        data["members"].append(
+            {
+                **record,
+                "name": f"copy{i}",
+                "test": 90 + 8 * i / networks,
+                "sheets": [{**sheet, "ips": speeds, "LUT": [n + i for n in sheet["LUT"]]}],
+            }
+        )
+    text = document.render("many", data)
+    assert len(text.encode()) < 2_000_000
+    return text

@@ -67,7 +67,7 @@ function drawChart() {
     x: (v) => left + ((map(v) - xs[0]) / (xs[1] - xs[0])) * (right - left),
     y: (v) => bottom - ((v - ys[0]) / (ys[1] - ys[0])) * (bottom - top),
   };
-  $("chart").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  for (const id of ["chart", "marks"]) $(id).setAttribute("viewBox", `0 0 ${width} ${height}`);
   const count = Math.max(3, Math.floor(width / 90));
   const xTicks = (state.linear ? evenTicks : logTicks)(xs, count);
   const back = state.linear ? (v) => v : (v) => 10 ** v;

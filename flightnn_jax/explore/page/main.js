@@ -1,9 +1,14 @@
 // The controls, and what follows from a change.
 
 let waiting = false;
+let whole = true; // whether the points that are shown may be others
 
 // Every change goes through here: it is drawn once before the next frame.
 function update(change) {
+  // Where a network stands for its designs, the chosen design of it is the one that is shown.
+  const stepped = !everyDesign() && `${state.current} ${change.current}`.includes("@");
+  const light = Object.keys(change).every((key) => key === "current" || key === "kept");
+  if (!light || !Object.keys(change).length || stepped) whole = true;
   Object.assign(state, change);
   if (waiting) return;
   waiting = true;
@@ -12,11 +17,17 @@ function update(change) {
 
 function draw() {
   waiting = false;
-  document.documentElement.dataset.theme = state.theme;
-  shown = computed();
-  drawControls();
-  drawChart();
-  drawTable();
+  if (whole) {
+    whole = false;
+    document.documentElement.dataset.theme = state.theme;
+    shown = computed();
+    drawControls();
+    drawChart();
+    drawTable();
+  } else {
+    drawRings();
+    drawCurrentRow();
+  }
   drawPanel();
   drawStatus();
   if (location.hash !== toHash()) history.replaceState(null, "", toHash());
@@ -165,6 +176,10 @@ startChart();
 startTable();
 startSummary();
 startKeys();
-addEventListener("hashchange", () => { fromHash(location.hash); draw(); });
+addEventListener("hashchange", () => {
+  fromHash(location.hash);
+  whole = true;
+  draw();
+});
 draw();
 document.documentElement.dataset.ready = "yes";

@@ -5,6 +5,7 @@ have the same number is that number. Costs by layer are `steps`, what a layer's 
 `picks`, which of them each design takes. model.js reads all this.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,7 +78,8 @@ def of(sweep: Sweep, alike: float) -> dict[str, Any]:
         one = f"; designs alike within {100 * alike:.0f} % in speed, latency and share are one"
     return {
         "made": (
-            f"{len(members):,} networks, {designs:,} Pareto-optimal designs{one}. Made by "
+            f"{_counted(len(members), 'network')}, {_counted(designs, 'Pareto-optimal design')}"
+            f"{one}. Made by "
             f"flightnn_jax {sweep.program.version}; every figure comes with its error."
         ),
         "schemes": [{"name": s.name, "label": s.label} for s in schemes.SCHEMES],
@@ -96,6 +98,10 @@ def of(sweep: Sweep, alike: float) -> dict[str, Any]:
         "notes": list(sweep.notes),
         "members": members,
     }
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _seeds(members: Sequence[Member]) -> dict[str, dict[str, Any]]:
@@ -158,9 +164,11 @@ def _error(number: Number) -> list[Any]:
 
 
 def _short(value: float | None) -> float | None:
-    """To `_DIGITS` digits; whole numbers as they are."""
-    if value is None or value == int(value):
-        return None if value is None else int(value)
+    """To `_DIGITS` digits; whole numbers as they are, and infinite ones as no number."""
+    if value is None or not math.isfinite(value):
+        return None
+    if value == int(value):
+        return int(value)
     return float(f"{value:.{_DIGITS}g}")
 
 

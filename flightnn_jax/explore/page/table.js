@@ -1,6 +1,6 @@
 // The table with the same points as the chart, and the files that it is saved as.
 
-const ROWS = 100; // on a page
+const ROWS = 50; // on a page
 
 const COLUMNS = [
   { key: "name", label: "network", of: (p) => p.member.name, text: true },
@@ -31,12 +31,9 @@ function sortedRows() {
   const by = COLUMNS.find((c) => c.key === state.sort) || COLUMNS[0];
   const rows = shown.points.filter((q) => q.ok);
   const order = state.descending ? -1 : 1;
-  const value = (q) => by.of(q.p, q) ?? (by.text ? "" : -Infinity);
-  rows.sort((a, b) => {
-    const [u, v] = [value(a), value(b)];
-    return order * (u < v ? -1 : u > v ? 1 : 0) || (a.p.member.name < b.p.member.name ? -1 : 1);
-  });
-  return rows;
+  const keyed = rows.map((q) => [by.of(q.p, q) ?? (by.text ? "" : -Infinity), q.p.member.name, q]);
+  keyed.sort(([u, a], [v, b]) => order * (u < v ? -1 : u > v ? 1 : 0) || (a < b ? -1 : a > b ? 1 : 0));
+  return keyed.map(([, , q]) => q);
 }
 
 function drawTable() {
@@ -50,9 +47,9 @@ function drawTable() {
     const arrow = sorted ? (state.descending ? " \u25bc" : " \u25b2") : "";
     button.textContent = COLUMNS.find((c) => c.key === button.dataset.key).label + arrow;
   }
-  const current = pointOf(state.current);
   const held = document.activeElement?.closest("#table tbody") ? document.activeElement.dataset.id : null;
-  $("table").tBodies[0].replaceChildren(...some.map((q) => rowOf(q, current)));
+  $("table").tBodies[0].replaceChildren(...some.map(rowOf));
+  drawCurrentRow();
   if (held) [...$("table").querySelectorAll("[data-id]")].find((n) => n.dataset.id === held)?.focus();
   const first = state.page * ROWS;
   $("rows").textContent = rows.length ? `rows ${short(first + 1)} to ${short(first + some.length)} of ${short(rows.length)}` : "no point meets the budget";
@@ -63,7 +60,16 @@ function drawTable() {
   $("unmark").disabled = !state.marked.size;
 }
 
-function rowOf(q, current) {
+// Shows which row is the current point.
+function drawCurrentRow() {
+  const current = pointOf(state.current);
+  for (const row of $("table").tBodies[0].rows) {
+    const same = current && (everyDesign() ? row.dataset.point === idOf(current) : row.dataset.network === current.member.name);
+    row.classList.toggle("current", Boolean(same));
+  }
+}
+
+function rowOf(q) {
   const { p } = q, id = idOf(p);
   const box = html("input", { type: "checkbox", "aria-label": `mark ${nameOf(q)}`, "data-id": `mark ${id}` });
   box.checked = state.marked.has(id);
@@ -78,8 +84,7 @@ function rowOf(q, current) {
     const text = value === null ? "" : c.show ? c.show(value) : c.text ? value : short(value);
     return html("td", c.text ? { class: "left" } : {}, text);
   });
-  const same = current && current.member === p.member && (!everyDesign() || current.i === p.i);
-  return html("tr", same ? { class: "current" } : {}, html("td", {}, box), ...cells);
+  return html("tr", { "data-point": id, "data-network": p.member.name }, html("td", {}, box), ...cells);
 }
 
 function startTable() {
@@ -89,7 +94,7 @@ function startTable() {
       const again = state.sort === c.key;
       update({ sort: c.key, descending: again ? !state.descending : !c.text, page: 0 });
     });
-    return html("th", { scope: "col" }, button);
+    return html("th", c.text ? { scope: "col", class: "left" } : { scope: "col" }, button);
   });
   $("table").tHead.replaceChildren(html("tr", {}, html("th", { scope: "col" }, "mark"), ...heads));
   $("before").addEventListener("click", () => update({ page: state.page - 1 }));
