@@ -11,8 +11,10 @@ are wires, with --style=mixed those of the layers that --wired names; a wired la
 cycle, and of its fold only the last number counts, as in --fold=conv1=1,1,1,4. --prove shows by
 Yosys that wired layers give their weights' sums for every input. --verify simulates the machine in
 every simulator that is installed, or in those that it names, and compares every layer of every
-image, and the predicted cycles. docs/rtl.md says what is written, and how to run it by hand. The
-exit code is 0, 1 if an integer or a cycle differs or the machine stops, or 2 for wrong input.
+image, and the predicted cycles. --synthesize counts what the machine takes on the device with
+Yosys; on an ECP5 or iCE40 nextpnr places and routes it, and a bitstream is made. docs/rtl.md says
+what is written, and how to run it by hand. The exit code is 0, 1 if an integer or a cycle differs
+or the machine stops, or 2 for wrong input.
 """
 
 import json
@@ -28,7 +30,7 @@ from flightnn_jax import integer, rtl
 from flightnn_jax.checker import interpreter, reader
 from flightnn_jax.hardware import device
 from flightnn_jax.integer import limits
-from flightnn_jax.rtl import certify, folding, simulate, timing
+from flightnn_jax.rtl import certify, folding, simulate, synthesize, timing
 
 from . import command
 from .command import flags
@@ -44,6 +46,7 @@ _LEAST = flags.DEFINE_boolean(
 )
 _STYLE = flags.DEFINE_enum("style", "engine", ["engine", "hardwired", "mixed"], "Of layers.")
 _WIRED = flags.DEFINE_list("wired", [], "Layers whose weights are wires, for --style=mixed.")
+_SYNTHESIZE = flags.DEFINE_boolean("synthesize", False, "Count it, and place it where possible.")
 _PROVE = flags.DEFINE_boolean("prove", False, "Prove the sums of wired layers, by Yosys.")
 _IMAGES = flags.DEFINE_integer("images", 8, "Images that --verify runs.", lower_bound=2)
 _GAPS = flags.DEFINE_integer(
@@ -104,6 +107,8 @@ def main() -> int:
     )
     if _PROVE.value:
         _prove(network, machine)
+    if _SYNTHESIZE.value:
+        _synthesize(machine, board.name, interval)
     return 0 if _VERIFY.value is None else _verify_all(network, machine)
 
 
@@ -123,6 +128,15 @@ def _prove(network: integer.IntegerNetwork, machine: rtl.Machine) -> None:
         raise ValueError("--prove: yosys is not installed: see docs/rtl.md for how to install it")
     for name, proof in certify.prove_layers(network, machine, _OUT.value):
         print(f"{name}: proven for every input: {proof.adders} adders, {proof.latency} cycles")
+
+
+def _synthesize(machine: rtl.Machine, board: str, interval: int) -> None:
+    """Prints what the machine takes on the device, and how fast it is there."""
+    try:
+        for line in synthesize.run(_OUT.value, machine, board, interval):
+            print(line, flush=True)
+    except synthesize.SynthesisError as error:
+        raise ValueError(str(error)) from error
 
 
 def _verify(

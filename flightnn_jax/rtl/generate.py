@@ -9,7 +9,7 @@ import numpy as np
 
 from flightnn_jax import atomic
 from flightnn_jax.integer.network import IntegerNetwork
-from flightnn_jax.rtl import hexadecimal, modules, plan, queues, verilog
+from flightnn_jax.rtl import hexadecimal, modules, plan, queues, resources, verilog
 from flightnn_jax.rtl.architecture import LOGIT_BITS, Fold, Machine, Queue, Stream
 
 INFO = "info.json"
@@ -150,4 +150,6 @@ def info(network: IntegerNetwork, machine: Machine) -> dict[str, Any]:
         },
         "queues": {x.name: x.depth for x in machine.stages if isinstance(x, Queue)},
         "streams": streams,
+        "resources": {x.name: resources.of(x)._asdict() for x in machine.stages},
+        "resources_error": resources.ERRORS._asdict(),
     }

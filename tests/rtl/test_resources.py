@@ -1,0 +1,109 @@
+"""What stages take by formula, against what Yosys 0.23 made of them once, and makes now."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from benchmarks import rtl_resources as benchmark
+from flightnn_jax.rtl import parts, resources, synthesize, verilog
+from flightnn_jax.rtl.architecture import Stream
+from flightnn_jax.rtl.parts import Resources
+from tests.rtl.layers import needs
+
+# By Yosys 0.23 (docs/measurements/rtl.md): the text, LUT, FF, BRAM18, DSP.
+MEASURED = {
+    "conv 1x1/2 20-17 at 4, k=2, fold 9,3,1,1": (1850, 1235, 0, 0),
+    "conv 3x3/2 19-13 at 8, k=2, fold 8,4,1,2": (1941, 1250, 5, 0),
+    "conv 3x3/1 9-7 at 16, k=2, fold 1,3,2,1": (488, 374, 2, 0),
+    "conv 3x3/1 9-23 at 4, 4-bit, fold 6,2,1,1": (1172, 593, 2, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return {x.text: x.stage for x in benchmark.drawn(benchmark.HELD_OUT, benchmark.ENGINES)}
+
+
+@pytest.mark.parametrize("text", MEASURED)
+def test_engines_that_the_constants_never_saw(held_out, text):
+    lut, ff, bram, dsp = MEASURED[text]
+    said = resources.of(held_out[text])
+    assert (said.bram, said.dsp) == (bram, dsp)
+    assert said.ff == pytest.approx(ff, rel=0.03)
+    assert said.lut == pytest.approx(lut, rel=0.15)
+
+
+def registers(source):
+    """Of fl_pool without block memory, counted by hand in its Verilog."""
+    _, width, channels = source.shape
+    values = source.values
+    beats = -(-channels // values)
+    address = max(1, (width // 2 * beats - 1).bit_length())
+    beat = (beats - 1).bit_length() if beats > 1 else 0
+    own = beat + 2 * address + 2  # beat, start and address, right and below
+    inside = 4 + 8 * values + address + 8 * values + 8 * values  # fl_reduce, its memory's output
+    return own + inside + 2 * 8 * values + 2  # fl_buffer
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_registers_of_pools(seed):
+    drawn = benchmark.pool(np.random.default_rng(seed))
+    if not verilog.instance(drawn.stage).parameters["BLOCK"]:
+        assert resources.of(drawn.stage).ff == registers(drawn.stage.source)
+
+
+def test_constant_and_equal_columns_of_a_table_take_nothing():
+    p = parts.Parameters(verilog.Instance("fl_rom", {}, {}), parts.CONSTANTS)
+    columns = np.array([[0, 1, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [1, 0, 0, 0]])
+    assert p.rom(4, 4, columns).ff == 3  # the third one is constant
+    assert p.rom(4, 4, np.repeat(columns[:, :1], 4, axis=1)) == Resources(1, 1)
+    assert p.rom(1, 4, columns[:1]) == Resources()
+    assert p.rom(128, 4, None) == Resources(8, 4)
+    assert p.rom(4097, 9, None, block=1) == Resources(bram=3)
+
+
+def test_tables_are_read_as_they_are_written():
+    made = verilog.Instance("x", {"FILE": '"a.hex"'}, {"a.hex": b"1f\na0\n"})
+    table = parts.Parameters(made, parts.CONSTANTS).table("FILE", 7)
+    np.testing.assert_array_equal(table, [[1, 1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1, 0]])
+
+
+def test_constants_are_found_again():
+    some = [*benchmark.drawn(1, {"pool": 3, "average": 3, "add": 3, "queue": 3})]
+    true = parts.CONSTANTS._replace(largest=5.0, summed=1.5, queue=11.0)
+    made = [benchmark.Measured(x.text, x.stage, resources.of(x.stage, true)) for x in some]
+    found = benchmark.fitted(made)
+    for one in made:
+        assert resources.of(one.stage, found).lut == pytest.approx(one.found.lut, rel=0.01)
+
+
+@pytest.mark.slow
+@needs("yosys")
+def test_yosys_still_says_so():
+    some = list(benchmark.drawn(benchmark.HELD_OUT, {"requantize": 2, "pool": 1}))
+    for one in benchmark.measured(some):
+        assert one.said.ff == pytest.approx(one.found.ff, rel=0.03)
+        assert one.said.lut == pytest.approx(one.found.lut, rel=0.25)
+        assert (one.said.bram, one.said.dsp) == (one.found.bram, one.found.dsp)
+
+
+def test_all_columns_of_a_table_that_is_not_given():
+    stage = benchmark.requantize(np.random.default_rng(3)).stage
+    made = verilog.instance(stage)
+    whole, bare = resources.of(stage), resources.of_instance(made._replace(files={}))
+    assert bare.ff >= whole.ff
+    assert bare.lut >= whole.lut
+    assert isinstance(stage.source, Stream)
+
+
+def test_devices_and_programs(monkeypatch):
+    assert synthesize.device("ecp5-45").place[1] == "--45k"
+    assert not synthesize.device("XC7Z020").place
+    with pytest.raises(synthesize.SynthesisError, match="choose one of ECP5-45"):
+        synthesize.device("Z80")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    why_not = synthesize.unavailable("iCE40UP5K")
+    assert why_not.startswith("yosys, nextpnr-ice40, icepack is not installed")
+    with pytest.raises(synthesize.SynthesisError, match="yosys is not installed"):
+        synthesize.count(".", "top", "XC7")
