@@ -2,7 +2,8 @@
 
 `verify` runs the reference (shifts) and what is named besides it: the fast path, the kernel in C++,
 the float32 form, the independent interpreter, which reads the network from a file, onnxruntime,
-and, where there is a training run, the trained network itself. Integers are equal or they are not.
+simulators of its Verilog, and, where there is a training run, the trained network itself. Integers
+are equal or they are not.
 """
 
 import dataclasses
@@ -20,6 +21,8 @@ from flightnn_jax.integer import files, inference
 from flightnn_jax.integer.export import onnx as onnx_export
 from flightnn_jax.integer.inference import float32, native_build
 from flightnn_jax.integer.network import IntegerNetwork
+from flightnn_jax.rtl import simulate
+from flightnn_jax.rtl.runner import make_runner
 
 REFERENCE = "shifts"
 TRAINED = "trained"
@@ -145,8 +148,8 @@ def verify(
       network: a valid one.
       batches: pairs of images, [batch, height, width, channels] uint8, and labels, [batch] or
         None. Batches of one size compile once; a smaller last one is filled up.
-      paths: of PATHS, and "trained" if that is given; by default all that can run here, see
-        `unavailable`.
+      paths: of PATHS and SIMULATORS, and "trained" if that is given; by default all of PATHS that
+        can run here, see `unavailable`.
       trained: every layer's output by the network that was trained: `LoweredRun.trained` of
         `training.export`.
 
@@ -181,16 +184,17 @@ def runners(
         paths = [TRAINED, *(path for path in PATHS if path not in missing)]
     elif TRAINED in paths and trained is None:
         raise ValueError(f"path {TRAINED!r} without a training run: name one (--run=WORKDIR)")
-    unknown = sorted(set(paths) - {*PATHS, REFERENCE, TRAINED})
+    known = {**PATHS, **SIMULATORS}
+    unknown = sorted(set(paths) - {*known, REFERENCE, TRAINED})
     if unknown:
-        raise ValueError(f"paths {unknown} are unknown: choose of {', '.join([TRAINED, *PATHS])}")
+        raise ValueError(f"paths {unknown} are unknown: choose of {', '.join([TRAINED, *known])}")
     for name in paths:
-        if name in PATHS and (reason := PATHS[name].unavailable()) is not None:
+        if name in known and (reason := known[name].unavailable()) is not None:
             raise ValueError(f"path {name!r} cannot run here: {reason}")
     made: dict[str, Runner] = {REFERENCE: inference.make_layer_outputs(network, REFERENCE)}
     if trained is not None and TRAINED in paths:
         made[TRAINED] = trained
-    for name, path in PATHS.items():
+    for name, path in known.items():
         if name in paths:
             made[name] = path.runner(network)
             if path.logits is not None:
@@ -238,6 +242,17 @@ PATHS: dict[str, Interpreter] = {
     "independent": Interpreter(_independent),
     "onnx": Interpreter(_onnx, unavailable=_without_onnx),
 }
+
+
+def _simulator(tool: str) -> Interpreter:
+    """The network as Verilog in a simulator."""
+    return Interpreter(
+        lambda network: make_runner(network, tool), unavailable=lambda: simulate.unavailable(tool)
+    )
+
+
+# Its Verilog: slow, so only where it is named.
+SIMULATORS: dict[str, Interpreter] = {tool: _simulator(tool) for tool in simulate.TOOLS}
 
 
 def compare(network: IntegerNetwork, runners: Mapping[str, Runner], batches: Batches) -> Report:

@@ -63,6 +63,11 @@ def cheapest(network: IntegerNetwork, target: int) -> dict[str, Fold]:
         limit = limit * 15 // 16  # beats of two layers that do not fit together take longer
 
 
+def fastest(network: IntegerNetwork) -> int:
+    """Cycles of an image with everything at once."""
+    return interval(plan(network, _whole(network)))
+
+
 def _whole(network: IntegerNetwork) -> dict[str, Fold]:
     """Everything at once."""
     folds = {IMAGE: Fold(out=network.input_shape[-1])}

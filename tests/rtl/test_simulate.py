@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from flightnn_jax import rtl
+from flightnn_jax.integer import verify
 from flightnn_jax.rtl import simulate
 from flightnn_jax.rtl.architecture import Queue
 from tests.rtl import machines
@@ -56,6 +57,16 @@ def test_networks_of_any_shape(seed, tmp_path):
     network = random_chain(seed, shape, windows=(1, 3, 5))
     machine = rtl.machine_of(network, machines.folds(network, seed))
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
+
+
+def test_a_path_of_verify(tmp_path):
+    network = random_network(12, "vgg", "shift1", size=4, width=2)
+    run = verify.SIMULATORS["icarus"].runner(network)
+    given = machines.images(network, 3)
+    found, right = run(given), machines.expected(network, given, tmp_path)
+    assert set(found) == set(right)
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, right[name])
 
 
 def test_a_difference_is_named():

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from flightnn_jax import networks
 from flightnn_jax.integer import (
     IMAGE,
     Add,
@@ -93,6 +94,54 @@ def random_chain(seed, shape=None, windows=(1, 3, 5, 7), weights=None):
     )
     classes = shapes.outputs(network)[last.name].shape[0]
     network = dataclasses.replace(network, labels=tuple(f"class {i}" for i in range(classes)))
+    network = certificate.certified(network)
+    invariants.check(network)
+    return network
+
+
+def random_paper(name, width, size, weights="shift2", seed=0):
+    """One of the paper's networks, at a width and for images of a size."""
+    table = networks.network(name, width=width, input_shape=(size, size, 3))
+    draw = _Draw(np.random.default_rng(seed), weights, None, False, 3)
+    layers, source, channels, positions = [], IMAGE, 3, size * size
+
+    def convolution(name, source, layer, channels, sums=False):
+        shape = (name, source, layer.size, channels, layer.filters, layer.stride, sums)
+        layers.append(draw.convolution(*shape))
+
+    for i, layer in enumerate(table.layers):
+        own = f"layer{i}"
+        if isinstance(layer, networks.Conv):
+            convolution(own, source, layer, channels)
+            positions //= layer.stride**2
+        elif isinstance(layer, networks.MaxPool):
+            layers.append(MaxPool(own, source))
+            positions //= 4
+        elif isinstance(layer, networks.Residual):
+            filters = layer.second.filters
+            convolution(f"{own}_first", source, layer.first, channels)
+            convolution(f"{own}_second", f"{own}_first", layer.second, filters, sums=True)
+            skip = source
+            if layer.shortcut is not None:
+                skip = f"{own}_shortcut"
+                convolution(skip, source, layer.shortcut, channels, sums=True)
+            lifted = (False, layer.shortcut is None)
+            layers.append(draw.add(own, (f"{own}_second", skip), filters, lifted))
+            positions //= layer.first.stride**2
+        elif isinstance(layer, networks.GlobalAverage):
+            last = i == len(table.layers) - 1
+            shift = None if last else positions.bit_length() - 2
+            layers.append(Average(own, source, shift, -9))
+        else:
+            layers.append(draw.dense(source, channels, layer.units))
+        source = layers[-1].name
+        channels = getattr(layer, "filters", channels)
+        if isinstance(layer, networks.Residual):
+            channels = layer.second.filters
+    labels = tuple(f"class {i}" for i in range(table.classes))
+    network = IntegerNetwork(
+        name, (size, size, 3), tuple(layers), 3, None, -9, labels, {"seed": seed}, None
+    )
     network = certificate.certified(network)
     invariants.check(network)
     return network
@@ -196,10 +245,10 @@ class _Draw:
         lifts = tuple(row if has else None for row, has in zip(lift, lifted, strict=True))
         return Add(name, inputs, lifts, shift, -4, np.zeros((channels, 3), np.int32))
 
-    def dense(self, source, inputs):
-        weights = self.weights_of((inputs, 5))
-        bias = self.rng.integers(-1000, 1000, 5).astype(np.int32)
-        return Dense("dense", source, weights, -8, bias, np.zeros((5, 10), np.int32))
+    def dense(self, source, inputs, units=5):
+        weights = self.weights_of((inputs, units))
+        bias = self.rng.integers(-1000, 1000, units).astype(np.int32)
+        return Dense("dense", source, weights, -8, bias, np.zeros((units, 10), np.int32))
 
 
 def _chain(draw, shape, windows):
