@@ -93,17 +93,14 @@ def main() -> int:
     folds, wired = _folds(network, board), _wired(network)
     machine = rtl.machine_of(network, folds, wired, least=_LEAST.value)
     about: dict[str, Any] = {"digest": _digest(_INTEGERS.value)}
-    interval, first = folding.interval(machine), None
-    if timing.is_known(machine):
-        predicted = timing.predict(machine)
-        interval, first = predicted.interval, predicted.first
+    predicted = timing.predict(machine)
+    interval, first = predicted.interval, predicted.first
     about |= {"interval": interval, "first_result": first}
     rtl.write(network, machine, _OUT.value, about)
     print(
         f"{network.name}: {len(machine.stages)} stages in {_OUT.value}, an image every "
         f"{interval:,} cycles: {1e6 * board.clock_mhz / interval:,.0f} images/s at "
-        f"{board.clock_mhz:g} MHz"
-        + (f", the first result after {first:,} cycles" if first is not None else "")
+        f"{board.clock_mhz:g} MHz, the first result after {first:,} cycles"
     )
     if _PROVE.value:
         _prove(network, machine)
@@ -161,7 +158,7 @@ def _verify(
     )
     if found.first:
         print(f"{tool}: {found.first}")
-    if found.count or _GAPS.value or not timing.is_known(machine):
+    if found.count or _GAPS.value:
         return 1 if found.count else 0
     right = timing.predict(machine, 3).cycles[: len(images)]
     simulated = run.ends(len(images))[: len(right)]

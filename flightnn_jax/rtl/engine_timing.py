@@ -24,10 +24,10 @@ def actor(stage: Convolve, source: Link, output: Link) -> Actor:
     parts = [
         engine.rows_come(),
         engine.windows_are_read(),
-        engine.passes_leave(),
-        links.buffered(engine.pushes, output),
+        engine.passes.leave(),
+        links.buffered(engine.passes.pushes, output),
     ]
-    lists: list[list[Any]] = [engine.releases, engine.last_steps, engine.loads, engine.pushes]
+    lists: list[list[Any]] = [engine.releases, *engine.passes.lists]
     return Actor(parts, [source, output], lists)
 
 
@@ -37,19 +37,13 @@ class _Engine:
     Attributes:
       releases: [rows of windows] from which cycle on the rows before its first one may be written
         over, and how many these are.
-      last_steps: [passes] when the last step of each is read, in cycles in which something moves.
-      loads: [passes] the cycle in which its sums go into the results.
-      pushes: [beats] the cycle in which each goes into the buffer.
+      passes: what leaves.
     """
 
     def __init__(self, stage: Convolve, source: Link, output: Link) -> None:
-        self.stage, self.source, self.output = stage, source, output
+        self.stage, self.source = stage, source
         self.releases: list[tuple[int, int]] = []
-        self.last_steps: list[int] = []
-        self.loads: list[int] = []
-        self.pushes: list[int] = []
-        self.resumed = 0  # passes whose standstill is counted in `still`
-        self.still = 0  # cycles in which the pipeline stood still
+        self.passes = Passes(stage.delay, stage.results.tolist(), output)
 
     def rows_come(self) -> Process:
         """A row may come where an old one has been released."""
@@ -83,54 +77,81 @@ class _Engine:
             there = self.source.passed[need - 1] + 1
             switch, read = there, -1
             if number:
-                step = yield from self._cycle_of(last)
+                step = yield from self.passes.cycle_of(last)
                 switch = max(step, there)
-                read = yield from self._moves(step + 1)
+                read = yield from self.passes.moves(step + 1)
             # The last word of the rows before is read a move behind its step, and then they go.
             rows = int(kept_from(stage, np.array(number)))
             self.releases.append((max(read, switch + 1) + 1, rows))
-            begins = read if read > switch else (yield from self._moves(switch + 1))
-            clock = begins - self.still
-            self.last_steps += (clock + per_row - 1).tolist()
-            last = self.last_steps[-1]
+            begins = read if read > switch else (yield from self.passes.moves(switch + 1))
+            clock = begins - self.passes.still
+            self.passes.last_steps += (clock + per_row - 1).tolist()
+            last = self.passes.last_steps[-1]
 
-    def _moves(self, cycle: int) -> Generator[None, None, int]:
+
+class Passes:
+    """A pipeline that stands still while a pass is complete and the one before it has not left.
+
+    Attributes:
+      delay: moves from a pass's last step to its complete sums.
+      beats: [passes] that each pass of a pixel gives.
+      output: where they go.
+      last_steps: [passes] when the last step of each is read, in cycles in which something moves.
+      loads: [passes] the cycle in which its sums go into the results.
+      pushes: [beats] the cycle in which each goes into the buffer.
+      still: cycles in which the pipeline stood still, as far as they were asked for.
+    """
+
+    def __init__(self, delay: int, beats: list[int], output: Link) -> None:
+        self.delay, self.beats, self.output = delay, beats, output
+        self.last_steps: list[int] = []
+        self.loads: list[int] = []
+        self.pushes: list[int] = []
+        self.still = 0
+        self._resumed = 0  # passes whose standstill is counted in `still`
+
+    @property
+    def lists(self) -> list[list[int]]:
+        """The times that others read."""
+        return [self.last_steps, self.loads, self.pushes]
+
+    def moves(self, cycle: int) -> Generator[None, None, int]:
         """The first cycle from this one on in which the pipeline moves."""
-        while self.resumed < len(self.last_steps):
-            complete = yield from self._complete(self.resumed)
+        while self._resumed < len(self.last_steps):
+            complete = yield from self._complete(self._resumed)
             if complete > cycle:
                 break
-            while len(self.loads) <= self.resumed:
+            while len(self.loads) <= self._resumed:
                 yield
-            self.still += self.loads[self.resumed] - complete
-            cycle = max(cycle, self.loads[self.resumed])
-            self.resumed += 1
+            self.still += self.loads[self._resumed] - complete
+            cycle = max(cycle, self.loads[self._resumed])
+            self._resumed += 1
         return cycle
 
-    def _cycle_of(self, clock: int) -> Generator[None, None, int]:
+    def cycle_of(self, clock: int) -> Generator[None, None, int]:
         """The cycle in which the clock shows this."""
         while (
-            self.resumed < len(self.last_steps)
-            and self.last_steps[self.resumed] + self.stage.delay <= clock
+            self._resumed < len(self.last_steps)
+            and self.last_steps[self._resumed] + self.delay <= clock
         ):
-            complete = yield from self._complete(self.resumed)
-            while len(self.loads) <= self.resumed:
+            complete = yield from self._complete(self._resumed)
+            while len(self.loads) <= self._resumed:
                 yield
-            self.still += self.loads[self.resumed] - complete
-            self.resumed += 1
+            self.still += self.loads[self._resumed] - complete
+            self._resumed += 1
         return clock + self.still
 
     def _complete(self, number: int) -> Generator[None, None, int]:
         """The cycle in which a pass's sums are complete."""
         if not number:
-            return self.last_steps[0] + self.stage.delay
+            return self.last_steps[0] + self.delay
         while len(self.loads) < number:
             yield
         return self.loads[number - 1] + self.last_steps[number] - self.last_steps[number - 1]
 
-    def passes_leave(self) -> Process:
+    def leave(self) -> Process:
         """A pass goes into the results when the last beat of the one before leaves."""
-        beats = self.stage.results.tolist()
+        beats = self.beats
         for number in itertools.count():
             while len(self.last_steps) <= number:
                 yield

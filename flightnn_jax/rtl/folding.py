@@ -15,7 +15,7 @@ from flightnn_jax.integer import shapes
 from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
 from flightnn_jax.rtl import orders
-from flightnn_jax.rtl.architecture import Convolve, Fold, Machine
+from flightnn_jax.rtl.architecture import Convolve, Fold, Machine, Wired
 from flightnn_jax.rtl.plan import plan
 
 
@@ -30,6 +30,8 @@ def interval(machine: Machine) -> int:
     """
     streams = [machine.image, *(out for stage in machine.stages for out in stage.outputs)]
     engines = [engine(stage) for stage in machine.stages if isinstance(stage, Convolve)]
+    wired = [stage for stage in machine.stages if isinstance(stage, Wired)]
+    engines += [stage.source.pixels + stage.lag for stage in wired]
     return max([stream.total for stream in streams] + engines)
 
 

@@ -57,14 +57,22 @@ def share(sums: Sums, filters: Sequence[Terms], max_pairs: int = MAX_PAIRS) -> l
     home = list(range(sums.taps))  # a tap of each value; values are compared in groups of these
     while True:
         pairs, groups = _all_pairs(filters, np.array(home), max_pairs)
-        places = _most_frequent(pairs, sums)
-        if not places and groups == 1:
-            return filters
-        filters = _replaced(sums, filters, pairs, places)
+        shared = filters
+        for places in _by_frequency(pairs, sums):
+            shared = _replaced(sums, filters, pairs, places)
+            if _count(shared) < _count(filters):
+                break  # pairs that have a term in common cannot all be replaced, or none
+        if _count(shared) == _count(filters):
+            if groups == 1:
+                return filters
+            max_pairs *= 2  # nothing more in these groups
+        filters = shared
         made = sums.adders[len(home) - sums.taps :]
         home += [home[adder.terms[0].value] for adder in made]
-        if not places:
-            max_pairs *= 2  # nothing more in these groups
+
+
+def _count(filters: list[Terms]) -> int:
+    return sum(len(terms.value) for terms in filters)
 
 
 def _all_pairs(filters: list[Terms], home: np.ndarray, max_pairs: int) -> tuple[_Pairs, int]:
@@ -95,22 +103,22 @@ def _pairs_within(number: int, terms: Terms, group: np.ndarray) -> _Pairs:
     return _Pairs(pattern, np.full(len(first), number), first, second)
 
 
-def _most_frequent(pairs: _Pairs, sums: Sums) -> list[np.ndarray]:
-    """The pairs of each pattern that no other exceeds in number, the lowest levels first.
+def _by_frequency(pairs: _Pairs, sums: Sums) -> Iterator[list[np.ndarray]]:
+    """For each number of times from the largest down to 2, the patterns that are there so often.
 
-    Returns:
-      for each of these patterns where its pairs are; nothing if every pattern is there once.
+    Yields:
+      where the pairs of each of these patterns are, the patterns of the lowest levels first.
     """
     order = np.argsort(pairs.pattern, kind="stable")
     ordered = pairs.pattern[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
     counts = np.diff(starts, append=len(ordered))
-    most = counts.max(initial=0)
-    if most < 2:
-        return []
-    chosen = starts[counts == most].tolist()
-    chosen.sort(key=lambda start: max(map(sums.level, _values(int(ordered[start])))))
-    return [order[start : start + most] for start in chosen]
+    for number in np.unique(counts)[::-1].tolist():
+        if number < 2:
+            return
+        chosen = starts[counts == number].tolist()
+        chosen.sort(key=lambda start: max(map(sums.level, _values(int(ordered[start])))))
+        yield [order[start : start + number] for start in chosen]
 
 
 def _values(pattern: int) -> tuple[int, int]:

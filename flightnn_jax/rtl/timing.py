@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.rtl import engine_timing, links
+from flightnn_jax.rtl import engine_timing, links, wired_timing
 from flightnn_jax.rtl.architecture import (
     Add,
     Average,
@@ -51,13 +51,8 @@ class Prediction(NamedTuple):
         return int(self.cycles[-1] - self.cycles[-2])
 
 
-def is_known(machine: Machine) -> bool:
-    """Whether the times of all stages are known: not those of layers whose weights are wires."""
-    return not any(isinstance(stage, Wired) for stage in machine.stages)
-
-
 def predict(machine: Machine, images: int = 3) -> Prediction:
-    """The cycles of so many images, exactly those of the Verilog, where they are known.
+    """The cycles of so many images, exactly those of the Verilog.
 
     Example:
       >>> from flightnn_jax.integer import Average, IntegerNetwork
@@ -117,6 +112,8 @@ def _of(stage: Stage, inputs: list[Link], outputs: list[Link]) -> Actor:
     ends = inputs + outputs
     if isinstance(stage, Convolve):
         return engine_timing.actor(stage, source, output)
+    if isinstance(stage, Wired):
+        return wired_timing.actor(stage, source, output)
     if isinstance(stage, Fork):
         branches = [_fork_offers(i, source, outputs) for i in range(len(outputs))]
         return Actor([_fork_room(source, outputs), *branches], ends, [])

@@ -97,6 +97,15 @@ def test_sharing_saves_adders_in_groups_too(kind):
     assert counts[0] < counts[1] < counts[2]
 
 
+def test_pairs_of_one_input_with_itself_end():
+    # 1 + 4 + 16 of one input: two pairs of the same kind, which share a term
+    inputs = Range(np.array([-128, -128]), np.array([127, 127]))
+    graph = wiring.build(np.array([[21], [1]]), inputs)
+    x = np.array([[1, 2], [-128, 127]])
+    assert_array_equal(graphs.evaluate(graph, x), x @ [[21], [1]])
+    assert len(graph.adders) == 3
+
+
 def test_a_sum_of_subtractions_is_negated_in_place():
     inputs = Range(np.full(4, -128), np.full(4, 127))
     weights = np.array([[-1, -1], [-1, 1], [-2, -2], [-4, -4]])

@@ -29,21 +29,22 @@ def test_wired_layers_are_proven_from_their_files(tmp_path):
 
 @needs("iverilog")
 @pytest.mark.parametrize(
-    ("kind", "weights", "wired", "out"),
+    ("kind", "weights", "wired", "out", "gaps"),
     [
-        ("vgg", "shift2", ("conv1", "conv2", "conv3"), 1),
-        ("vgg", "integer", ("conv2",), 4),
-        ("resnet", "shift1", ("conv1", "block1_first", "block2_second", "dense"), 1),
+        ("vgg", "shift2", ("conv1", "conv2", "conv3"), 1, 0),
+        ("vgg", "integer", ("conv2",), 4, 60),
+        ("resnet", "shift1", ("conv1", "block1_first", "block2_second", "dense"), 1, 0),
         pytest.param(
             "resnet",
             "shift3",
             ("block1_second", "block2_first", "block2_shortcut"),
             2,
+            60,
             marks=pytest.mark.slow,  # another residual network, which Icarus runs for seconds
         ),
     ],
 )
-def test_every_layer_is_equal(kind, weights, wired, out, tmp_path):
+def test_every_layer_is_equal(kind, weights, wired, out, gaps, tmp_path):
     network = random_network(3, kind, weights, width=2)
     folds = machines.folds(network, 1)
     folds |= {name: rtl.Fold(out=out) for name in wired if name != "dense"}
@@ -51,7 +52,7 @@ def test_every_layer_is_equal(kind, weights, wired, out, tmp_path):
     found = [stage.name for stage in machine.stages if isinstance(stage, Wired)]
     assert len(found) == len(wired)
     assert len(wired) == 3 or any(isinstance(stage, Convolve) for stage in machine.stages)
-    ends = rtl.Ends(gaps=60, stalls=60, seed=2)
+    ends = rtl.Ends(gaps=gaps, stalls=gaps, seed=2) if gaps else None
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2), ends=ends)
 
 
