@@ -177,8 +177,9 @@ def test_keys_alone_do_everything(at, tab):
     assert title(tab) == ordered[0]
 
 
-def test_arrows_reach_every_point(at, tab):
-    at("x=nj&hide=full")
+@pytest.mark.parametrize("axes", ["x=nj", "x=DSP&y=validation"])  # several at one place
+def test_arrows_reach_every_point(at, tab, axes):
+    at(f"{axes}&hide=full")
     tab.click("#table tbody tr button")
     names = {row["network"] for row in rows(tab)}
     tab.run("document.querySelector('#points [tabindex]').focus()")
@@ -186,7 +187,7 @@ def test_arrows_reach_every_point(at, tab):
     while waiting and reached != names:
         name = waiting.pop()
         for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
-            tab.run(f"location.hash = '#x=nj&hide=full&point={name}'")
+            tab.run(f"location.hash = '#{axes}&hide=full&point={name}'")
             tab.settle()
             tab.press(key)
             if title(tab) not in reached:
@@ -262,6 +263,11 @@ def test_every_design_is_a_point(at, tab, sweep):
     assert {name for name, _ in shown} == {"lightnn1-s0", "lightnn1-s1"}
     at("x=kb&all=1")
     assert "do not differ on this axis" in tab.run("document.getElementById('status').textContent")
+    at("x=DSP")  # a logarithm has no place for 0
+    assert tab.run("document.querySelectorAll('#points path').length") == len(sweep)
+    at("x=nj&style=hardwired&point=full-s0")
+    panel = tab.run("document.getElementById('panel').textContent")
+    assert "weights of the format 'full' were not measured hard-wired" in panel
     at("x=LUT&style=hardwired")
     assert "have no design in this style" in tab.run(
         "document.getElementById('status').textContent"

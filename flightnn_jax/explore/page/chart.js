@@ -10,7 +10,7 @@ const DENSE = 400; // points, from which on they are drawn smaller
 const NEAR = 28; // pixels from the pointer to a point
 const shapeOf = (p) => schemes.findIndex((s) => s.name === p.member.scheme) % SHAPES.length;
 
-let shown = { points: [], front: [], unfit: 0 };
+let shown = { points: [], front: [], unfit: 0, linear: false };
 let elements = []; // of shown.points
 let drawnKey = null;
 let scale = { x: () => 0, y: () => 0 };
@@ -58,7 +58,7 @@ function drawChart() {
   const box = $("chart").getBoundingClientRect();
   const width = box.width || 800, height = box.height || 480;
   const axis = AXES[state.x], used = shown.points.filter((q) => q.ok || !state.fit);
-  const map = state.linear ? (v) => v : Math.log10;
+  const map = shown.linear ? (v) => v : Math.log10;
   const xs = ends(used.map((q) => map(q.x)), 0.05), ys = ends(used.map((q) => q.y), 0.07);
   ys[1] = Math.min(ys[1], Math.max(100.5, ...used.map((q) => q.y + 0.01)));
   const [left, right] = [MARGIN.left, width - MARGIN.right];
@@ -69,8 +69,8 @@ function drawChart() {
   };
   for (const id of ["chart", "marks"]) $(id).setAttribute("viewBox", `0 0 ${width} ${height}`);
   const count = Math.max(3, Math.floor(width / 90));
-  const xTicks = (state.linear ? evenTicks : logTicks)(xs, count);
-  const back = state.linear ? (v) => v : (v) => 10 ** v;
+  const xTicks = (shown.linear ? evenTicks : logTicks)(xs, count);
+  const back = shown.linear ? (v) => v : (v) => 10 ** v;
   const grid = [];
   for (const tick of xTicks) {
     const x = scale.x(back(tick));
@@ -98,7 +98,7 @@ function drawChart() {
 // Elements are made anew only where other points are shown; a moved slider changes classes.
 function drawPoints() {
   const { points } = shown;
-  const key = `${state.device} ${state.style} ${everyDesign()} ${state.linear} ${[...state.hidden]} ${points.length} ${state.x}`;
+  const key = `${state.device} ${state.style} ${everyDesign()} ${[...state.hidden]} ${points.length} ${state.x}`;
   if (key !== drawnKey) {
     const parts = points.map((q, i) => `<path data-i="${i}" d="${SHAPES[shapeOf(q.p)]}"/>`);
     $("points").innerHTML = parts.join("");
@@ -131,7 +131,7 @@ function drawRings() {
   const axis = AXES[state.x], height = HEIGHTS[state.y];
   const ring = (p, name, radius, text) => {
     const x = axis.of(p), y = height.of(p);
-    if (x === null || y === null || (!state.linear && x <= 0)) return;
+    if (x === null || y === null || (!shown.linear && x <= 0)) return;
     rings.push(element("circle", { class: name, cx: scale.x(x), cy: scale.y(y), r: radius }));
     if (text) rings.push(element("text", { x: scale.x(x) + 13, y: scale.y(y) - 9 }, text));
     const known = axis.error(p);
@@ -185,6 +185,7 @@ function choosePlace(i) {
 }
 
 // The point that is nearest on one side: distance, with what is off the direction counted thrice.
+// Of points at one place the later ones lie to the right and below, so that each can be reached.
 function neighbour(from, dx, dy) {
   const x0 = scale.x(shown.points[from].x), y0 = scale.y(shown.points[from].y);
   let best = -1, least = Infinity;
@@ -192,8 +193,10 @@ function neighbour(from, dx, dy) {
     if (state.fit && !q.ok) return;
     const x = scale.x(q.x) - x0, y = scale.y(q.y) - y0;
     const along = x * dx + y * dy, across = Math.abs(x * dy) + Math.abs(y * dx);
-    const far = along + 3 * across;
-    if (along > 0.5 && far < least) [best, least] = [i, far];
+    const after = (i - from) * (dx + dy);
+    const same = Math.abs(x) <= 0.5 && Math.abs(y) <= 0.5;
+    const far = same ? after / (2 * shown.points.length) : along + 3 * across;
+    if ((same ? after > 0 : along > 0.5) && far < least) [best, least] = [i, far];
   });
   return best;
 }

@@ -75,7 +75,8 @@ function pointsOf(device, style) {
       const sheet = member.sheets.find((s) => s.device === device && s.style === style);
       const count = sheet && !sheet.reason ? sheet.count : 0;
       const designs = Array.from({ length: count }, (_, i) => ({ member, sheet, i }));
-      return { plain: { member, sheet: null, i: -1 }, designs, reason: sheet ? sheet.reason : "" };
+      const reason = sheet ? sheet.reason : "";
+      return { plain: { member, sheet: null, i: -1, reason }, designs, reason };
     }));
   }
   return made.get(key);
@@ -126,7 +127,8 @@ function steppedOf(of) {
 // Whether every design is a point of its own; on other axes those of a network are one place.
 const everyDesign = () => state.all && Boolean(AXES[state.x].design);
 
-// What is shown: {points: [{p, x, y, ok, best}], front: [places, the cheapest first], unfit}.
+// What is shown: {points: [{p, x, y, ok, best}], front: [places, the cheapest first], unfit,
+// linear: whether the axis across is, as it must be for numbers that are 0}.
 function computed() {
   const axis = AXES[state.x], height = HEIGHTS[state.y], points = [];
   let unfit = 0;
@@ -136,7 +138,7 @@ function computed() {
     const shown = everyDesign() ? of.designs : [steppedOf(of) || chosenOf(of) || of.plain];
     for (const p of shown) {
       const x = axis.of(p), y = height.of(p);
-      if (x === null || y === null || (!state.linear && x <= 0)) continue;
+      if (x === null || y === null) continue;
       points.push({ p, x, y, ok: meets(p), best: false });
     }
   }
@@ -152,7 +154,7 @@ function computed() {
       points[i].best = true;
     }
   }
-  return { points, front, unfit };
+  return { points, front, unfit, linear: state.linear || points.some((q) => q.x <= 0) };
 }
 
 // The address holds what is chosen.
