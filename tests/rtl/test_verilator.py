@@ -1,0 +1,23 @@
+"""The paper's networks, narrow, as programs that Verilator makes: every integer and every cycle."""
+
+import pytest
+
+from flightnn_jax import rtl
+from flightnn_jax.rtl import folding
+from tests.rtl import machines
+from tests.rtl.layers import needs
+from tests.support.networks_at_random import random_paper
+
+
+@needs("verilator")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "weights", "target"), [("net2", "shift2", 6_000), ("net4", "integer", 4_000)]
+)
+def test_paper_networks(name, weights, target, tmp_path):
+    network = random_paper(name, width=8, size=16, weights=weights)
+    machine = rtl.machine_of(network, folding.cheapest(network, target))
+    given = machines.images(network, 4)
+    machines.assert_equal(network, machine, tmp_path, given, "verilator")
+    ends = rtl.Ends(gaps=120, stalls=200, seed=3)
+    machines.assert_equal(network, machine, tmp_path, given, "verilator", ends)
