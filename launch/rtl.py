@@ -194,9 +194,8 @@ def _given_folds(text: str) -> dict[str, rtl.Fold]:
     for name, numbers in folds.items():
         most = 1 if name == limits.IMAGE else len(rtl.Fold._fields)
         if len(numbers) > most:
-            raise ValueError(
-                f"--fold={text}: {len(numbers)} numbers for {name}: give at most {most}"
-            )
+            count = len(numbers)
+            raise ValueError(f"--fold={text}: {count} numbers for {name}: give at most {most}")
     return {
         name: rtl.Fold(out=numbers[0]) if name == limits.IMAGE else rtl.Fold(*numbers)
         for name, numbers in folds.items()

@@ -59,7 +59,7 @@ def commands_digest(file):
     [
         (
             "out of reach",
-            "random_vgg: 10 cycles an image are out of reach: with everything at once",
+            "10 cycles an image are out of reach: with everything at once it takes",
         ),
         ("two targets", "give one of --fold, --target_cycles and --target_images_per_s"),
         ("no speed", "--target_images_per_s=-1.0: give a number above 0"),
