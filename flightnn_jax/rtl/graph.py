@@ -73,9 +73,10 @@ class Graph:
         return 0 if value < self.taps else self.adders[value - self.taps].level
 
     def width(self, value: int) -> int:
-        """Bits of a value: two's complement if it can be negative, unsigned if not."""
+        """Bits of a value, 1 at least: two's complement if it can be negative, or else unsigned."""
         low, high = int(self.ranges.low[value]), int(self.ranges.high[value])
-        return max((~low).bit_length() + 1, high.bit_length() + 1) if low < 0 else high.bit_length()
+        most = max(~low if low < 0 else 0, high, 0)
+        return max(1, most.bit_length() + (low < 0))
 
     def signed(self, value: int) -> bool:
         """Whether a value can be negative."""

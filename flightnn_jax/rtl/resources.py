@@ -72,16 +72,16 @@ def _conv(p: Parameters) -> Resources:
 
 
 def _wired(stage: Wired, constants: Constants) -> Resources:
-    """fl_windows, the graph of adders as it is counted, results and a buffer."""
+    """Two buffers, fl_windows, the graph of adders as it is counted, and results."""
     height, width, channels = stage.source.shape
     size, stride, pixel = stage.size, stage.stride, 8 * channels
     made = verilog.instance(stage)
     p = Parameters(made, constants)
     around, sums = size > 1, stage.output.shape[2] * stage.output.bits
     offsets = width_of(width + size) + width_of(height + size) + 2
-    counters = [width_of(height * width), width_of(stage.lag + 3), offsets, 3]
+    counters = [width_of(height * width + stage.lag + 1), offsets, 3]
     counters.append(2 * width_of(stride) * (stride > 1))
-    counters.append((stage.lag + 2 * size + 2 * width_of(width) * (width > 1)) * around)
+    counters.append((2 * size + 2 * width_of(width) * (width > 1)) * around)
     adders = graph.cost(stage.graph, stage.every)
     out = stage.output.values * stage.output.bits
     parts = [
@@ -90,6 +90,7 @@ def _wired(stage: Wired, constants: Constants) -> Resources:
         Resources(adders.lut + adders.srl, adders.ff),
         Resources(sums - out if stage.output.beats > 1 else 0, sums),
         p.count(stage.output.beats + 1),
+        p.buffer(pixel),
         p.buffer(out),
     ]
     if around and width > 1:
