@@ -146,25 +146,25 @@ def assert_slopes_stay_behind_the_step(number, run):
 
 @slow
 def test_a_run_is_scaled_wherever_it_is_read(tmp_path):
-    """Training, counts, evaluation, file and reference agree, from scratch and from another run."""
-    scratch = {"mode": "budget", "budget": 1.5, "affine_terms": 1, "epochs": 1}
-    tuned = {**scratch, "start_from": str(tmp_path / "scratch")}
-    for name, fields in {"scratch": scratch, "tuned": tuned}.items():
-        run = training.prepare(tmp_path / name, **fields)
-        record = runs.train(run)
-        assert_slopes_stay_behind_the_step(3, run)
-        assert record["test"]["float_reason"] is None
-        lowered = export.lower_run(tmp_path / name, mesh=training.one_device())
-        network = lowered.network
-        assert network.affine_terms == 1
-        assert lowered.accuracy == record["test"]["top1"]
-        batch = lowered.test.read(np.arange(len(lowered.test)))
-        report = verify.verify(network, [batch], paths=["trained"], trained=lowered.trained)
-        assert report.mismatches == 0
-        assert report.accuracy() == record["test"]["top1"]
-        weights = [layer.weights for layer in network.weighted]
-        codes = sum(int(w.passes.sum()) * math.prod(w.shape[:-1]) for w in weights)
-        assert record["storage_bits"] == 4 * codes
+    """Training, counts, evaluation, file and reference agree, of a run that began with another."""
+    fields = {"mode": "budget", "budget": 1.5, "affine_terms": 1, "epochs": 1}
+    runs.train(training.prepare(tmp_path / "origin", **fields))
+    run = training.prepare(tmp_path / "tuned", **fields, start_from=str(tmp_path / "origin"))
+    record = runs.train(run)
+    assert_slopes_stay_behind_the_step(3, run)
+    assert record["test"]["float_reason"] is None
+    lowered = export.lower_run(tmp_path / "tuned", mesh=training.one_device())
+    network = lowered.network
+    assert network.affine_terms == 1
+    assert lowered.rounded_after_training is None
+    assert lowered.accuracy == record["test"]["top1"]
+    batch = lowered.test.read(np.arange(len(lowered.test)))
+    report = verify.verify(network, [batch], paths=["trained"], trained=lowered.trained)
+    assert report.mismatches == 0
+    assert report.accuracy() == record["test"]["top1"]
+    weights = [layer.weights for layer in network.weighted]
+    codes = sum(int(w.passes.sum()) * math.prod(w.shape[:-1]) for w in weights)
+    assert record["storage_bits"] == 4 * codes
 
 
 def test_configs_that_do_not_fit_are_refused():
