@@ -22,7 +22,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -90,12 +89,9 @@ def main() -> int:
         raise command.UsageError("give one of --fold, --target_cycles and --target_images_per_s")
     board = device.named(_DEVICE.value)
     network = integer.load(_INTEGERS.value)
-    folds, wired = _folds(network, board), _wired(network)
-    machine = rtl.machine_of(network, folds, wired, least=_LEAST.value)
-    about: dict[str, Any] = {"digest": _digest(_INTEGERS.value)}
-    predicted = timing.predict(machine)
+    machine, predicted = _machine(network, board)
     interval, first = predicted.interval, predicted.first
-    about |= {"interval": interval, "first_result": first}
+    about = {"digest": _digest(_INTEGERS.value), "interval": interval, "first_result": first}
     rtl.write(network, machine, _OUT.value, about)
     print(
         f"{network.name}: {len(machine.stages)} stages in {_OUT.value}, an image every "
@@ -166,15 +162,31 @@ def _verify(
     return 0 if np.array_equal(simulated, right) else 1
 
 
-def _folds(network: integer.IntegerNetwork, board: device.Device) -> dict[str, rtl.Fold]:
-    """Those of --fold, or the cheapest for a target."""
-    if _TARGET.value is not None:
-        return folding.cheapest(network, _TARGET.value)
-    if _SPEED.value is not None:
-        if not 0 < _SPEED.value <= 1e6 * board.clock_mhz:
-            raise ValueError(f"--target_images_per_s={_SPEED.value}: give a number above 0")
-        return folding.cheapest(network, int(1e6 * board.clock_mhz / _SPEED.value))
-    return _given_folds(_FOLD.value or "")
+def _machine(
+    network: integer.IntegerNetwork, board: device.Device
+) -> tuple[rtl.Machine, timing.Prediction]:
+    """With the folds of --fold, or the cheapest with which the exact interval meets the target."""
+    wired, target = _wired(network), _target(board)
+    limit = target
+    while True:
+        folds = _given_folds(_FOLD.value or "")
+        if limit is not None:
+            folds = folding.cheapest(network, limit)
+        machine = rtl.machine_of(network, folds, wired, least=_LEAST.value)
+        predicted = timing.predict(machine)
+        if limit is None or target is None or predicted.interval <= target:
+            return machine, predicted
+        # What waits for rows and queues: the closed form does not know it.
+        limit = min(limit - 1, limit * target // predicted.interval)
+
+
+def _target(board: device.Device) -> int | None:
+    """Most cycles an image, or None for no target."""
+    if _SPEED.value is None:
+        return _TARGET.value
+    if not 0 < _SPEED.value <= 1e6 * board.clock_mhz:
+        raise ValueError(f"--target_images_per_s={_SPEED.value}: give a number above 0")
+    return int(1e6 * board.clock_mhz / _SPEED.value)
 
 
 def _given_folds(text: str) -> dict[str, rtl.Fold]:
