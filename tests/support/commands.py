@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from typing import NamedTuple
 
 from tests.support.prepared import ROOT
@@ -42,6 +43,18 @@ json.dump(results, sys.stdout)
 """
 
 
+_COMPILED = tempfile.TemporaryDirectory()
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "HOME": os.environ.get("HOME", "/"),
+    "JAX_PLATFORMS": "cpu",
+    "PYTHONPATH": str(ROOT),
+    # What one command compiled, the next one need not.
+    "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
+
+
 class Ended(NamedTuple):
     """How a command ended."""
 
@@ -52,17 +65,11 @@ class Ended(NamedTuple):
 
 def run(commands, cwd=ROOT):
     """Runs each list of words, such as ["train", "--workdir=/tmp/run"]."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": os.environ.get("HOME", "/"),
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(ROOT),
-    }
     done = subprocess.run(
         [sys.executable, "-c", _SERVER],
         input=json.dumps([list(map(str, words)) for words in commands]),
         cwd=cwd,
-        env=environment,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=True,

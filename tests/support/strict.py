@@ -15,13 +15,12 @@ os.environ["XLA_FLAGS"] = (
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# One directory for the processes of a run (pytest-xdist starts them with this environment). JAX
-# locks a cache that has a limit, so that none reads what another has half written. Programs that
-# tests start and kill do not use it.
-_SHARED = "FLIGHTNN_TESTS_COMPILED"
-if _SHARED not in os.environ:
+# A directory for each process of a run (pytest-xdist starts them with this environment): a cache
+# that processes share needs a lock, and for that JAX wants a limit, for which it looks at all files
+# whenever it adds one. Programs that tests start do not use it: they have other devices.
+_DIRECTORY = "FLIGHTNN_TESTS_COMPILED"
+if _DIRECTORY not in os.environ:
     _compiled = tempfile.TemporaryDirectory()
-    os.environ[_SHARED] = _compiled.name
-jax.config.update("jax_compilation_cache_dir", os.environ[_SHARED])
-jax.config.update("jax_compilation_cache_max_size", 1 << 33)
+    os.environ[_DIRECTORY] = _compiled.name
+jax.config.update("jax_compilation_cache_dir", f"{os.environ[_DIRECTORY]}/{os.getpid()}")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -14,7 +14,7 @@ from flightnn_jax.integer import certificate, files
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.integer.lower import LoweringError
 from flightnn_jax.training import export, runs
-from tests.support import training
+from tests.support import commands, training
 from tests.support.prepared import ROOT
 
 pytestmark = pytest.mark.slow
@@ -92,6 +92,7 @@ def command(*arguments, module="lower"):
         capture_output=True,
         text=True,
         cwd=ROOT,
+        env=commands.ENVIRONMENT,
     )
 
 
