@@ -17,6 +17,7 @@ esac
 ruff check .
 ruff format --check .
 mypy
-# Two processes: JAX compiles on one thread, and that is what the tests spend their time on. Tests
-# stay in order (worksteal), so that what a module compiles or trains is made in one process.
-pytest --quiet --numprocesses=2 --dist=worksteal "${tests[@]}"
+# Two processes: JAX compiles on one thread, and that is what the tests spend their time on. A module
+# stays in one of them, so that what it compiles or trains is made once; tests/conftest.py has the
+# longest modules first.
+pytest --quiet --numprocesses=2 --dist=loadfile --no-loadscope-reorder "${tests[@]}"

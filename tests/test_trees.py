@@ -173,7 +173,14 @@ class Case(NamedTuple):
         return [x for x, chosen in zip(leaves, self.is_kernel, strict=True) if chosen]
 
 
-@pytest.fixture(params=KINDS)
+# A quick run leaves out what compiles other shapes or traces models.
+SLOW = ("nnx.State", "Haiku", "Equinox", "bfloat16", "NumPy, as PyTorch")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in KINDS],
+)
 def case(request):
     kind = KINDS[request.param]
     params = kind.make()
@@ -399,7 +406,9 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    "kind", ["Linen", *(pytest.param(kind, marks=pytest.mark.slow) for kind in list(MODELS)[1:])]
+)
 def test_quantized_models_run(kind):
     """The trees go back into the models that they came from."""
     params, image = KINDS[kind].make(), jnp.asarray(normal(0, 2, *IMAGE))

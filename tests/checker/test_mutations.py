@@ -19,6 +19,9 @@ from flightnn_jax.checker.reader import read
 from tests.support import integers_oracle as oracle
 from tests.support.integers_writer import NETS, assemble, tensors_of, write
 
+# Without coverage, which these lines have from other tests: it costs more than half of the time.
+pytestmark = pytest.mark.no_cover
+
 COLUMNS = ("multiplier", "low", "high", "bias", "shift", "lift0", "lift1")
 
 
@@ -117,6 +120,7 @@ NUMBERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_numbers_under_a_new_digest(name):
     """The digest fits the changed file: the bounds alone have to see the change."""

@@ -19,11 +19,11 @@ FILES = [
 
 
 @pytest.mark.parametrize("mutate", [mutated_bytes, mutated_parts])
-def test_ten_thousand_mutated_files(mutate):
+def test_mutated_files(mutate):
     rng = np.random.default_rng(0)
     accepted, messages = 0, []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB on Linux
-    for i in range(10_000):
+    for i in range(3_000):
         data = mutate(rng, FILES[i % 2])
         try:
             network = files.from_bytes(data)
@@ -36,4 +36,4 @@ def test_ten_thousand_mutated_files(mutate):
     assert after - before < 100 * 1024
     assert 10 < min(map(len, messages)) < max(map(len, messages)) < 1000
     # Labels and exponents may be anything, and golden tensors of no images be left out.
-    assert accepted < 1200
+    assert accepted < 360

@@ -289,9 +289,9 @@ def interrupted(workdir, monkeypatch, at, exception):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("uninterrupted")
-    return workdir, loop.fit(training.prepare(workdir))
+def uninterrupted(finished):
+    workdir, _, state = finished
+    return workdir, state
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,36 @@ def test_eight_devices_do_what_one_does(tmp_path):
         assert_allclose(a, b, rtol=0.02, atol=2e-3)
 
 
+TRACKED = {"epochs": 1, "track": 0.5, "clamp": False}
+
+
+def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
+    # a config of no earlier test: compiled steps are shared
+    run = training.prepare(tmp_path, **TRACKED, checkpoint_every=None)
+    compiled, counts = [], []
+    original = loop._Loop.read
+
+    def listen(event, *_, **_kwargs):
+        compiled.extend([event] if "backend_compile" in event else [])
+
+    def read(self, all_but=0):
+        if all_but:  # behind every step
+            counts.append(len(compiled))
+        original(self, all_but)
+
+    monkeypatch.setattr(loop._Loop, "read", read)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        loop.fit(run)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(counts) == run.steps == 5
+    assert counts[0] >= 2
+    assert len(set(counts)) == 1
+
+
 def test_ranges_move_only_while_they_are_tracked(tmp_path):
-    run = training.prepare(tmp_path)
+    run = training.prepare(tmp_path, **TRACKED)
     before = numbers(run.initial_state().ranges)
     tracked, _ = first_steps(run, 2)
     frozen, _ = first_steps(run, 2, track=False)
@@ -212,20 +240,20 @@ def test_schedules():
     assert constant(0) == constant(199) == 1
 
 
-def test_the_loop_writes_what_happened(tmp_path):
-    run = training.prepare(tmp_path)
-    record = runs.train(run)
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+def test_the_loop_writes_what_happened(finished):
+    workdir, record, _ = finished
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["epoch"]) for row in rows] == [(5, 1), (10, 2)]
     assert set(rows[-1]["train"]) == {"loss", "penalty", "accuracy"}
-    assert json.loads((tmp_path / "result.json").read_text()) == record
-    assert record["config"] == run.config.to_dict()
+    assert json.loads((workdir / "result.json").read_text()) == record
+    assert record["config"] == training.TINY.to_dict()
     assert record["validation"] == rows[-1]["validation"]
     for name in ("mean_k", "storage_bits", "layers"):
         assert record[name] == rows[-1][name]
     assert record["versions"]["jax"] == jax.__version__
-    assert list((tmp_path / "tensorboard").iterdir())
-    assert runs.evaluate(tmp_path, mesh=run.mesh)["top1"] == record["test"]["top1"]
+    assert list((workdir / "tensorboard").iterdir())
+    evaluated = runs.evaluate(workdir, mesh=training.one_device())
+    assert evaluated["top1"] == record["test"]["top1"]
     for line in ("test accuracy", "conv4/kernel"):
         assert line in summary.text(record)
 
@@ -236,9 +264,9 @@ def test_a_loss_that_is_no_number_stops(tmp_path):
         loop.fit(run)
 
 
-def test_begins_with_the_weights_of_another_run(tmp_path):
-    origin = loop.fit(training.prepare(tmp_path / "origin"))
-    fields = {"start_from": str(tmp_path / "origin")}
+def test_begins_with_the_weights_of_another_run(tmp_path, finished):
+    workdir, _, origin = finished
+    fields = {"start_from": str(workdir)}
     still = training.prepare(tmp_path / "still", scheme="lightnn1", learning_rate=0.0, **fields)
     state = loop.fit(still)
     jax.tree.map(assert_array_equal, state.params, origin.params)
@@ -248,28 +276,3 @@ def test_begins_with_the_weights_of_another_run(tmp_path):
         loop.fit(other)
     with pytest.raises(data.DataError, match="no_run"):
         training.prepare(tmp_path / "none", start_from=str(tmp_path / "no_run"))
-
-
-def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
-    # a config of no other test: compiled steps are shared
-    run = training.prepare(tmp_path, epochs=1, checkpoint_every=None, track=0.5, clamp=False)
-    compiled, counts = [], []
-    original = loop._Loop.read
-
-    def listen(event, *_, **_kwargs):
-        compiled.extend([event] if "backend_compile" in event else [])
-
-    def read(self, all_but=0):
-        if all_but:  # behind every step
-            counts.append(len(compiled))
-        original(self, all_but)
-
-    monkeypatch.setattr(loop._Loop, "read", read)
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        loop.fit(run)
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    assert len(counts) == run.steps == 5
-    assert counts[0] >= 2
-    assert len(set(counts)) == 1
