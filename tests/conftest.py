@@ -20,6 +20,8 @@ LONGEST = (
     "integer/test_mutations.py",
     "integer/test_checker_agrees.py",
     "integer/inference/test_native.py",
+    "rtl/test_hardwired.py",
+    "rtl/test_wired.py",
     "checker/test_mutations.py",
     "launch/test_bad_input.py",
     "test_packaging.py",

@@ -90,6 +90,7 @@ build_meta.build_wheel({str(wheels)!r})
     return site
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_everything_in_one_package(installed):
     (package, about) = sorted(p.name for p in installed.iterdir())
     assert (package, about) == (
@@ -105,6 +106,7 @@ def test_a_wheel_holds_everything_in_one_package(installed):
     assert "flightnn = flightnn_jax.launch.__main__:main" in entry_points
 
 
+@pytest.mark.slow
 def test_an_installation_runs_the_papers_configs(installed, tmp_path):
     words = ["-m", "flightnn_jax.launch", "estimate", "--config=configs/paper.py:net1,flightnn"]
     code, out, errors = python(*words, "--mean_k=1.3", cwd=tmp_path, PYTHONPATH=str(installed))

@@ -14,6 +14,8 @@ import pytest
 import flightnn_jax
 from tests.support import prepared
 
+pytestmark = pytest.mark.slow
+
 DOCS = prepared.ROOT / "docs"
 
 

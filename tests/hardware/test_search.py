@@ -91,7 +91,7 @@ def boards(draw):
     )
 
 
-@settings(check, max_examples=150)
+@settings(check, max_examples=75)
 @given(workloads(), boards())
 def test_the_front_is_that_of_brute_force(workload, board):
     expected = brute_force(workload, board)
@@ -286,7 +286,7 @@ def quarrels(draw):
     return layers, Device("random", *have, clock_mhz=1)
 
 
-@settings(check, max_examples=300)
+@settings(check, max_examples=100)
 @given(quarrels())
 def test_options_that_quarrel(given_options):
     options, board = given_options
