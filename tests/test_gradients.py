@@ -10,7 +10,8 @@ import pytest
 from flightnn_jax import FixedPoint, Shift, Window, quantize_params, residual_group_lasso
 from tests.support import oracle
 
-pytestmark = pytest.mark.slow
+# Without coverage, which these lines have from other tests: it costs a third of the time.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 WINDOW = (8, None, "clamp")
 GRADIENTS = ("open", "all")

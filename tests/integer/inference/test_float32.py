@@ -40,6 +40,7 @@ def compare(network, images):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equals_the_document(name):
     network = NETWORKS[name]

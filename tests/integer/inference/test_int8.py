@@ -31,6 +31,7 @@ def test_equals_brute_force(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("seed", range(4))
 def test_more_networks(seed):
     weights = ("shift1", "shift2", "shift3", "integer")[seed]
