@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from flightnn_jax import data, quantize_params
 from flightnn_jax.training import loop, optimizer, runs, summary
 from flightnn_jax.training.quantization import residual_lasso
-from flightnn_jax.training.step import by_batch, data_mesh, make_train_step
+from flightnn_jax.training.step import by_batch, data_mesh, make_train_step, replicated
 from tests.support import training
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,8 @@ def first_steps(run, count, track=True, pad=2):
     """The state after some steps, and their metrics."""
     dataset = dataclasses.replace(run.train_split.dataset, pad=pad)
     step = make_train_step(run.config, run.model, dataset, run.steps, run.mesh)
-    hyper = optimizer.hyperparameters(run.config)
+    # On the devices, as the loop has them: of NumPy's arrays another program would be compiled.
+    hyper = jax.device_put(optimizer.hyperparameters(run.config), replicated(run.mesh))
     sharding = by_batch(run.mesh)
     state, all_metrics = run.initial_state(), []
     for batch in data.train_batches(run.train_split, run.order, stop=count, sharding=sharding):
