@@ -38,7 +38,7 @@ from flightnn_jax.rtl.parts import Constants, Resources
 
 FIT, HELD_OUT = 1, 2
 """Seeds of the two sets."""
-ENGINES = {"convolve": 16}
+ENGINES = {FIT: {"convolve": 8}, HELD_OUT: {"convolve": 16}}
 OTHERS = {
     FIT: {
         "requantize": 16,
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="print constants in place of errors")
     flags = parser.parse_args()
     seed = FIT if flags.fit else HELD_OUT
-    engines = list(measured(drawn(seed, ENGINES)))
+    engines = list(measured(drawn(seed, ENGINES[seed])))
     others = list(measured(drawn(seed, OTHERS[seed])))
     if flags.fit:
         print(fitted([*engines, *others]))

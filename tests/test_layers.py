@@ -331,7 +331,7 @@ ARROWS = {
     ],
     "integer": ["lazy", *NUMPY_HALF],
     "checker": ["checker"],
-    "hardware": ["atomic", "lazy", "hardware", "networks", "schemes", "pareto", *NUMPY_HALF],
+    "hardware": ["atomic", "lazy", "hardware", "rtl", "networks", "schemes", "pareto", *NUMPY_HALF],
     "paper": ["lazy", "paper", "hardware", "networks", "schemes"],
     "rtl": ["atomic", "lazy", "rtl", *NUMPY_HALF],
     "explore.results": ["atomic"],

@@ -15,6 +15,9 @@ BLOCK_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 3
 """(words, bits) of a block of 18 kb."""
 
 
+Shapes = tuple[tuple[int, int], ...]
+
+
 class Resources(NamedTuple):
     """What a circuit takes.
 
@@ -88,16 +91,19 @@ def total(parts: Iterable[Resources]) -> Resources:
     return Resources(*(sum(column) for column in zip(Resources(), *parts, strict=True)))
 
 
-def blocks(bits: int, words: int) -> int:
+def blocks(bits: int, words: int, shapes: Shapes = BLOCK_SHAPES) -> int:
     """Blocks of a memory at the best shape of a block."""
-    return min(math.ceil(bits / width) * math.ceil(words / depth) for depth, width in BLOCK_SHAPES)
+    return min(math.ceil(bits / width) * math.ceil(words / depth) for depth, width in shapes)
 
 
 class Parameters:
-    """An instance's parameters by name, its tables, and the constants."""
+    """An instance's parameters by name, its tables, the constants, and shapes of blocks."""
 
-    def __init__(self, made: Instance, constants: Constants) -> None:
+    def __init__(
+        self, made: Instance, constants: Constants = CONSTANTS, shapes: Shapes = BLOCK_SHAPES
+    ) -> None:
         self.parameters, self.files, self.c = made.parameters, made.files, constants
+        self.shapes = shapes
 
     def __getitem__(self, name: str) -> int:
         return int(self.parameters[name])
@@ -115,7 +121,7 @@ class Parameters:
     def memory(self, width: int, words: int, block: int) -> Resources:
         """fl_ram: blocks, or tables, four of which hold 32 words of 6 bits or 64 of 3."""
         if block:
-            return Resources(bram=blocks(width, words))
+            return Resources(bram=blocks(width, words, self.shapes))
         if words <= 32:
             return Resources(4 * math.ceil(width / 6), width)
         deep = math.ceil(words / 64)
@@ -124,7 +130,7 @@ class Parameters:
     def rom(self, words: int, bits: int, columns: np.ndarray | None, block: int = 0) -> Resources:
         """fl_rom: blocks, or a register a column behind tables of 64 words, which others choose."""
         if block:
-            return Resources(bram=blocks(bits, words))
+            return Resources(bram=blocks(bits, words, self.shapes))
         if words == 1:
             return Resources()
         used = bits

@@ -14,7 +14,16 @@ from typing import NamedTuple
 
 from flightnn_jax.rtl import graph, verilog
 from flightnn_jax.rtl.architecture import Stage, Wired
-from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, Resources, total, width_of
+from flightnn_jax.rtl.parts import (
+    BLOCK_SHAPES,
+    CONSTANTS,
+    Constants,
+    Parameters,
+    Resources,
+    Shapes,
+    total,
+    width_of,
+)
 from flightnn_jax.rtl.verilog import Instance
 
 
@@ -45,22 +54,32 @@ def of(stage: Stage, constants: Constants = CONSTANTS) -> Resources:
     return of_instance(verilog.instance(stage), constants)
 
 
-def of_instance(made: Instance, constants: Constants = CONSTANTS) -> Resources:
+def of_instance(
+    made: Instance, constants: Constants = CONSTANTS, shapes: Shapes = BLOCK_SHAPES
+) -> Resources:
     """What an instance of a module of the library takes; tables that it lacks are taken as full."""
-    return _FORMULAS[made.module](Parameters(made, constants))
+    return _FORMULAS[made.module](Parameters(made, constants, shapes))
+
+
+def codes(p: Parameters) -> Resources:
+    """Of fl_conv the two tables that say what is computed: weights, and turns."""
+    at_once = p["LANES"] * p["TERMS"]
+    weights, about = 4 * at_once * p["VALUES"], at_once + 2
+    parts = [
+        p.rom(p["TURNS"], about, p.table("TURN_FILE", about)),
+        p.rom(p["STEPS"], weights, p.table("CODES", weights), p["CODES_BLOCK"]),
+    ]
+    return total(parts)
 
 
 def _conv(p: Parameters) -> Resources:
     """fl_conv, with rows, codes, lanes and results."""
-    lanes, terms, values, width = p["LANES"], p["TERMS"], p["VALUES"], p["SUM"]
+    lanes, width = p["LANES"], p["SUM"]
     delay = 1 + (p["LEVELS"] + 1) // 2
-    about = lanes * terms + 2
-    codes = lanes * values * terms * 4
     flags = Resources(delay >= 3, delay + 1 + (0 if delay >= 3 else delay))
     parts = [
         _rows(p),
-        p.rom(p["TURNS"], about, p.table("TURN_FILE", about)),
-        p.rom(p["STEPS"], codes, p.table("CODES", codes), p["CODES_BLOCK"]),
+        codes(p),
         flags,
         *[_lane(p)] * lanes,
         Resources(p.c.result * (lanes - p["OUT"]) * width, lanes * width),
@@ -126,6 +145,8 @@ def _lane(p: Parameters) -> Resources:
     n, levels, width, integer = p["VALUES"] * p["TERMS"], p["LEVELS"], p["SUM"], p["INTEGER"]
     bits = 12 if integer else 15
     product = Resources(p.c.integer if integer else p.c.shifted, bits + (not integer))
+    if integer and p.parameters.get("DSP"):
+        product = Resources(bits, bits, dsp=1)  # the mask
     parts = [product] * n
     below = n
     for level in range(1, levels + 1):
