@@ -18,12 +18,12 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("mutate", [mutated_bytes, mutated_parts])
-def test_mutated_files(mutate):
+@pytest.mark.parametrize(("mutate", "count"), [(mutated_bytes, 10_000), (mutated_parts, 3_000)])
+def test_mutated_files(mutate, count):
     rng = np.random.default_rng(0)
     accepted, messages = 0, []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB on Linux
-    for i in range(3_000):
+    for i in range(count):
         data = mutate(rng, FILES[i % 2])
         try:
             network = files.from_bytes(data)
@@ -36,4 +36,4 @@ def test_mutated_files(mutate):
     assert after - before < 100 * 1024
     assert 10 < min(map(len, messages)) < max(map(len, messages)) < 1000
     # Labels and exponents may be anything, and golden tensors of no images be left out.
-    assert accepted < 360
+    assert accepted < 0.12 * count
