@@ -52,11 +52,13 @@ def test_every_folder_is_a_package():
 
 
 def test_data_is_declared():
-    declared = {
-        ROOT.joinpath(*package.split("."), name)
-        for package, names in TABLES["package-data"].items()
-        for name in names
-    }
+    matched = [
+        set(ROOT.joinpath(*package.split(".")).glob(pattern))
+        for package, patterns in TABLES["package-data"].items()
+        for pattern in patterns
+    ]
+    assert all(matched)
+    declared = set.union(*matched)
     assert declared == {p for p in FILES if p.suffix != ".py"}
     assert {PACKAGE / "py.typed", PACKAGE / "paper" / "paper.json"} <= declared
 
