@@ -1,15 +1,18 @@
-"""A pipelined layer engine: weights in block RAM, one multiply-accumulate a cycle and unit.
+"""A pipelined layer engine, as `rtl` generates it: weights in a memory, one term a cycle and lane.
 
 Every layer has an engine of its own and they work as a pipeline, each on another batch. An engine
 computes `lanes` filters at once on each image of the batch; `folding` is how many rounds its
-filters take. The formulas are built of the parts that were synthesized (synthesized.py) and what
-remains of nine synthesized engines: constants below (docs/measurements/synthesis.md, which also
-says where they are known to be wrong).
+filters take. Cycles are those of the generated Verilog's schedule, and what an engine takes is what
+`rtl.resources` says of its two modules: fl_conv with one activation and one term a cycle, and
+fl_requantize with what a layer has in most networks (`AFFINE`).
 
-Not modelled: pools, batch norm, requantization, shortcut sums and their buffers, routing.
+Engines of a batch share the memory of weights; the generator writes machines for a batch of one.
+Nor does it write float units, which are sums of measured parts (synthesized.py). Not modelled:
+pools, shortcut sums and their queues, routing.
 """
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -22,29 +25,30 @@ from flightnn_jax.hardware.records import Choice, Design, Estimate, LayerCost, N
 from flightnn_jax.hardware.styles import base
 from flightnn_jax.hardware.styles.base import Figure, Options
 from flightnn_jax.hardware.workload import LayerWork, Workload
+from flightnn_jax.rtl import parts as rtl_parts
+from flightnn_jax.rtl import resources as rtl_resources
+from flightnn_jax.rtl.verilog import Instance, is_block
 
 OPTIONS: tuple[str, ...] = ("multiplier",)
 
 CONTROL_LUT = 55
-"""Counters and addresses: 57 in the DSP engine, 954 - 16 x 56 in that of 16 lanes."""
-DEEP_LUT = 75
-"""For a deep memory of weights: the rest of the engine with 4 lanes."""
-TIME_SHARED_LUT = 21
-"""A unit's share of taking two terms in turn: one engine. Its synthesis put a part of the weights
-into LUTs, so this may be too much."""
 CONTROL_FF = 60
+"""Of an engine of float units, and for each of these `UNIT_FF` or, in DSPs, `DSP_FF`."""
 UNIT_FF = 10.75
-"""Flip-flops of an engine, and of a unit beyond the bare one, by the engines of 4 to 256 lanes."""
 DSP_FF = 22.4
-"""The same for a unit in a DSP: one engine."""
-TIME_SHARED_FF = 5
 
-LUT_ERROR = 1.10
-"""LUTs are within 10 % of all synthesized engines (tests), before `synthesized.VENDOR`."""
-FF_ERROR = 1.05
-BRAM_ERROR = 1.05
-CYCLE_ERROR = 1.03
-"""One engine was run: 46,087 cycles where the formula gives 45,056."""
+AFFINE = {
+    "CLIP": 0,
+    "FACTOR": 1,
+    "BITS": 14,
+    "TERMS": 1,
+    "BIAS": 1,
+    "ACTIVATE": 1,
+    "LEAST": 18,
+    "MORE": 0,
+    "SLOPE": 3,
+}
+"""Of fl_requantize, where a network's multipliers and biases are not known."""
 
 MULTIPLIERS = ("dsp", "lut")
 
@@ -104,13 +108,28 @@ def passes(layer: LayerWork, folding: int) -> int:
 
 
 def cycles(layer: LayerWork, folding: int) -> int:
-    """From one batch to the next: load the inputs, compute, hand on the outputs, a word a cycle.
+    """From one batch to the next, by the schedule of the generated Verilog.
 
-    positions x taps x passes + inputs + outputs. The one engine that was run (256 -> 256 channels,
-    4x4, 256 lanes) took 46,087 cycles, where this gives 36,864 + 4,096 + 4,096 = 45,056.
+    A window takes all passes over the filters, each as many cycles as it has steps, one at least,
+    or as many as sums that leave, whichever are more; and a value a cycle comes in and goes out.
+
+    Example:
+      >>> from flightnn_jax.hardware.workload import from_network
+      >>> layer = from_network("net1", "lightnn1").layers[5]  # 64 -> 64 channels, 8x8
+      >>> cycles(layer, 4)  # 64 windows, 4 passes, 576 taps
+      147456
     """
-    words = math.prod(layer.input_shape) + math.prod(layer.output_shape)
-    return layer.positions * layer.taps * passes(layer, folding) + words
+    at_once = max(lanes(layer, folding), 1)  # a pruned layer still gives zeros
+    words = max(math.prod(layer.input_shape), math.prod(layer.output_shape))
+    turns = _turns(layer, at_once)
+    steps = np.maximum(turns * layer.taps, 1)
+    results = np.minimum(layer.filters - at_once * np.arange(len(turns)), at_once)
+    return max(layer.positions * int(np.maximum(steps, results).sum()), words)
+
+
+def _turns(layer: LayerWork, at_once: int) -> np.ndarray:
+    """[passes] sweeps over a window: for each pass those of its largest k."""
+    return np.array(sorted(layer.k, reverse=True)[::at_once], np.int64)
 
 
 def unit_name(layer: LayerWork, multiplier: str) -> str:
@@ -131,58 +150,116 @@ def parts(
     *,
     multiplier: str = "dsp",
     version: str = "0.23",
-    hierarchical: bool = False,
 ) -> Parts:
-    """What an engine takes, within 10 % (LUT), 5 % (FF, BRAM) and exactly (DSP) where measured.
-
-        LUT  = batch lanes (unit + 21 [k > 1]) + 55 + [deep] (75 + (depth - 1) width)
-        FF   = batch lanes (unit + 10.75) + 60 + 5 [k > 1]
-        BRAM = blocks(weights: width = bits lanes, words = taps passes)
-             + batch blocks(one input map with its border)
-
-    `depth` is words over those of the widest block (512 of 36 bits), and a memory is deep above
-    two of them: choosing between blocks takes a table for each bit and further block, or half of
-    one in hierarchical synthesis. Whether the synthesized engines stored the border of zeros was
-    not recorded: with it all BRAM rows are met within 5 %, without it within 11 %.
+    """What an engine takes: by `rtl.resources`, but for floats.
 
     Args:
       layer: what it computes.
       folding: rounds.
       device: which memories and tables there are.
       multiplier: "dsp" or "lut", for weights that are no shifts.
-      version: of Yosys, for the units.
-      hierarchical: whether units are synthesized once, as modules, or flattened.
+      version: of Yosys, for units of floats.
 
     Example:
       >>> from flightnn_jax.hardware.device import named
       >>> from flightnn_jax.hardware.workload import from_network
       >>> layer = from_network("net1", "lightnn1").layers[5]  # 64 -> 64 channels, 8x8
-      >>> parts(layer, 1, named("XC7Z045")).of(1)
-      Resources(bram=19, dsp=0, ff=3180, lut=3703)
+      >>> parts(layer, 4, named("XC7Z045")).of(1)
+      Resources(bram=11, dsp=1, ff=1405, lut=1898)
     """
-    at_once = lanes(layer, folding)
-    shared_time = max(layer.k) > 1
     name = unit_name(layer, multiplier)
-    unit = synthesized.unit(name, layer.accumulator_bits, version)
-    width, words = layer.bits * at_once, layer.taps * passes(layer, folding)
-    control = float(CONTROL_LUT)
-    widest = min(depth for depth, _ in device.block_shapes)
-    if words > 2 * widest:
-        select = (math.ceil(words / widest) - 1) * width
-        control += DEEP_LUT + select * (0.5 if hierarchical else 1.0)
-    in_dsp = unit.dsp > 0 and not unit.lut  # the sum too; that of floats is outside
-    shared = Resources(
-        bram=device.blocks(width, words),
-        dsp=0,
-        ff=CONTROL_FF + TIME_SHARED_FF * shared_time,
-        lut=math.ceil(control * device.lut_factor),
+    at_once = max(lanes(layer, folding), 1)
+    if layer.arithmetic.floats:
+        return _of_floats(layer, at_once, device, name, version)
+    return _generated(layer, at_once, device, multiplier == "dsp")
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _generated(layer: LayerWork, at_once: int, device: Device, in_dsp: bool) -> Parts:
+    """By `rtl.resources`; a search asks for the same again and again."""
+    made = engine(layer, at_once, in_dsp)
+    shapes = device.block_shapes
+    shared = rtl_resources.codes(rtl_parts.Parameters(made, shapes=shapes))
+    whole = rtl_resources.of_instance(made, shapes=shapes)
+    behind = rtl_resources.of_instance(_requantize(layer), shapes=shapes)
+    each = rtl_parts.Resources(
+        lut=whole.lut - shared.lut + behind.lut,
+        ff=whole.ff - shared.ff + behind.ff,
+        bram=whole.bram - shared.bram + behind.bram,
+        dsp=whole.dsp + behind.dsp,
     )
-    lane_lut = unit.lut + TIME_SHARED_LUT * shared_time
+    return Parts(_on(device, shared), _on(device, each))
+
+
+def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
+    """fl_conv with so many lanes, without the files of its tables."""
+    turns = _turns(layer, at_once)
+    steps = int(np.maximum(turns * layer.taps, 1).sum())
+    size = layer.kernel_shape[0] if len(layer.kernel_shape) == 4 else 1
+    height, width, channels = _three(layer.input_shape)
+    rest = layer.filters - at_once * (len(turns) - 1)
+    parameters = {
+        "VALUES": 1,
+        "WORDS": channels,
+        "HEIGHT": height,
+        "WIDTH": width,
+        "SIZE": size,
+        "STRIDE": layer.stride,
+        "OUT_HEIGHT": _three(layer.output_shape)[0],
+        "OUT_WIDTH": _three(layer.output_shape)[1],
+        "ROWS": size + layer.stride,
+        "TURNS": int(np.maximum(turns, 1).sum()),
+        "STEPS": steps,
+        "ROWS_BLOCK": int(is_block((size + layer.stride) * width * channels, 8)),
+        "LANES": at_once,
+        "TERMS": 1,
+        "INTEGER": int(layer.format == "fp4"),
+        "DSP": int(in_dsp),
+        "LEVELS": 0,
+        "SUM": layer.accumulator_bits,
+        "PASSES": len(turns),
+        "OUT": 1,
+        "BEATS": at_once,
+        "REST": rest,
+        "CODES_BLOCK": int(is_block(steps, 4 * at_once)),
+    }
+    return Instance("fl_conv", dict(parameters), {})
+
+
+def _requantize(layer: LayerWork) -> Instance:
+    bits = layer.accumulator_bits
+    sizes = {"VALUES": 1, "BEATS": layer.filters, "IN": bits, "CLIPPED": bits, "V": bits + 10}
+    return Instance("fl_requantize", {**AFFINE, **sizes}, {})
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A vector as one pixel."""
+    height, width, channels = shape if len(shape) == 3 else (1, 1, math.prod(shape))
+    return height, width, channels
+
+
+def _on(device: Device, found: rtl_parts.Resources) -> Resources:
+    """In the device's tables."""
+    lut = math.ceil(found.lut * device.lut_factor)
+    return Resources(bram=found.bram, dsp=found.dsp, ff=found.ff, lut=lut)
+
+
+def _of_floats(layer: LayerWork, at_once: int, device: Device, name: str, version: str) -> Parts:
+    """Measured units, and memories of weights and of an input map with its border of zeros."""
+    unit = synthesized.unit(name, layer.accumulator_bits, version)
+    in_dsp = unit.dsp > 0 and not unit.lut
+    words = layer.taps * len(_turns(layer, at_once))
+    shared = Resources(
+        bram=device.blocks(layer.bits * at_once, words),
+        dsp=0,
+        ff=CONTROL_FF,
+        lut=math.ceil(CONTROL_LUT * device.lut_factor),
+    )
     each = Resources(
         bram=device.blocks(layer.arithmetic.activation_bits, _map_words(layer)),
         dsp=at_once * unit.dsp,
         ff=math.ceil(at_once * (unit.ff + (DSP_FF if in_dsp else UNIT_FF))),
-        lut=math.ceil(at_once * lane_lut * device.lut_factor),
+        lut=math.ceil(at_once * unit.lut * device.lut_factor),
     )
     return Parts(shared, each)
 
@@ -242,31 +319,30 @@ def estimate(
             f"{len(workload.layers)} layers: give a batch of at least 1 and a folding for each"
         )
     pairs = list(zip(workload.layers, design.folding, strict=True))
-    alone = len(pairs) == 1
     costs = []
     for layer, rounds in pairs:
         needed = parts(layer, rounds, device, multiplier=options.multiplier).of(design.batch)
-        costs.append(_cost(layer, needed, cycles(layer, rounds), device, alone))
+        costs.append(_cost(layer, needed, cycles(layer, rounds), device, design.batch))
     latency = base.slowest(costs).times(1e-3 / device.clock_mhz).times(len(costs))
     at_once = design.batch * sum(lanes(layer, rounds) for layer, rounds in pairs)
     built = Design(at_once, design.batch, design.folding)
     return base.pipelined(workload, device, "engine", built, costs, latency_ms=latency)
 
 
-def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, alone: bool) -> LayerCost:
-    """A layer's costs and errors; float units need more stages, and no pipeline was run."""
-    quantized = not layer.arithmetic.floats
-    measured = device.lut_factor == 1 and quantized
+def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, batch: int) -> LayerCost:
+    """A layer's costs and errors: those of engines that the constants of `rtl` never saw."""
+    generated = not layer.arithmetic.floats and batch == 1
+    measured = device.lut_factor == 1 and generated
+    errors = rtl_resources.ERRORS
     factors = {
-        "BRAM": BRAM_ERROR,
-        "DSP": 1.0 if quantized else None,
-        "FF": FF_ERROR if measured else None,
-        "LUT": LUT_ERROR * synthesized.VENDOR if measured else None,
+        "BRAM": errors.bram if generated else None,
+        "DSP": errors.dsp if generated else None,
+        "FF": errors.ff if measured else None,
+        "LUT": errors.lut * synthesized.VENDOR if measured else None,
     }
-    known = CYCLE_ERROR if quantized and alone else None
-    of_time = Number(time, known, "formula; one engine was run")
-    taken = base.named(needed, factors, "sums of synthesized parts (Yosys 0.23)")
-    return base.layer_cost(layer, of_time, taken)
+    of_time = Number(time, 1.0 if generated else None, "the generated Verilog's schedule")
+    origin = "formulas of the generated Verilog (Yosys 0.23)" if generated else "not generated"
+    return base.layer_cost(layer, of_time, base.named(needed, factors, origin))
 
 
 def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
