@@ -130,7 +130,7 @@ def _rows(p: Parameters) -> Resources:
     turn = width_of(turns) if turns > 1 else 0
     counters = [
         2 * width_of(depth) + width_of(pitch),
-        4 * signed_rows + 2 * map_rows + 2 * width_of(rows) + 2 * offsets,
+        4 * signed_rows + 3 * map_rows + 2 * width_of(rows) + 2 * offsets,
         width_of(size * words) * (size * words > 1) + width_of(size) * (size > 1),
         2 * turn + 2 * address + width_of(p["OUT_WIDTH"]) * (p["OUT_WIDTH"] > 1),
     ]

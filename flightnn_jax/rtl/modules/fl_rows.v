@@ -112,11 +112,10 @@ module fl_rows #(
 
   // ---- which row of windows is next: what it needs and what it leaves, from the rows before it
   reg signed [YW-1:0] top;  // the first row of the windows that are read
+  reg signed [YW-1:0] next_top;  // and of the next ones
   reg signed [RW-1:0] need;  // rows from the first one kept on, for the next row of windows
   reg signed [RW-1:0] leave;  // rows that the next one no longer needs
   reg signed [RW-1:0] have;  // as `level`, by the windows that are read
-  wire is_last = top == LAST_ROW;
-  wire signed [YW-1:0] next_top = is_last ? FIRST_ROW : top + DOWN;
   wire next_is_last = next_top == LAST_ROW;
   wire signed [YW-1:0] kept = next_top[YW-1] ? {YW{1'b0}} : next_top;
   wire signed [YW-1:0] after = next_top + DOWN;
@@ -176,6 +175,7 @@ module fl_rows #(
     if (switch) begin
       active <= 1'b1;
       top <= next_top;
+      next_top <= next_is_last ? FIRST_ROW : after;
       row <= next_top;
       need <= next_need[RW-1:0];
       leave <= next_leave[RW-1:0];
@@ -186,6 +186,7 @@ module fl_rows #(
       active <= 1'b0;
       have <= {RW{1'b0}};
       top <= LAST_ROW;  // the first switch goes to the first row
+      next_top <= FIRST_ROW;
       need <= FIRST_NEED[RW-1:0];
       leave <= {RW{1'b0}};
       top_place <= {LW{1'b0}};
