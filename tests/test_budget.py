@@ -354,7 +354,7 @@ def gates(*args, **kwargs):
         (lambda: gates(1, importance=1), r"importance is not like"),
         *(
             (
-                lambda bad=bad: gates(1, importance={"w": PARAMS["w"] ** 2 + bad, "b": 0}),
+                lambda bad=bad: gates(1, importance={"w": jnp.full_like(PARAMS["w"], bad), "b": 0}),
                 r"importance of \['w'\] has NaN, infinite or negative",
             )
             for bad in (np.nan, np.inf, -1)

@@ -98,8 +98,9 @@ def sheet(work: Workload, device: Device, style: str) -> Sheet:
 
     Example:
       >>> from flightnn_jax.hardware import device, workload
-      >>> every = sheet(workload.from_network("net4", "lightnn1"), device.named("XC7Z020"), "array")
-      >>> len(every.designs) > len(thinned(every, device.named("XC7Z020"), 0.5).designs) > 1
+      >>> work, board = workload.from_network("net4", "lightnn1"), device.named("XC7Z020")
+      >>> every = sheet(work, board, "engine")
+      >>> len(every.designs) > len(thinned(every, board, 0.5).designs) > 1
       True
     """
     try:

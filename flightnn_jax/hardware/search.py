@@ -82,7 +82,7 @@ def fastest(workload: Workload, device: Device, multiplier: str = "dsp") -> Desi
       >>> from flightnn_jax.hardware.device import named
       >>> from flightnn_jax.hardware.workload import from_network
       >>> fastest(from_network("net4", "lightnn1"), named("XC7Z020")).folding
-      (2, 2, 4, 2)
+      (1, 1, 2, 1)
     """
     return styles.STYLES["engine"].largest(workload, device, Options(multiplier=multiplier))
 

@@ -3,7 +3,7 @@
 Example:
   >>> from flightnn_jax import paper
   >>> paper.audit.summary(paper.audit.cells())["text"]
-  {'reproduced': 9}
+  {'reproduced': 8, 'contradicted': 1}
 """
 
 from typing import TYPE_CHECKING

@@ -146,6 +146,9 @@ class Cost(NamedTuple):
     srl: int
 
 
+_ZERO = -1  # the number of a bit that is always 0
+
+
 def cost(graph: Graph, every: int = 1, shift_registers: bool = True) -> Cost:
     """Tables and registers, counted bit by bit.
 
@@ -172,7 +175,8 @@ def cost(graph: Graph, every: int = 1, shift_registers: bool = True) -> Cost:
         born.update((bit, int(plan.slots[value])) for bit in bits.own(value))
     for term in graph.outputs:
         for bit in bits.of[term.value] if term else ():
-            reads.setdefault(bit, set()).add(plan.latency)
+            if bit != _ZERO:
+                reads.setdefault(bit, set()).add(plan.latency)
     ff = srl = 0
     for bit, slots in reads.items():
         for before, after in itertools.pairwise(sorted({born[bit], *slots})):
@@ -181,9 +185,6 @@ def cost(graph: Graph, every: int = 1, shift_registers: bool = True) -> Cost:
             else:
                 ff += after - before
     return Cost(len(tables), ff, srl)
-
-
-_ZERO = -1
 
 
 class _Bits:

@@ -43,8 +43,8 @@ def test_without_bounds_the_best_by_validation_at_its_fastest(sweep):
         {"max_kb": 0.6},
         {"max_nj": 12.0},
         {"max_nj": 12.0, "min_images_per_s": 1e5},
-        {"max_lut": 1000.0},
-        {"max_share": 0.3, "max_ms": 0.5},
+        {"max_lut": 1800.0},
+        {"max_share": 0.14, "max_ms": 0.12},
         {"min_images_per_s": 3e5},
     ],
 )

@@ -17,7 +17,7 @@ from flightnn_jax.integer import files
 from flightnn_jax.training.config import Config, network_of
 from tests.support import networks_at_random
 
-BOARD = Device("small", bram=40, dsp=20, ff=8000, lut=4000, clock_mhz=100)  # few designs fit
+BOARD = Device("small", bram=140, dsp=60, ff=30000, lut=20000, clock_mhz=100)  # few designs fit
 CONFIG = {
     "network": "net4",
     "width": 8,
