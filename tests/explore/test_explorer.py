@@ -1,6 +1,7 @@
 """The explorer in a headless Chromium, by keys and by mouse, against what Python computes."""
 
 import csv
+import itertools
 import json
 import re
 import time
@@ -95,13 +96,21 @@ def tab(session, text, tmp_path_factory):
     assert tab.complaints == []  # of the policy, or an exception
 
 
+VISITS = itertools.count()
+
+
+def visit(tab, hash_):
+    """Changes the address, also where the page has not yet written what was chosen since."""
+    tab.run(f"location.hash = {json.dumps(f'#{hash_}&visit={next(VISITS)}')}")
+
+
 @pytest.fixture
 def at(tab):
     """Opens the page with something chosen, such as at("x=kb&point=lightnn1-s0")."""
 
     def go(hash_=""):
         tab.size(1500, 1000)
-        tab.run(f"location.hash = {json.dumps('#' + hash_)}")
+        visit(tab, hash_)
         tab.run("scrollTo(0, 0)")
         tab.settle()
         return tab
@@ -187,7 +196,7 @@ def test_arrows_reach_every_point(at, tab, axes):
     while waiting and reached != names:
         name = waiting.pop()
         for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
-            tab.run(f"location.hash = '#{axes}&hide=full&point={name}'")
+            visit(tab, f"{axes}&hide=full&point={name}")
             tab.settle()
             tab.press(key)
             if title(tab) not in reached:

@@ -30,7 +30,19 @@ function draw() {
   }
   drawPanel();
   drawStatus();
-  if (location.hash !== toHash()) history.replaceState(null, "", toHash());
+  writeAddress();
+}
+
+let writing;
+
+// Browsers refuse an address that changes too often, as it would while a slider moves.
+function writeAddress() {
+  const known = location.hash;
+  clearTimeout(writing);
+  writing = setTimeout(() => {
+    const changed = location.hash === known && known !== toHash(); // not by the user meanwhile
+    if (changed) history.replaceState(null, "", toHash());
+  }, 200);
 }
 
 function drawStatus() {
