@@ -18,7 +18,6 @@ or the machine stops, or 2 for wrong input.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from flightnn_jax import integer, rtl
 from flightnn_jax.checker import interpreter, reader
 from flightnn_jax.hardware import device
 from flightnn_jax.integer import limits
-from flightnn_jax.rtl import certify, folding, simulate, synthesize, timing
+from flightnn_jax.rtl import certify, folding, simulate, synthesize, timing, tools
 
 from . import command
 from .command import flags
@@ -117,8 +116,9 @@ def _verify_all(network: integer.IntegerNetwork, machine: rtl.Machine) -> int:
 
 def _prove(network: integer.IntegerNetwork, machine: rtl.Machine) -> None:
     """Proves every wired layer, and says so."""
-    if shutil.which("yosys") is None:
-        raise ValueError("--prove: yosys is not installed: see docs/rtl.md for how to install it")
+    why_not = tools.unavailable(["yosys"])
+    if why_not is not None:
+        raise ValueError(f"--prove: {why_not}")
     for name, proof in certify.prove_layers(network, machine, _OUT.value):
         print(f"{name}: proven for every input: {proof.adders} adders, {proof.latency} cycles")
 

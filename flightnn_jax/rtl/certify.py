@@ -21,7 +21,7 @@ def prove_layers(
 
     Raises:
       NotProvenError: at the first layer that is not shown to give its weights' sums.
-      FileNotFoundError: if there is no program `yosys`.
+      ToolError: if there is no program `yosys`.
     """
     for stage in machine.stages:
         if not isinstance(stage, Wired):

@@ -4,13 +4,14 @@ A netlist is simulated here bit by bit, without a word of what the module is mea
 """
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from flightnn_jax.rtl import tools
 
 _OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "$add": np.add,
@@ -68,18 +69,14 @@ def from_verilog(text: str, top: str) -> Netlist:
     """What Yosys makes of Verilog before it maps anything.
 
     Raises:
-      FileNotFoundError: if there is no program `yosys`.
-      ValueError: if Yosys refuses the text.
+      ToolError: if there is no program `yosys`, or it refuses the text.
     """
     with tempfile.TemporaryDirectory() as directory:
-        source, result = Path(directory) / "source.v", Path(directory) / "netlist.json"
-        source.write_text(text)
+        source, result = "source.v", "netlist.json"
+        (Path(directory) / source).write_text(text)
         script = f"{SCRIPT.format(source=source, top=top)}; write_json {result}"
-        command = ["yosys", "-q", "-p", script]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ValueError(f"{top}: Yosys refuses it: {done.stderr.strip()[-300:]}")
-        return from_json(json.loads(result.read_text()), top)
+        tools.run(["yosys", "-q", "-p", script], directory)
+        return from_json(json.loads((Path(directory) / result).read_text()), top)
 
 
 def from_json(tree: Mapping[str, Any], top: str) -> Netlist:

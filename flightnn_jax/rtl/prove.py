@@ -9,13 +9,13 @@ are in the next one (induction), and they are behind a reset.
 A proof holds for the parameters that it names; `CLAIMS` lists them.
 """
 
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from flightnn_jax.rtl import tools
 from flightnn_jax.rtl.modules import library
 from flightnn_jax.rtl.proofs import harness
 
@@ -112,28 +112,20 @@ def prove(
       most_seconds: after so many a claim counts as not proven.
 
     Raises:
-      FileNotFoundError: if there is no program `yosys`.
+      ToolError: if there is no program `yosys`.
     """
     sources = dict(library() if modules is None else modules)
     sources["proof.v"] = harness(claim.harness)
     with tempfile.TemporaryDirectory() as directory:
         for name, text in sources.items():
             (Path(directory) / name).write_bytes(text)
-        command = ["yosys", "-p", _script(claim, sorted(sources))]
+        words = ["yosys", "-p", _script(claim, sorted(sources))]
         start = time.perf_counter()
         try:
-            done = subprocess.run(
-                command,
-                cwd=directory,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=most_seconds,
-            )
-        except subprocess.TimeoutExpired:
-            return Verdict(False, float(most_seconds), f"more than {most_seconds} s")
-    proven = done.returncode == 0 and "SUCCESS!" in done.stdout
-    return Verdict(proven, time.perf_counter() - start, done.stdout + done.stderr)
+            log = tools.run(words, directory, fine=(0, 1), seconds=most_seconds)
+        except tools.TimeLimitError as error:
+            return Verdict(False, float(most_seconds), str(error))
+    return Verdict("SUCCESS!" in log, time.perf_counter() - start, log)
 
 
 def _script(claim: Claim, sources: list[str]) -> str:

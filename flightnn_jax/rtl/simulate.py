@@ -1,15 +1,13 @@
 """Runs a machine's files in Verilator or Icarus, and reads what every layer gave. NumPy alone."""
 
 import dataclasses
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.rtl import folding, generate, hexadecimal, queues
+from flightnn_jax.rtl import folding, generate, hexadecimal, queues, tools
 from flightnn_jax.rtl.architecture import LOGIT_BITS, Machine, Stream
 
 TOOLS = {"verilator": ("verilator", "g++", "make"), "icarus": ("iverilog", "vvp")}
@@ -18,7 +16,7 @@ _CYCLES_OF_A_STAGE = 30  # that a beat takes to go through
 _STOPPED = 3  # what the bench in C++ ends with where nothing moves
 
 
-class SimulationError(RuntimeError):
+class SimulationError(tools.ToolError):
     """A simulator that is not there or does not take the Verilog: what it said, and what to do."""
 
 
@@ -61,10 +59,7 @@ class Run(NamedTuple):
 
 def unavailable(tool: str) -> str | None:
     """Why a simulator cannot run here, or None."""
-    missing = [program for program in TOOLS[tool] if shutil.which(program) is None]
-    if not missing:
-        return None
-    return f"{', '.join(missing)} is not installed: see docs/rtl.md for how to install simulators"
+    return tools.unavailable(TOOLS[tool])
 
 
 def build(folder: str | Path, tool: str) -> None:
@@ -152,14 +147,8 @@ def _sources(at: Path) -> list[str]:
 
 
 def _call(words: list[str], at: Path, *fine: int) -> None:
-    done = subprocess.run(
-        words, cwd=at, capture_output=True, text=True, errors="replace", timeout=_SECONDS
-    )
-    said = done.stdout + done.stderr
-    if done.returncode not in (0, *fine):
-        lines = [line for line in said.splitlines() if "rror" in line] or said.splitlines()
-        what = lines[0] if lines else f"exit code {done.returncode}"
-        raise SimulationError(f"{words[0]} in {at}: {what}: its files may be of another machine")
+    """Runs a program; where it fails, the files may be another machine's."""
+    tools.run(words, at, error=SimulationError, fine=(0, *fine), seconds=_SECONDS)
 
 
 def read(file: Path, stream: Stream) -> tuple[np.ndarray, np.ndarray]:

@@ -11,22 +11,17 @@ the logits out as bytes, the lowest of each first.
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from flightnn_jax.rtl import modules
+from flightnn_jax.rtl import modules, tools
 from flightnn_jax.rtl.architecture import LOGIT_BITS, Machine
 from flightnn_jax.rtl.parts import Resources
 
-SECONDS = 7200  # until a tool counts as one that does not end
 
-
-class SynthesisError(RuntimeError):
+class SynthesisError(tools.ToolError):
     """A tool that is not there or does not take the design: what it said, and what to do."""
 
 
@@ -133,20 +128,7 @@ def device(name: str) -> Device:
 def unavailable(name: str) -> str | None:
     """Which programs a device needs that are not installed, or None."""
     of = device(name)
-    programs = ["yosys", *of.place[:1], *([of.pack] if of.pack else [])]
-    missing = [program for program in programs if _program(program) is None]
-    if not missing:
-        return None
-    return (
-        f"{', '.join(missing)} is not installed: Debian has yosys, nextpnr-ice40, nextpnr-ecp5 and "
-        "fpga-icestorm; pip install 'flightnn-jax[rtl]' has yosys and nextpnr-ecp5"
-    )
-
-
-def _program(name: str) -> str | None:
-    """The system's, or a wheel's, which may be beside Python and on no path."""
-    beside = Path(sys.executable).parent / f"yowasp-{name}"
-    return shutil.which(name) or shutil.which(f"yowasp-{name}") or shutil.which(beside)
+    return tools.unavailable(["yosys", *of.place[:1], *([of.pack] if of.pack else [])])
 
 
 def run(folder: str | Path, machine: Machine, name: str, interval: int) -> Iterator[str]:
@@ -208,7 +190,7 @@ def counts(folder: str | Path, names: list[str], top: str, name: str) -> list[Re
         f"read_verilog -defer {' '.join(sources)}; hierarchy -check -top {top}; "
         f"{of.synthesis.format(top=top)}; write_json {top}.json; tee -q -o stat.txt stat -json"
     )
-    _call(["yosys", "-q", "-p", script], at)
+    tools.run(["yosys", "-q", "-p", script], at, error=SynthesisError)
     said = (at / "stat.txt").read_text()
     # Where modules are kept apart, what Yosys 0.23 writes behind them is no JSON.
     pattern = r'"\\*(\w+)":\s*\{[^{}]*"num_cells_by_type":\s*(\{[^{}]*\})'
@@ -237,8 +219,12 @@ def place(folder: str | Path, top: str, name: str, seed: int = 1) -> Placed:
         raise SynthesisError(f"{name}: no open tool places on it; choose an ECP5 or an iCE40")
     placed, packed = f"{top}.config", f"{top}.{of.packs}"
     ends = ["--json", f"{top}.json", of.design, placed, "--report", "report.json"]
-    _call([*of.place, "--seed", str(seed), "--timing-allow-fail", "-q", *ends], at)
-    _call([of.pack, placed, packed], at)
+    tools.run(
+        [*of.place, "--seed", str(seed), "--timing-allow-fail", "-q", *ends],
+        at,
+        error=SynthesisError,
+    )
+    tools.run([of.pack, placed, packed], at, error=SynthesisError)
     report = json.loads((at / "report.json").read_text())
     slowest = min(report["fmax"].values(), key=lambda clock: float(clock["achieved"]))
     paths = [p["path"] for p in report["critical_paths"] if p["from"] == p["to"]]
@@ -289,23 +275,3 @@ def library(folder: Path) -> None:
     (folder / "modules").mkdir(parents=True, exist_ok=True)
     for name, text in modules.library().items():
         (folder / "modules" / name).write_bytes(text)
-
-
-def _call(words: list[str], folder: Path) -> None:
-    """Runs a tool.
-
-    Raises:
-      SynthesisError: with the last lines of what it said, if it is not there or fails.
-    """
-    program = _program(words[0])
-    if program is None:
-        raise SynthesisError(f"{words[0]} is not installed")
-    try:
-        done = subprocess.run(
-            [program, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SynthesisError(f"{words[0]} does not end within {SECONDS} s") from error
-    if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).strip().split("\n")[-8:])
-        raise SynthesisError(f"{words[0]} fails: {last}")

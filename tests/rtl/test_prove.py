@@ -76,4 +76,4 @@ def test_a_module_with_a_fault_is_not(harness, right, wrong):
 def test_what_takes_too_long_is_not_proven():
     verdict = prove.prove(SLOW[0], most_seconds=0)
     assert not verdict.proven
-    assert verdict.log == "more than 0 s"
+    assert "does not end within 0 s" in verdict.log

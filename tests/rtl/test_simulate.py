@@ -5,7 +5,7 @@ import pytest
 
 from flightnn_jax import rtl
 from flightnn_jax.integer import verify
-from flightnn_jax.rtl import simulate
+from flightnn_jax.rtl import simulate, tools
 from flightnn_jax.rtl.architecture import Queue
 from tests.rtl import machines
 from tests.rtl.layers import needs
@@ -94,3 +94,16 @@ def test_what_a_simulator_says_is_told(tmp_path):
     (tmp_path / "top.v").write_text("module top (;")
     with pytest.raises(rtl.SimulationError, match=r"iverilog in .*top\.v:1: syntax error"):
         simulate.run(tmp_path, machine, machines.images(network, 1), "icarus")
+
+
+def test_programs_that_fail_or_do_not_end(tmp_path):
+    with pytest.raises(tools.ToolError, match="no_such_program is not installed: see docs"):
+        tools.run(["no_such_program"], tmp_path)
+    with pytest.raises(tools.ToolError, match="sh in .* fails: exit code 3"):
+        tools.run(["sh", "-c", "exit 3"], tmp_path)
+    with pytest.raises(rtl.SimulationError, match="sh in .* fails: an Error"):
+        words = ["sh", "-c", "echo a line; echo an Error; exit 1"]
+        tools.run(words, tmp_path, error=rtl.SimulationError)
+    with pytest.raises(tools.TimeLimitError, match="does not end within 0 s"):
+        tools.run(["sleep", "9"], tmp_path, seconds=0)
+    assert tools.run(["sh", "-c", "echo said; exit 3"], tmp_path, fine=(0, 3)) == "said\n"
