@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flightnn_jax.fpga import Resources
 from flightnn_jax.integer import files
 from flightnn_jax.integer.certificate import Range, width
 from flightnn_jax.integer.network import Affine, Convolution
@@ -34,7 +35,7 @@ from flightnn_jax.rtl.architecture import (
     Stage,
     Stream,
 )
-from flightnn_jax.rtl.parts import Constants, Resources
+from flightnn_jax.rtl.parts import Constants
 
 FIT, HELD_OUT = 1, 2
 """Seeds of the two sets."""

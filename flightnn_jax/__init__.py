@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import explore as explore
     from flightnn_jax import filters as filters
     from flightnn_jax import formats as formats
+    from flightnn_jax import fpga as fpga
     from flightnn_jax import hardware as hardware
     from flightnn_jax import integer as integer
     from flightnn_jax import networks as networks
@@ -75,6 +76,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "formats.shift": ("Shift",),
     "formats.shift_codes": ("ShiftCodes",),
     "formats.window": ("Window",),
+    "fpga": (),
     "hardware": (),
     "integer": (),
     "networks": (),

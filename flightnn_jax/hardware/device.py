@@ -5,33 +5,20 @@ import json
 import math
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
-from flightnn_jax import atomic
+from flightnn_jax import atomic, fpga
+from flightnn_jax.fpga import Resources
+
+__all__ = ["DEVICES", "RESOURCES", "Device", "Resources", "from_json", "named"]
 
 RESOURCES = ("BRAM", "DSP", "FF", "LUT")
-
-
-class Resources(NamedTuple):
-    """What a circuit takes, in the order of `RESOURCES`.
-
-    Attributes:
-      bram: blocks of memory.
-      dsp: multiplier blocks.
-      ff: flip-flops.
-      lut: the device's own tables.
-    """
-
-    bram: int
-    dsp: int
-    ff: int
-    lut: int
+"""In the order of `fpga.Resources`."""
 
 
 _MAX_RESOURCE = 10**9  # a hundred times what the largest FPGA has
 _MAX_CLOCK_MHZ = 1e6
 _MAX_JSON_BYTES = 1 << 20
-_XILINX_18K = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
 
 
 def _is_pair(shape: Any) -> bool:
@@ -63,7 +50,7 @@ class Device:
     lut: int
     clock_mhz: float
     lut_inputs: int = 6
-    block_shapes: tuple[tuple[int, int], ...] = _XILINX_18K
+    block_shapes: fpga.Shapes = fpga.XILINX_18K
     origin: str = "given by the user"
 
     def __post_init__(self) -> None:
@@ -137,20 +124,13 @@ class Device:
         }
 
     def blocks(self, bits: int, words: int) -> int:
-        """Blocks of a memory of so many words, at the best shape of block.
-
-        The plain quotient of bits is up to 46 % too low for wide, shallow memories
-        (docs/measurements/synthesis.md), so the shapes of the data sheet are tried.
+        """Blocks of a memory of so many words, by `fpga.blocks`.
 
         Example:
-          >>> named("XC7Z045").blocks(bits=256, words=576)  # 15 of 1024 x 18
+          >>> named("XC7Z045").blocks(bits=256, words=576)
           15
         """
-        if not bits or not words:
-            return 0
-        return min(
-            math.ceil(bits / width) * math.ceil(words / depth) for depth, width in self.block_shapes
-        )
+        return fpga.blocks(bits, words, self.block_shapes)
 
 
 def named(name: str) -> Device:
@@ -204,7 +184,7 @@ def _device(given: Any, source: str) -> Device:
             f"{source}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}; the "
             f"fields are {', '.join(fields)}"
         )
-    shapes = given.get("block_shapes", _XILINX_18K)
+    shapes = given.get("block_shapes", fpga.XILINX_18K)
     if type(shapes) is list:
         shapes = tuple(tuple(shape) if type(shape) is list else shape for shape in shapes)
     try:

@@ -9,29 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flightnn_jax.fpga import XILINX_18K, Resources, Shapes, blocks
 from flightnn_jax.rtl.verilog import Instance
-
-BLOCK_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
-"""(words, bits) of a block of 18 kb."""
-
-
-Shapes = tuple[tuple[int, int], ...]
-
-
-class Resources(NamedTuple):
-    """What a circuit takes.
-
-    Attributes:
-      lut: tables of 6 inputs, those that are memories or shift registers among them.
-      ff: flip-flops.
-      bram: blocks of 18 kb.
-      dsp: multiplier blocks.
-    """
-
-    lut: float = 0.0
-    ff: int = 0
-    bram: int = 0
-    dsp: int = 0
 
 
 class Constants(NamedTuple):
@@ -91,16 +70,11 @@ def total(parts: Iterable[Resources]) -> Resources:
     return Resources(*(sum(column) for column in zip(Resources(), *parts, strict=True)))
 
 
-def blocks(bits: int, words: int, shapes: Shapes = BLOCK_SHAPES) -> int:
-    """Blocks of a memory at the best shape of a block."""
-    return min(math.ceil(bits / width) * math.ceil(words / depth) for depth, width in shapes)
-
-
 class Parameters:
     """An instance's parameters by name, its tables, the constants, and shapes of blocks."""
 
     def __init__(
-        self, made: Instance, constants: Constants = CONSTANTS, shapes: Shapes = BLOCK_SHAPES
+        self, made: Instance, constants: Constants = CONSTANTS, shapes: Shapes = XILINX_18K
     ) -> None:
         self.parameters, self.files, self.c = made.parameters, made.files, constants
         self.shapes = shapes
@@ -123,9 +97,9 @@ class Parameters:
         if block:
             return Resources(bram=blocks(width, words, self.shapes))
         if words <= 32:
-            return Resources(4 * math.ceil(width / 6), width)
+            return Resources(lut=4 * math.ceil(width / 6), ff=width)
         deep = math.ceil(words / 64)
-        return Resources(4 * math.ceil(width / 3) * deep + width * (deep > 1), width)
+        return Resources(lut=4 * math.ceil(width / 3) * deep + width * (deep > 1), ff=width)
 
     def rom(self, words: int, bits: int, columns: np.ndarray | None, block: int = 0) -> Resources:
         """fl_rom: blocks, or a register a column behind tables of 64 words, which others choose."""
@@ -138,15 +112,15 @@ class Parameters:
             columns = columns[:, (columns != columns[0]).any(axis=0)]
             used = np.unique(columns, axis=1).shape[1] if columns.size else 0
         deep = math.ceil(2.0 ** (width_of(words) - 6))
-        return Resources(used * deep * (words > 2), used)
+        return Resources(lut=used * deep * (words > 2), ff=used)
 
     def buffer(self, width: int) -> Resources:
         """fl_buffer: two words, and a choice of what becomes the first."""
-        return Resources(width + self.c.buffer, 2 * width + 2)
+        return Resources(lut=width + self.c.buffer, ff=2 * width + 2)
 
     def states(self, bits: int) -> Resources:
         """Registers of control."""
-        return Resources(self.c.state * bits, bits)
+        return Resources(lut=self.c.state * bits, ff=bits)
 
     def count(self, states: int) -> Resources:
         """A counter; one of a single state is none."""

@@ -12,18 +12,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from flightnn_jax.fpga import XILINX_18K, Resources, Shapes
 from flightnn_jax.rtl import graph, verilog
 from flightnn_jax.rtl.architecture import Stage, Wired
-from flightnn_jax.rtl.parts import (
-    BLOCK_SHAPES,
-    CONSTANTS,
-    Constants,
-    Parameters,
-    Resources,
-    Shapes,
-    total,
-    width_of,
-)
+from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, total, width_of
 from flightnn_jax.rtl.verilog import Instance
 
 
@@ -55,7 +47,7 @@ def of(stage: Stage, constants: Constants = CONSTANTS) -> Resources:
 
 
 def of_instance(
-    made: Instance, constants: Constants = CONSTANTS, shapes: Shapes = BLOCK_SHAPES
+    made: Instance, constants: Constants = CONSTANTS, shapes: Shapes = XILINX_18K
 ) -> Resources:
     """What an instance of a module of the library takes; tables that it lacks are taken as full."""
     return _FORMULAS[made.module](Parameters(made, constants, shapes))
@@ -76,13 +68,13 @@ def _conv(p: Parameters) -> Resources:
     """fl_conv, with rows, codes, lanes and results."""
     lanes, width = p["LANES"], p["SUM"]
     delay = 1 + (p["LEVELS"] + 1) // 2
-    flags = Resources(delay >= 3, delay + 1 + (0 if delay >= 3 else delay))
+    flags = Resources(lut=delay >= 3, ff=delay + 1 + (0 if delay >= 3 else delay))
     parts = [
         _rows(p),
         codes(p),
         flags,
         *[_lane(p)] * lanes,
-        Resources(p.c.result * (lanes - p["OUT"]) * width, lanes * width),
+        Resources(lut=p.c.result * (lanes - p["OUT"]) * width, ff=lanes * width),
         p.count(p["BEATS"] + 1),
         p.count(p["PASSES"]),
         p.buffer(p["OUT"] * width),
@@ -105,9 +97,9 @@ def _wired(stage: Wired, constants: Constants) -> Resources:
     out = stage.output.values * stage.output.bits
     parts = [
         p.states(sum(counters) + stage.delay - 2),
-        Resources(pixel * (size**2 - 1), pixel * (size**2 + 1)),
-        Resources(adders.lut + adders.srl, adders.ff),
-        Resources(sums - out if stage.output.beats > 1 else 0, sums),
+        Resources(lut=pixel * (size**2 - 1), ff=pixel * (size**2 + 1)),
+        Resources(lut=adders.lut + adders.srl, ff=adders.ff),
+        Resources(lut=sums - out if stage.output.beats > 1 else 0, ff=sums),
         p.count(stage.output.beats + 1),
         p.buffer(pixel),
         p.buffer(out),
@@ -136,7 +128,7 @@ def _rows(p: Parameters) -> Resources:
     ]
     flags = 9
     control = p.states(sum(counters) + flags)
-    outside = Resources(p.c.control + p.c.zero * 8 * values)
+    outside = Resources(lut=p.c.control + p.c.zero * 8 * values)
     return total([control, outside, p.memory(8 * values, depth, p["ROWS_BLOCK"])])
 
 
@@ -144,18 +136,18 @@ def _lane(p: Parameters) -> Resources:
     """fl_lane: products, a tree of adders with a register behind every second level, the sum."""
     n, levels, width, integer = p["VALUES"] * p["TERMS"], p["LEVELS"], p["SUM"], p["INTEGER"]
     bits = 12 if integer else 15
-    product = Resources(p.c.integer if integer else p.c.shifted, bits + (not integer))
+    product = Resources(lut=p.c.integer if integer else p.c.shifted, ff=bits + (not integer))
     if integer and p.parameters.get("DSP"):
-        product = Resources(bits, bits, dsp=1)  # the mask
+        product = Resources(lut=bits, ff=bits, dsp=1)  # the mask
     parts = [product] * n
     below = n
     for level in range(1, levels + 1):
         count = -(-below // 2)
         kept = min(bits + level, width)
         registers = count * (kept + (not integer)) if (levels - level) % 2 == 0 else 0
-        parts.append(Resources(below // 2 * kept, registers))
+        parts.append(Resources(lut=below // 2 * kept, ff=registers))
         below = count
-    parts.append(Resources(p.c.added * width, width))
+    parts.append(Resources(lut=p.c.added * width, ff=width))
     return total(parts)
 
 
@@ -166,7 +158,7 @@ def _requantize(p: Parameters) -> Resources:
     factors = (0, 1, terms)[p["FACTOR"]]
     affine = 1 + clip + factors + p["BIAS"]
     steps = affine + 3 * activate
-    parts = [Resources(p.c.step * steps, steps), p.count(beats), *_factors(p)]
+    parts = [Resources(lut=p.c.step * steps, ff=steps), p.count(beats), *_factors(p)]
     reads = [0, *range(clip, clip + factors)]
     if clip:
         width = values * 2 * p["CLIPPED"]
@@ -201,17 +193,17 @@ def _factors(p: Parameters) -> list[Resources]:
 def _affine(p: Parameters) -> Resources:
     """fl_affine. A multiplier block has its operand's, its product's and the sum's register."""
     wide, clipped, v, clip, bias = p["IN"], p["CLIPPED"], p["V"], p["CLIP"], p["BIAS"]
-    parts = [Resources(p.c.clip * clipped, wide + clipped) if clip else Resources(ff=wide)]
+    parts = [Resources(lut=p.c.clip * clipped, ff=wide + clipped) if clip else Resources(ff=wide)]
     if p["FACTOR"] == 1:
         dsp = math.ceil((clipped - 1) / 24) * math.ceil((p["BITS"] - 1) / 17)
         return total([*parts, Resources(ff=-clipped, dsp=dsp)])
     if p["FACTOR"] == 2:
         distance = p["BITS"] - 1
-        term = Resources(v * (p.c.signed + p.c.distance * distance), v)
+        term = Resources(lut=v * (p.c.signed + p.c.distance * distance), ff=v)
         parts += [term] * p["TERMS"]
-        parts += [Resources(v, clipped)] * (p["TERMS"] - 1)
+        parts += [Resources(lut=v, ff=clipped)] * (p["TERMS"] - 1)
     if bias:
-        parts.append(Resources(v, v))
+        parts.append(Resources(lut=v, ff=v))
     return total(parts)
 
 
@@ -221,7 +213,7 @@ def _activate(p: Parameters) -> Resources:
     choice = p.c.slope * kept if p["SLOPE"] else 0
     more = kept * p.c.distance * p["MORE"]
     lost = p.c.sticky * min(p["LEAST"], p["V"])
-    return Resources(choice + more + lost + p.c.rounding, 2 * kept + 2 + 8)
+    return Resources(lut=choice + more + lost + p.c.rounding, ff=2 * kept + 2 + 8)
 
 
 def _reduce(p: Parameters, out: int, depth: int, bit: float) -> Resources:
@@ -229,7 +221,7 @@ def _reduce(p: Parameters, out: int, depth: int, bit: float) -> Resources:
     values, address = p["VALUES"], width_of(depth)
     parts = [
         p.memory(values * out, depth, p["BLOCK"]),
-        Resources(bit * values * out + p.c.reduce, 4 + values * (8 + out) + address),
+        Resources(lut=bit * values * out + p.c.reduce, ff=4 + values * (8 + out) + address),
         p.buffer(values * out),
     ]
     return total(parts)
@@ -251,11 +243,16 @@ def _average(p: Parameters) -> Resources:
 def _add(p: Parameters) -> Resources:
     """fl_add, with a lift for each stream."""
     values, out = p["VALUES"], p["OUT"]
-    parts = [Resources(3 * p.c.step + values * out, 3 + values * out), p.buffer(values * out)]
+    parts = [
+        Resources(lut=3 * p.c.step + values * out, ff=3 + values * out),
+        p.buffer(values * out),
+    ]
     for i in (0, 1):
         bits, narrow = p[f"LIFT{i}"], p[f"IN{i}"]
         kept = min(out, narrow + (1 << bits) - 1)
-        parts.append(Resources(p.c.distance * values * kept * bits, values * (narrow + kept)))
+        parts.append(
+            Resources(lut=p.c.distance * values * kept * bits, ff=values * (narrow + kept))
+        )
         if bits:
             parts.append(p.count(p["BEATS"]))
             table = p.table(f"FILE{i}", values * bits)
@@ -267,34 +264,34 @@ def _fifo(p: Parameters) -> Resources:
     """fl_fifo."""
     depth = p["DEPTH"]
     counters = p.states(2 * width_of(depth) + 2 * width_of(depth + 1) + 1)
-    return total([counters, Resources(p.c.queue), p.memory(p["WIDTH"], depth, p["BLOCK"])])
+    return total([counters, Resources(lut=p.c.queue), p.memory(p["WIDTH"], depth, p["BLOCK"])])
 
 
 def _narrow(p: Parameters) -> Resources:
     """fl_narrow: a word that is shifted out."""
     width, into, out = p["WIDTH"], p["IN"], p["OUT"]
     counters = [p.count(into // out + 1), p.count(-(-p["CHANNELS"] // into))]
-    return total([*counters, Resources((into - out) * width + p.c.buffer, into * width)])
+    return total([*counters, Resources(lut=(into - out) * width + p.c.buffer, ff=into * width)])
 
 
 def _widen(p: Parameters) -> Resources:
     """fl_widen: a word that is filled."""
     word = p["OUT"] * p["WIDTH"]
     counters = [p.count(p["OUT"] // p["IN"]), p.count(p["BEATS"])]
-    return total([*counters, Resources(p.c.widened * word + p.c.buffer, word + 1)])
+    return total([*counters, Resources(lut=p.c.widened * word + p.c.buffer, ff=word + 1)])
 
 
 def _reorder(p: Parameters) -> Resources:
     """fl_reorder: a memory that is read without a register, and a table of places."""
     length, width = p["LENGTH"], p["WIDTH"]
     memory = p.memory(width, length, 0)._replace(ff=0)
-    places = Resources(width_of(length))
-    return total([p.count(length), Resources(p.c.buffer, 1), memory, places])
+    places = Resources(lut=width_of(length))
+    return total([p.count(length), Resources(lut=p.c.buffer, ff=1), memory, places])
 
 
 def _fork(p: Parameters) -> Resources:
     """fl_fork: a valid for each branch, and a ready."""
-    return Resources(p["BRANCHES"] + 1)
+    return Resources(lut=p["BRANCHES"] + 1)
 
 
 _FORMULAS: Mapping[str, Callable[[Parameters], Resources]] = {

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from flightnn_jax.fpga import Resources
 from flightnn_jax.rtl import modules, tools
 from flightnn_jax.rtl.architecture import LOGIT_BITS, Machine
-from flightnn_jax.rtl.parts import Resources
 
 
 class SynthesisError(tools.ToolError):
@@ -205,7 +205,9 @@ def _resources(cells: Mapping[str, int], of: Device) -> Resources:
         for pattern, each in of.weights.items():
             if re.fullmatch(pattern, cell):
                 found = [n + number * x for n, x in zip(found, each, strict=True)]
-    return Resources(found[0], *map(int, found[1:]))
+    lut, *others = found
+    ff, bram, dsp = map(int, others)
+    return Resources(bram, dsp, ff, lut)
 
 
 def place(folder: str | Path, top: str, name: str, seed: int = 1) -> Placed:

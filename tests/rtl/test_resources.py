@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks import rtl_resources as benchmark
+from flightnn_jax.fpga import Resources
 from flightnn_jax.rtl import parts, resources, synthesize, verilog
 from flightnn_jax.rtl.architecture import Stream
-from flightnn_jax.rtl.parts import Resources
 from tests.rtl.layers import needs
 
 # By Yosys 0.23 (docs/measurements/rtl.md): the text, LUT, FF, BRAM18, DSP.
@@ -58,9 +58,9 @@ def test_constant_and_equal_columns_of_a_table_take_nothing():
     p = parts.Parameters(verilog.Instance("fl_rom", {}, {}), parts.CONSTANTS)
     columns = np.array([[0, 1, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [1, 0, 0, 0]])
     assert p.rom(4, 4, columns).ff == 3  # the third one is constant
-    assert p.rom(4, 4, np.repeat(columns[:, :1], 4, axis=1)) == Resources(1, 1)
+    assert p.rom(4, 4, np.repeat(columns[:, :1], 4, axis=1)) == Resources(lut=1, ff=1)
     assert p.rom(1, 4, columns[:1]) == Resources()
-    assert p.rom(128, 4, None) == Resources(8, 4)
+    assert p.rom(128, 4, None) == Resources(lut=8, ff=4)
     assert p.rom(4097, 9, None, block=1) == Resources(bram=3)
 
 

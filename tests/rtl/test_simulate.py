@@ -99,10 +99,10 @@ def test_what_a_simulator_says_is_told(tmp_path):
 def test_programs_that_fail_or_do_not_end(tmp_path):
     with pytest.raises(tools.ToolError, match="no_such_program is not installed: see docs"):
         tools.run(["no_such_program"], tmp_path)
-    with pytest.raises(tools.ToolError, match="sh in .* fails: exit code 3"):
+    with pytest.raises(tools.ToolError, match=r"sh in .* fails: exit code 3"):
         tools.run(["sh", "-c", "exit 3"], tmp_path)
-    with pytest.raises(rtl.SimulationError, match="sh in .* fails: an Error"):
-        words = ["sh", "-c", "echo a line; echo an Error; exit 1"]
+    words = ["sh", "-c", "echo a line; echo an Error; exit 1"]
+    with pytest.raises(rtl.SimulationError, match=r"sh in .* fails: an Error"):
         tools.run(words, tmp_path, error=rtl.SimulationError)
     with pytest.raises(tools.TimeLimitError, match="does not end within 0 s"):
         tools.run(["sleep", "9"], tmp_path, seconds=0)

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flightnn_jax.fpga import Resources
 from flightnn_jax.hardware import synthesized
-from flightnn_jax.hardware.device import Device, Resources
+from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.pipeline import Pipeline, Stages
 from flightnn_jax.hardware.records import Choice, Design, Estimate, LayerCost, Number
 from flightnn_jax.hardware.styles import base
@@ -61,7 +62,8 @@ class Parts(NamedTuple):
 
     def of(self, batch: int) -> Resources:
         """The engine for a batch: shared + batch x each."""
-        return Resources(*(s + batch * e for s, e in zip(*self, strict=True)))
+        bram, dsp, ff, lut = (s + batch * e for s, e in zip(*self, strict=True))
+        return Resources(int(bram), int(dsp), int(ff), lut)
 
 
 def lanes(layer: LayerWork, folding: int) -> int:
@@ -182,7 +184,7 @@ def _generated(layer: LayerWork, at_once: int, device: Device, in_dsp: bool) -> 
     shared = rtl_resources.codes(rtl_parts.Parameters(made, shapes=shapes))
     whole = rtl_resources.of_instance(made, shapes=shapes)
     behind = rtl_resources.of_instance(_requantize(layer), shapes=shapes)
-    each = rtl_parts.Resources(
+    each = Resources(
         lut=whole.lut - shared.lut + behind.lut,
         ff=whole.ff - shared.ff + behind.ff,
         bram=whole.bram - shared.bram + behind.bram,
@@ -238,7 +240,7 @@ def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _on(device: Device, found: rtl_parts.Resources) -> Resources:
+def _on(device: Device, found: Resources) -> Resources:
     """In the device's tables."""
     lut = math.ceil(found.lut * device.lut_factor)
     return Resources(bram=found.bram, dsp=found.dsp, ff=found.ff, lut=lut)
