@@ -49,6 +49,15 @@ def initialize() -> None:
         ) from error
 
 
+def refuse_several_processes(reason: str) -> None:
+    """Raises ValueError, with the reason, if the flags say that several processes train together.
+
+    Call it before `initialize`, which waits for the others.
+    """
+    if _MULTIHOST.value or _COORDINATOR.value is not None:
+        raise ValueError(f"--{'multihost' if _MULTIHOST.value else 'coordinator'}: {reason}")
+
+
 def _check_processes(coordinator: str | None, processes: int | None, process: int | None) -> None:
     """What JAX would wait for in vain, or end the process at."""
     if coordinator is None or processes is None or process is None:

@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "tour": None,
     "train": "train",
+    "sweep": "train",
     "evaluate": "train",
     "compare": "cli",
     "explore": "cli",
@@ -39,6 +40,7 @@ MODULES = {
     "onnxruntime": "onnx",
     "flatbuffers": "stablehlo",
     "matplotlib": "plots",
+    "submitit": "slurm",
 }
 
 

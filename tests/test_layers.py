@@ -122,6 +122,8 @@ WITHOUT_JAX = (
     *(f"data.{name}" for name in ("catalog", "dataset", "digits", "npz", "folder", "records")),
     *(f"data.{name}" for name in ("splits", "images", "photographs", "cache", "order")),
     "training.config",
+    "training.lock",
+    "training.plan",
     "training.runlog",
 )
 
@@ -274,6 +276,8 @@ ARROWS = {
     ],
     "training.runs": ["schemes", "data", "training"],
     "training.export": ["data", "integer", "training"],
+    "training.plan": ["schemes", "data", "training.config", "training.lock", "training.runlog"],
+    "training.sweep": ["schemes", "integer.files", "training"],
     "training": [],
     "integer.limits": [],
     "integer.codes": ["integer.limits"],

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from absl import logging
 NAME = "lock"  # the file in a workdir, while a run trains there
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # of some file systems
 _MAX_BYTES = 1000
+_TRIES = 3  # `holder` holds it for an instant, too
+_SECONDS_BETWEEN_TRIES = 0.02
 
 
 class LockedError(ValueError):
@@ -36,9 +39,9 @@ def held(workdir: Path) -> Iterator[None]:
     path = workdir / NAME
     descriptor = _acquire(path)
     try:
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": _now()}
+        own = {"host": socket.gethostname(), "pid": os.getpid(), "since": _now()}
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, (json.dumps(holder) + "\n").encode(), 0)
+        os.pwrite(descriptor, (json.dumps(own) + "\n").encode(), 0)
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -46,17 +49,36 @@ def held(workdir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def holder(workdir: Path) -> str | None:
+    """Who trains in a workdir, in words; None if nobody does."""
+    try:
+        descriptor = os.open(workdir / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # it is held; or there are no locks here, and nobody knows
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _acquire(path: Path) -> int:
     """The open, locked file. A holder removes it at its end, so it may be gone once it is ours."""
+    tries = 0
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _holder(descriptor)
+            told = _holder(descriptor)
             os.close(descriptor)
+            if (tries := tries + 1) < _TRIES:
+                time.sleep(_SECONDS_BETWEEN_TRIES)
+                continue
             raise LockedError(
-                f"another run trains in {path.parent} ({holder}): wait for its end, stop it, or "
+                f"another run trains in {path.parent} ({told}): wait for its end, stop it, or "
                 "choose another workdir"
             ) from None
         except OSError as error:

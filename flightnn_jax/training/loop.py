@@ -163,7 +163,7 @@ def fit(run: Run) -> TrainState | None:
       LockedError: if another run trains in the workdir.
     """
     with contextlib.ExitStack() as stack:
-        termination = stack.enter_context(_termination())
+        stop = stack.enter_context(termination())
         if jax.process_index() == 0:
             stack.enter_context(lock.held(run.workdir))
         checkpoints = stack.enter_context(run.checkpoints())
@@ -178,7 +178,7 @@ def fit(run: Run) -> TrainState | None:
             data_dir = run.train_split.dataset.source.home
             runlog.write_json(run.workdir / DATA_RECORD, {"data_dir": data_dir})
             log = stack.enter_context(runlog.RunLog(run.workdir, int(state.step)))
-        return _Loop(run, checkpoints, log, state, progress).go(termination)
+        return _Loop(run, checkpoints, log, state, progress).go(stop)
 
 
 class _Loop:
@@ -200,7 +200,7 @@ class _Loop:
         self.waiting: collections.deque[tuple[int, StepMetrics]] = collections.deque()
         self.display = runlog.Progress(self.start, run.steps, run.config.batch_size)
 
-    def go(self, termination: "_Termination") -> TrainState | None:
+    def go(self, stop: "Termination") -> TrainState | None:
         run, config = self.run, self.run.config
         train_step = step.make_train_step(
             config, run.model, run.train_split.dataset, run.steps, run.mesh
@@ -233,7 +233,7 @@ class _Loop:
                 self.end_epoch()
             elif every is not None and self.step % every == 0:
                 self.save()
-            if termination.stops(self.step) and self.step < run.steps:
+            if stop.stops(self.step) and self.step < run.steps:
                 self.save()
                 self.checkpoints.wait()
                 self.say(f"saved at step {self.step}; the same command goes on from there")
@@ -294,15 +294,20 @@ class _Loop:
             self.display.line(text)
 
 
-class _Termination:
-    """Whether this process, or one of several, has received SIGTERM."""
+class Termination:
+    """Whether this process, or one of several, has received SIGTERM.
 
-    def __init__(self) -> None:
-        self.received = False
+    The handler that was there before hears of it, too: a sweep's, around those of its members.
+    """
+
+    def __init__(self, before: Any) -> None:
+        self.received, self.before = False, before
 
     def handle(self, number: int, frame: types.FrameType | None) -> None:
-        del number, frame
+        """What the signal calls."""
         self.received = True
+        if callable(self.before):
+            self.before(number, frame)
 
     def stops(self, after: int) -> bool:
         """Whether training stops after this step; the same step in every process."""
@@ -312,14 +317,14 @@ class _Termination:
 
 
 @contextlib.contextmanager
-def _termination() -> Iterator[_Termination]:
+def termination() -> Iterator[Termination]:
     """Records SIGTERM instead of dying of it, so that the step in progress is finished."""
-    termination = _Termination()
+    received = Termination(signal.getsignal(signal.SIGTERM))
     if jax.process_count() > 1:
-        yield termination
+        yield received
         return
-    before = signal.signal(signal.SIGTERM, termination.handle)
+    signal.signal(signal.SIGTERM, received.handle)
     try:
-        yield termination
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, received.before)

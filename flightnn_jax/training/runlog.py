@@ -159,7 +159,7 @@ class Progress:
             return
         self._said = now
         rate = (step - self._start) / (now - self._began)
-        left = _clock((self._stop - step) / rate) if rate else "?"
+        left = clock((self._stop - step) / rate) if rate else "?"
         text = f"step {step}/{self._stop}  loss {loss:.3f}  {rate * self._batch:.0f} images/s"
         self._say(f"{text}  {left} left", "\r\x1b[K" if self._terminal else "")
 
@@ -172,11 +172,11 @@ class Progress:
         self._out.flush()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Hours, minutes and seconds.
 
     Example:
-      >>> _clock(3725.2)
+      >>> clock(3725.2)
       '1:02:05'
     """
     minutes, seconds = divmod(round(seconds), 60)

@@ -96,7 +96,7 @@ def by_batch(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
 def init_state(config: Config, model: Model, mesh: jax.sharding.Mesh) -> TrainState:
     """The state before the first step, the same on every device and for every scheme."""
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    return _initial(_compiled_in(config), model, mesh)(key)
+    return _initial(compiled_in(config), model, mesh)(key)
 
 
 @functools.lru_cache(maxsize=_MAX_KEPT)
@@ -128,8 +128,8 @@ def _initial(
     return jax.jit(initial, out_shardings=replicated(mesh), compiler_options=options)
 
 
-def _compiled_in(config: Config) -> Config:
-    """What a compiled function depends on: all other fields have their defaults."""
+def compiled_in(config: Config) -> Config:
+    """What a compiled step depends on: all other fields have their defaults."""
     defaults = {name: getattr(Config, name) for name in _NOT_COMPILED_IN}
     return dataclasses.replace(config, decay_at=tuple(config.decay_at), **defaults)
 
@@ -176,7 +176,7 @@ def make_train_step(
       memory of the old one is used, and metrics. `hyper` is `hyperparameters(config)`. `track` is
       static: whether activation ranges are measured, or stay as they are.
     """
-    return _jitted_step(_compiled_in(config), model, dataset.pad, dataset.flip, steps, mesh)
+    return _jitted_step(compiled_in(config), model, dataset.pad, dataset.flip, steps, mesh)
 
 
 @functools.lru_cache(maxsize=_MAX_KEPT)

@@ -1,0 +1,84 @@
+"""A sweep submitted to Slurm as an array of jobs, by submitit (the extra slurm)."""
+
+import signal
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from .command import flags
+
+_JOBS = flags.DEFINE_integer("jobs", 1, "For slurm: jobs that share the members.", lower_bound=1)
+_MINUTES = flags.DEFINE_integer(
+    "minutes", 60, "For slurm: the time limit of a job, which then goes on anew.", lower_bound=1
+)
+_SBATCH = flags.DEFINE_multi_string(
+    "sbatch", [], "For slurm: NAME=VALUE, a further option of sbatch, such as partition=gpu."
+)
+
+_STOPPED_BY_SIGTERM = 143
+_MAX_TIME_LIMITS = 1000  # that a job may meet and go on
+
+
+class Job:
+    """Trains a shard of a sweep; submitit calls it in a job of the array.
+
+    Before the time limit and at a preemption Slurm sends the signal at which submitit makes the job
+    wait in the queue again. Here the member in training is saved first.
+    """
+
+    def __init__(self, workdir: Path) -> None:
+        self._workdir = workdir
+
+    def __call__(self, shard: str) -> None:
+        """Trains I/N."""
+        from flightnn_jax.training import loop
+
+        from . import sweep
+
+        flags.FLAGS(["sweep", f"--workdir={self._workdir}", f"--shard={shard}"])
+        requeue: Any = signal.getsignal(signal.SIGUSR2)
+        heard = []
+
+        def stop(number: int, frame: types.FrameType | None) -> None:
+            del frame
+            heard.append(number)
+            signal.raise_signal(signal.SIGTERM)
+
+        with loop.termination():  # from here on, also while modules are loaded
+            signal.signal(signal.SIGUSR2, stop)
+            code = sweep.main()
+        if code == _STOPPED_BY_SIGTERM and heard:
+            requeue(signal.SIGUSR2, None)
+        if code:
+            sys.exit(code)
+
+    def checkpoint(self, shard: str) -> Any:
+        """What the job does when it starts again: the same, as members' directories tell."""
+        import submitit  # type: ignore[import-untyped]
+
+        return submitit.helpers.DelayedSubmission(self, shard)
+
+
+def submit(workdir: Path) -> str:
+    """Submits a sweep whose plan is written.
+
+    Returns:
+      a line that tells the job, and how to ask for it.
+    """
+    import submitit
+
+    options = dict(text.partition("=")[::2] for text in _SBATCH.value)
+    if bad := [name for name, value in options.items() if not (name and value)]:
+        raise ValueError(f"--sbatch={bad[0]}: give NAME=VALUE, such as partition=gpu")
+    executor = submitit.SlurmExecutor(folder=workdir / "slurm", max_num_timeouts=_MAX_TIME_LIMITS)
+    executor.update_parameters(
+        job_name="flightnn",
+        time=_MINUTES.value,
+        array_parallelism=_JOBS.value,
+        stderr_to_stdout=True,
+        additional_parameters={"requeue": True, **options},
+    )
+    shards = [f"{i}/{_JOBS.value}" for i in range(_JOBS.value)]
+    first = executor.map_array(Job(workdir), shards)[0].job_id.partition("_")[0]
+    return f"Slurm's job {first}, an array of {len(shards)}; its output is in {workdir / 'slurm'}"

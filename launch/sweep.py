@@ -1,0 +1,85 @@
+"""Trains every combination of some fields' values, and goes on where it was stopped.
+
+    python -m launch.sweep --config=configs/digits.py --over=scheme=lightnn1,lightnn2,flightnn \
+        --over=budget=1.25,1.5,1.75 --over=seed=0,1 --workdir=/tmp/sweep
+    python -m launch.sweep --workdir=/tmp/sweep --status
+    python -m launch.explore /tmp/sweep
+
+The plan is kept, so without --over the command goes on with it. A member that is done is never
+trained again, one that failed does not stop others. Exit codes are those of launch.train; 1 if a
+member failed or is trained elsewhere. docs/sweeps.md tells more, and of clusters.
+"""
+
+import sys
+from pathlib import Path
+
+from flightnn_jax.hardware import report
+from flightnn_jax.training import plan
+
+from . import command, devices, options, shards, slurm
+from .command import flags
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the sweep.", required=True)
+_OVER = flags.DEFINE_multi_string(
+    "over",
+    [],
+    "FIELD=VALUE,VALUE of a config; or with semicolons, where a value has commas. Several are "
+    "combined. A member ignores fields that its scheme or mode does not read.",
+)
+_STATUS = flags.DEFINE_bool("status", False, "Say how far each member is, and train nothing.")
+_EXECUTOR = flags.DEFINE_enum(
+    "executor", "local", ["local", "slurm"], "Train here, or submit --jobs to Slurm by submitit."
+)
+
+_STOPPED_BY_SIGTERM = 143  # 128 + 15, what a shell says of a process that SIGTERM ended
+
+
+def main() -> int:
+    """Plans, and trains or submits; the exit code."""
+    workdir, shard = Path(_WORKDIR.value).resolve(), shards.shard()
+    if _STATUS.value:
+        _print(plan.read(workdir), workdir)
+        return 0
+    devices.refuse_several_processes("a sweep trains each member in one process: use --shard")
+    planned = _planned(workdir)
+    if _EXECUTOR.value == "slurm":
+        print(slurm.submit(workdir))
+        return 0
+    from flightnn_jax.training import sweep
+
+    devices.initialize()
+    ended = sweep.train(planned, workdir, shard, say=_say)
+    _print(planned, workdir)
+    if ended.stopped:
+        _say("stopped; the same command goes on from there")
+        return _STOPPED_BY_SIGTERM
+    return 1 if ended.failed or ended.elsewhere else 0
+
+
+def _planned(workdir: Path) -> plan.Plan:
+    """The plan that the flags describe, written; or without any, the one that is there."""
+    if not _OVER.value:
+        if given := options.given():
+            raise command.UsageError(
+                f"--{given[0]} without --over: say what the sweep is over, or leave it out to go "
+                "on with the plan in the workdir"
+            )
+        return plan.read(workdir)
+    over = [plan.axis(text) for text in _OVER.value]
+    planned = plan.make(options.config(), over, options.DATA_DIR.value)
+    plan.write(planned, workdir)
+    return planned
+
+
+def _print(planned: plan.Plan, workdir: Path) -> None:
+    states = [plan.state_of(member, workdir) for member in planned.members]
+    print(report.table(plan.table(planned, states)))
+    print(f"{plan.count(states)} of {len(states)}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # where the progress of a member goes, too
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,69 @@
+"""launch.sweep as a user types it, where nothing has to be trained."""
+
+import json
+
+import pytest
+
+from flightnn_jax.training import plan
+from flightnn_jax.training.config import Config
+from launch import shards
+from tests.support import commands
+
+SMOKE = "--config=configs/digits.py:smoke"
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A sweep whose only member is done, and how commands on it ended."""
+    workdir = tmp_path_factory.mktemp("sweep")
+    planned = plan.make(Config(), [plan.axis("seed=3")])
+    plan.write(planned, workdir)
+    directory = workdir / planned.members[0].name
+    directory.mkdir()
+    record = {"config": planned.members[0].config.to_dict(), "mean_k": 1.5, "storage_bits": 8000}
+    record |= {"validation": {"top1": 0.5}, "test": {"top1": 0.25}}
+    (directory / "result.json").write_text(json.dumps(record))
+    words = {
+        "status": ["--status"],
+        "without": [SMOKE],
+        "other": [SMOKE, "--over=seed=4"],
+        "shard": ["--shard=4/4"],
+        "several": ["--multihost"],
+    }
+    lines = [["sweep", f"--workdir={workdir}", *more] for more in words.values()]
+    return dict(zip(words, commands.run(lines), strict=True))
+
+
+def test_status_is_a_table(ended):
+    assert ended["status"].code == 0, ended["status"].errors
+    row = ended["status"].out.splitlines()[1].split()
+    assert row == ["seed=3", "50.00", "25.00", "1.500", "1.0", "done"]
+    assert ended["status"].out.splitlines()[-1] == "1 done of 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("without", "--config without --over"),
+        ("other", "has the member seed=3, which this sweep lacks"),
+        ("shard", "--shard=4/4"),
+        ("several", "--multihost: a sweep trains each member in one process"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(ended, name, message):
+    assert ended[name].code == 2
+    [line] = [line for line in ended[name].errors.splitlines() if line.startswith("error: ")]
+    assert message in line
+
+
+def test_shards_of_arrays():
+    slurm = {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "2", "SLURM_ARRAY_TASK_COUNT": "4"}
+    assert shards.parse("auto", slurm) == (3, 4)
+    assert shards.parse("1/3", slurm) == (1, 3)
+    for text, environment in (
+        ("auto", {}),
+        ("auto/2", {}),
+        ("auto", {"JOB_COMPLETION_INDEX": "1"}),
+    ):
+        with pytest.raises(ValueError, match="inside a Slurm array"):
+            shards.parse(text, environment)
