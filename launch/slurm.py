@@ -55,7 +55,7 @@ class Job:
 
     def checkpoint(self, shard: str) -> Any:
         """What the job does when it starts again: the same, as members' directories tell."""
-        import submitit  # type: ignore[import-untyped]
+        import submitit
 
         return submitit.helpers.DelayedSubmission(self, shard)
 
@@ -71,7 +71,7 @@ def submit(workdir: Path) -> str:
     options = dict(text.partition("=")[::2] for text in _SBATCH.value)
     if bad := [name for name, value in options.items() if not (name and value)]:
         raise ValueError(f"--sbatch={bad[0]}: give NAME=VALUE, such as partition=gpu")
-    executor = submitit.SlurmExecutor(folder=workdir / "slurm", max_num_timeouts=_MAX_TIME_LIMITS)
+    executor = submitit.SlurmExecutor(folder=workdir / "slurm", max_num_timeout=_MAX_TIME_LIMITS)
     executor.update_parameters(
         job_name="flightnn",
         time=_MINUTES.value,

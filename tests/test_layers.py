@@ -82,7 +82,6 @@ EXTRAS = {
     "training.evaluation": {"optax"},
     "training.optimizer": {"optax"},
     "training.checkpoint": {"orbax", "absl"},
-    "training.lock": {"absl"},
     "training.runlog": {"tensorboardX"},
     "data.feed": {"grain"},
     "data.records": {"tensorflow_datasets"},

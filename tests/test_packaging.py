@@ -25,6 +25,8 @@ NOT_COMMANDS = {
     "command",
     "devices",
     "extras",
+    "shards",
+    "slurm",
     "options",
     "program",
     "streams",

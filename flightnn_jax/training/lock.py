@@ -9,16 +9,16 @@ import datetime
 import errno
 import fcntl
 import json
+import logging
 import os
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from absl import logging
-
 NAME = "lock"  # the file in a workdir, while a run trains there
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # of some file systems
+_LOG = logging.getLogger(__name__)  # not absl's, so that nothing of an extra is needed
 _MAX_BYTES = 1000
 _TRIES = 3  # `holder` holds it for an instant, too
 _SECONDS_BETWEEN_TRIES = 0.02
@@ -85,13 +85,13 @@ def _acquire(path: Path) -> int:
             if error.errno not in _NO_LOCKS:
                 os.close(descriptor)
                 raise
-            logging.warning("%s: no locks here, so a second run is not noticed", path.parent)
+            _LOG.warning("%s: no locks here, so a second run is not noticed", path.parent)
             return descriptor
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 if os.fstat(descriptor).st_size:
                     left = _holder(descriptor)
-                    logging.warning("%s: the lock of a run that is dead (%s)", path.parent, left)
+                    _LOG.warning("%s: the lock of a run that is dead (%s)", path.parent, left)
                 return descriptor
         os.close(descriptor)
 
