@@ -5,24 +5,11 @@ compute with it. None stands for what was not measured; a model that needs it ra
 """
 
 import dataclasses
-from typing import NamedTuple
 
 from flightnn_jax import schemes
 
 ACTIVATION_BITS = 8
 """Of every activation of a quantized network (section 5.1 of the paper)."""
-
-
-class Wired(NamedTuple):
-    """Tables of 6 inputs of a weight that is wires (docs/measurements/synthesis.md).
-
-    Attributes:
-      weight: for each weight of a filter that is not pruned.
-      term: for each of its terms.
-    """
-
-    weight: float
-    term: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +27,6 @@ class Arithmetic:
       product_exponent: a product is at most 2**product_exponent in magnitude, in units of the
         smallest weight; None for floats, whose sums have 32 bits.
       activity: which of `activity.N45` does.
-      wired: tables of hard-wired weights.
     """
 
     kind: str
@@ -52,7 +38,6 @@ class Arithmetic:
     k_range: tuple[int, int] = (1, 1)
     product_exponent: int | None = None
     activity: str | None = None
-    wired: Wired | None = None
 
     @property
     def floats(self) -> bool:
@@ -77,8 +62,7 @@ class Arithmetic:
 
 
 # An activation is at most 2**7 in magnitude, a 4-bit integer 2**3, and a term, a sign and 3 bits,
-# 2**7. Hard-wired: a term is 16.2 tables a weight at k = 2 less 8.8 at k = 1, and a weight 8.8 less
-# one term; at a mean k of 1.5 the line gives 12.5 where 12.8 was measured.
+# 2**7.
 _ROWS = (
     Arithmetic("full", 32, {"dsp": "float32", "lut": "float32 in LUTs"}, asic="float32"),
     Arithmetic(
@@ -90,7 +74,6 @@ _ROWS = (
         integers="integer",
         product_exponent=10,
         activity="4x8",
-        wired=Wired(weight=11.6, term=0.0),
     ),
     Arithmetic(
         kind="shift",
@@ -102,7 +85,6 @@ _ROWS = (
         k_range=(0, 3),
         product_exponent=14,
         activity="shift",
-        wired=Wired(weight=1.4, term=7.4),
     ),
 )
 KINDS = {row.kind: row for row in _ROWS}

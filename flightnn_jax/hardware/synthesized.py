@@ -159,27 +159,3 @@ def dot_product(name: str, taps: int, version: str = "0.23") -> Parts:
         raise ValueError(f"dot product {name!r} was not measured with Yosys {version}")
     lut = base * DOT_DOUBLING ** float(np.log2(taps / DOT_TAPS))
     return Parts(float(lut), float("nan"), taps if name == "FP 4-bit in DSPs" else 0)
-
-
-WIRED_SIZE = 72 * 16
-WIRED_SHIFT = (6293.0, 2096.0)
-WIRED_FP4 = WIRED_SHIFT[0] / 0.97 + WIRED_SHIFT[1] / 0.97
-"""L-1 costs 0.97 of 4-bit fixed point."""
-
-
-def wired_matrix(mean_k: float | None) -> float:
-    """LUTs of a 72x16 matrix of constants as an adder graph.
-
-    6293 k + 2096, within 0.8 %, for sums of k powers of two; None is 4-bit fixed point, whose
-    constants have so few signed digits that a shift saves next to nothing.
-
-    Example:
-      >>> wired_matrix(1.0), round(wired_matrix(None))
-      (8389.0, 8648)
-    """
-    if mean_k is None:
-        return WIRED_FP4
-    if not 0 <= mean_k <= 3:
-        raise ValueError(f"mean_k={mean_k} is outside 0 to 3")
-    slope, start = WIRED_SHIFT
-    return slope * mean_k + (start if mean_k else 0.0)

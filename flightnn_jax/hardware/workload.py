@@ -9,13 +9,27 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from flightnn_jax import integer, networks, schemes
 from flightnn_jax.hardware import arithmetic as rows
 from flightnn_jax.hardware.arithmetic import KINDS, Arithmetic
 from flightnn_jax.integer import certificate
+from flightnn_jax.integer.limits import IMAGE
 
 Shape = tuple[int, ...]
+
+
+class Trained(NamedTuple):
+    """What is known of a trained layer besides.
+
+    Attributes:
+      weights: its own.
+      inputs: [channels] what its activations can be.
+    """
+
+    weights: integer.Weights
+    inputs: certificate.Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +49,8 @@ class LayerWork:
       accumulator_bits: width of the sums. From a certificate where there is one; otherwise
         `Arithmetic.accumulator_bits`.
       bits: of a weight, or of one of its terms.
+      trained: its weights; None in a plan. Layers that differ in this alone count as equal: what
+        they are computed with does not change what is computed.
     """
 
     name: str
@@ -46,6 +62,7 @@ class LayerWork:
     k: tuple[int, ...]
     accumulator_bits: int
     bits: int
+    trained: Trained | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.format not in KINDS:
@@ -284,7 +301,9 @@ def from_integers(network: integer.IntegerNetwork) -> Workload:
     """
     integer.check(network)
     outputs = integer.outputs(network)
-    layers = tuple(_layer_work(layer, outputs) for layer in network.weighted)
+    ranges = {IMAGE: certificate.any_activation(network.input_shape[-1])}
+    ranges |= {name: bounds.output for name, bounds in certificate.bounds(network).items()}
+    layers = tuple(_layer_work(layer, outputs, ranges[layer.input]) for layer in network.weighted)
     return Workload(network.name, _scheme(layers), layers)
 
 
@@ -306,7 +325,9 @@ def _scheme(layers: Sequence[LayerWork]) -> str:
 
 
 def _layer_work(
-    layer: integer.Convolution | integer.Dense, outputs: dict[str, integer.Output]
+    layer: integer.Convolution | integer.Dense,
+    outputs: dict[str, integer.Output],
+    inputs: certificate.Range,
 ) -> LayerWork:
     arithmetic = rows.of_integers(layer.weights.kind)
     widths = layer.certificate[:, certificate.COLUMNS.index("acc_width")]
@@ -320,6 +341,7 @@ def _layer_work(
         k=tuple(layer.weights.passes.tolist()),
         accumulator_bits=int(widths.max()),
         bits=arithmetic.bits,
+        trained=Trained(layer.weights, inputs),
     )
 
 
@@ -338,6 +360,7 @@ def as_lightnn1(workload: Workload) -> Workload:
             k=(1,) * layer.filters,
             accumulator_bits=shift.accumulator_bits(layer.taps),
             bits=shift.bits,
+            trained=None,
         )
         for layer in workload.layers
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from flightnn_jax.fpga import XILINX_18K, Resources, Shapes
-from flightnn_jax.rtl import graph, verilog
+from flightnn_jax.rtl import verilog, wired_resources
 from flightnn_jax.rtl.architecture import Stage, Wired
 from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, total, width_of
 from flightnn_jax.rtl.verilog import Instance
@@ -36,13 +36,16 @@ class Errors(NamedTuple):
 
 
 ERRORS = Errors(lut=1.15, ff=1.03, bram=1.0, dsp=1.0)
-"""docs/measurements/rtl.md."""
+"""Of engines and what stands between them: docs/measurements/rtl.md."""
+
+WIRED_ERRORS = Errors(lut=1.05, ff=1.03, bram=1.0, dsp=1.0)
+"""Of layers whose weights are wires: the same page."""
 
 
 def of(stage: Stage, constants: Constants = CONSTANTS) -> Resources:
     """What a stage takes."""
     if isinstance(stage, Wired):
-        return _wired(stage, constants)
+        return wired_resources.of(stage, constants)
     return of_instance(verilog.instance(stage), constants)
 
 
@@ -79,33 +82,6 @@ def _conv(p: Parameters) -> Resources:
         p.count(p["PASSES"]),
         p.buffer(p["OUT"] * width),
     ]
-    return total(parts)
-
-
-def _wired(stage: Wired, constants: Constants) -> Resources:
-    """Two buffers, fl_windows, the graph of adders as it is counted, and results."""
-    height, width, channels = stage.source.shape
-    size, stride, pixel = stage.size, stage.stride, 8 * channels
-    made = verilog.instance(stage)
-    p = Parameters(made, constants)
-    around, sums = size > 1, stage.output.shape[2] * stage.output.bits
-    offsets = width_of(width + size) + width_of(height + size) + 2
-    counters = [width_of(height * width + stage.lag + 1), offsets, 3]
-    counters.append(2 * width_of(stride) * (stride > 1))
-    counters.append((2 * size + 2 * width_of(width) * (width > 1)) * around)
-    adders = graph.cost(stage.graph, stage.every)
-    out = stage.output.values * stage.output.bits
-    parts = [
-        p.states(sum(counters) + stage.delay - 2),
-        Resources(lut=pixel * (size**2 - 1), ff=pixel * (size**2 + 1)),
-        Resources(lut=adders.lut + adders.srl, ff=adders.ff),
-        Resources(lut=sums - out if stage.output.beats > 1 else 0, ff=sums),
-        p.count(stage.output.beats + 1),
-        p.buffer(pixel),
-        p.buffer(out),
-    ]
-    if around and width > 1:
-        parts.append(p.memory((size - 1) * pixel, width, p["BLOCK"]))
     return total(parts)
 
 

@@ -13,6 +13,7 @@ from flightnn_jax.integer import certificate
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
+from flightnn_jax.integer.weights import Weights
 from flightnn_jax.rtl import sharing
 from flightnn_jax.rtl.architecture import Stream, Wired
 from flightnn_jax.rtl.graph import Graph, Term
@@ -48,11 +49,16 @@ def of_layer(network: IntegerNetwork, name: str) -> Wires:
         raise ValueError(f"layer {name!r} has no weights: choose one of {names}")
     known = {IMAGE: certificate.any_activation(network.input_shape[-1])}
     known |= {n: bounds.output for n, bounds in certificate.bounds(network).items()}
-    low, high = known[layer.input]
-    weights = layer.weights.integers().astype(np.int64)
-    if weights.ndim == 4 and weights.shape[0] > 1:
+    return of_weights(layer.weights, known[layer.input])
+
+
+def of_weights(weights: Weights, inputs: Range) -> Wires:
+    """Those of weights whose inputs have these ranges, [channels], zeros around a map apart."""
+    low, high = inputs
+    integers = weights.integers().astype(np.int64)
+    if integers.ndim == 4 and integers.shape[0] > 1:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
-    flat = weights.reshape(-1, weights.shape[-1])
+    flat = integers.reshape(-1, integers.shape[-1])
     windows = len(flat) // len(low)
     return Wires(flat, Range(np.tile(low, windows), np.tile(high, windows)))
 

@@ -276,7 +276,7 @@ def test_every_design_is_a_point(at, tab, sweep):
     assert tab.run("document.querySelectorAll('#points path').length") == len(sweep)
     at("x=nj&style=hardwired&point=full-s0")
     panel = tab.run("document.getElementById('panel').textContent")
-    assert "weights of the format 'full' were not measured hard-wired" in panel
+    assert "weights of the format 'full' cannot be hard-wired" in panel
     at("x=LUT&style=hardwired")
     assert "have no design in this style" in tab.run(
         "document.getElementById('status').textContent"

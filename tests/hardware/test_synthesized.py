@@ -235,52 +235,14 @@ def test_floats_take_two_dsps_or_none():
     assert engine.parts(work, 1, BOARD, multiplier="lut").of(1).dsp == 0
 
 
-# k of the layer, tables a weight: fully pipelined hard-wired layers.
-@pytest.mark.parametrize(
-    ("k", "per_weight"), [((1,) * 8, 8.8), ((1, 2) * 4, 12.8), ((2,) * 8, 16.2)]
-)
-def test_hardwired_layers(k, per_weight):
-    work = dataclasses.replace(with_k(k), kernel_shape=(3, 3, 8, 8), input_shape=(6, 6, 8))
-    weights = 9 * 8 * 8
-    assert hardwired.luts(work) / weights == pytest.approx(per_weight, rel=0.03)
-    assert hardwired.resources(work, BOARD).dsp == 0
-
-
-def test_hardwired_shifts_have_no_advantage():
-    fixed = layer(8, 8, 6, "fp4")
-    assert hardwired.luts(fixed) == pytest.approx(11.6 * 576)
-    # As one adder graph of 72x16 constants.
-    assert synthesized.wired_matrix(1.0) == 6293 + 2096
-    assert synthesized.wired_matrix(1.5) == 6293 * 1.5 + 2096
-    assert synthesized.wired_matrix(1.0) / synthesized.wired_matrix(None) == pytest.approx(0.97)
-    assert synthesized.wired_matrix(2.0) / synthesized.wired_matrix(None) == pytest.approx(
-        1.7, rel=0.01
-    )
-    assert synthesized.wired_matrix(0.0) == 0
-    with pytest.raises(ValueError, match="mean_k=4 is outside 0 to 3"):
-        synthesized.wired_matrix(4)
-    with pytest.raises(ValueError, match="format 'full' were not measured hard-wired"):
-        hardwired.luts(from_network("net4", "full").layers[0])
-
-
-def test_hardwired_flip_flops_and_lines():
-    work = layer(16, 64, 8)
-    parts = hardwired.resources(work, BOARD)
-    assert 10.1 <= parts.ff / (144 * 64) <= 10.9
-    # Two lines of 8 pixels of 16 channels of 8 bits: 256 bits wide.
-    assert parts.bram == 8
-    assert hardwired.cycles(work) == 64
-    dense = from_network("net7", "lightnn1").layers[-1]
-    assert hardwired.resources(dense, BOARD).bram == 0
-    assert hardwired.cycles(dense) == 1
-
-
 def test_small_tables_count_double():
     four = device.from_json(
         json.dumps({"name": "x", "bram": 99, "dsp": 9, "ff": 9, "lut": 9, "clock_mhz": 1})
     )
     half = dataclasses.replace(four, lut_inputs=4)
     work = layer(16, 64, 8)
-    assert hardwired.resources(work, half).lut == 2 * hardwired.resources(work, four).lut
+    assert hardwired.resources(work, half).lut == pytest.approx(
+        2 * hardwired.resources(work, four).lut, abs=2
+    )
     one, two = (engine.parts(work, 1, d).of(1).lut for d in (four, half))
     assert two == pytest.approx(2 * one, abs=2)

@@ -4,7 +4,7 @@ Every layer has an engine of its own and they work as a pipeline, each on anothe
 computes `lanes` filters at once on each image of the batch; `folding` is how many rounds its
 filters take. Cycles are those of the generated Verilog's schedule, and what an engine takes is what
 `rtl.resources` says of its two modules: fl_conv with one activation and one term a cycle, and
-fl_requantize with what a layer has in most networks (`AFFINE`).
+fl_requantize with what a layer has in most networks (`generated.AFFINE`).
 
 Engines of a batch share the memory of weights; the generator writes machines for a batch of one.
 Nor does it write float units, which are sums of measured parts (synthesized.py). Not modelled:
@@ -23,7 +23,7 @@ from flightnn_jax.hardware import synthesized
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.pipeline import Pipeline, Stages
 from flightnn_jax.hardware.records import Choice, Design, Estimate, LayerCost, Number
-from flightnn_jax.hardware.styles import base
+from flightnn_jax.hardware.styles import base, generated
 from flightnn_jax.hardware.styles.base import Figure, Options
 from flightnn_jax.hardware.workload import LayerWork, Workload
 from flightnn_jax.rtl import parts as rtl_parts
@@ -37,19 +37,6 @@ CONTROL_FF = 60
 """Of an engine of float units, and for each of these `UNIT_FF` or, in DSPs, `DSP_FF`."""
 UNIT_FF = 10.75
 DSP_FF = 22.4
-
-AFFINE = {
-    "CLIP": 0,
-    "FACTOR": 1,
-    "BITS": 14,
-    "TERMS": 1,
-    "BIAS": 1,
-    "ACTIVATE": 1,
-    "LEAST": 18,
-    "MORE": 0,
-    "SLOPE": 3,
-}
-"""Of fl_requantize, where a network's multipliers and biases are not known."""
 
 MULTIPLIERS = ("dsp", "lut")
 
@@ -183,14 +170,16 @@ def _generated(layer: LayerWork, at_once: int, device: Device, in_dsp: bool) -> 
     shapes = device.block_shapes
     shared = rtl_resources.codes(rtl_parts.Parameters(made, shapes=shapes))
     whole = rtl_resources.of_instance(made, shapes=shapes)
-    behind = rtl_resources.of_instance(_requantize(layer), shapes=shapes)
+    behind = rtl_resources.of_instance(
+        generated.requantize(layer, layer.accumulator_bits), shapes=shapes
+    )
     each = Resources(
         lut=whole.lut - shared.lut + behind.lut,
         ff=whole.ff - shared.ff + behind.ff,
         bram=whole.bram - shared.bram + behind.bram,
         dsp=whole.dsp + behind.dsp,
     )
-    return Parts(_on(device, shared), _on(device, each))
+    return Parts(generated.on(device, shared), generated.on(device, each))
 
 
 def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
@@ -198,7 +187,7 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
     turns = _turns(layer, at_once)
     steps = int(np.maximum(turns * layer.taps, 1).sum())
     size = layer.kernel_shape[0] if len(layer.kernel_shape) == 4 else 1
-    height, width, channels = _three(layer.input_shape)
+    height, width, channels = generated.three(layer.input_shape)
     rest = layer.filters - at_once * (len(turns) - 1)
     parameters = {
         "VALUES": 1,
@@ -207,8 +196,8 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
         "WIDTH": width,
         "SIZE": size,
         "STRIDE": layer.stride,
-        "OUT_HEIGHT": _three(layer.output_shape)[0],
-        "OUT_WIDTH": _three(layer.output_shape)[1],
+        "OUT_HEIGHT": generated.three(layer.output_shape)[0],
+        "OUT_WIDTH": generated.three(layer.output_shape)[1],
         "ROWS": size + layer.stride,
         "TURNS": int(np.maximum(turns, 1).sum()),
         "STEPS": steps,
@@ -226,24 +215,6 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
         "CODES_BLOCK": int(is_block(steps, 4 * at_once)),
     }
     return Instance("fl_conv", dict(parameters), {})
-
-
-def _requantize(layer: LayerWork) -> Instance:
-    bits = layer.accumulator_bits
-    sizes = {"VALUES": 1, "BEATS": layer.filters, "IN": bits, "CLIPPED": bits, "V": bits + 10}
-    return Instance("fl_requantize", {**AFFINE, **sizes}, {})
-
-
-def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """A vector as one pixel."""
-    height, width, channels = shape if len(shape) == 3 else (1, 1, math.prod(shape))
-    return height, width, channels
-
-
-def _on(device: Device, found: Resources) -> Resources:
-    """In the device's tables."""
-    lut = math.ceil(found.lut * device.lut_factor)
-    return Resources(bram=found.bram, dsp=found.dsp, ff=found.ff, lut=lut)
 
 
 def _of_floats(layer: LayerWork, at_once: int, device: Device, name: str, version: str) -> Parts:
@@ -328,7 +299,8 @@ def estimate(
     latency = base.slowest(costs).times(1e-3 / device.clock_mhz).times(len(costs))
     at_once = design.batch * sum(lanes(layer, rounds) for layer, rounds in pairs)
     built = Design(at_once, design.batch, design.folding)
-    return base.pipelined(workload, device, "engine", built, costs, latency_ms=latency)
+    notes = base.NOT_MODELLED if any(x.arithmetic.floats for x, _ in pairs) else generated.NOTES
+    return base.pipelined(workload, device, "engine", built, costs, latency_ms=latency, notes=notes)
 
 
 def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, batch: int) -> LayerCost:

@@ -1,94 +1,131 @@
-"""Hard-wired weights: every weight a few adders in a pipeline, one position of the window a cycle.
+"""Hard-wired weights, as `rtl` generates them: adders in a pipeline, a window of the map a cycle.
 
-LUTs were measured with Yosys on fully pipelined layers of 576 and 2,304 weights
-(docs/measurements/synthesis.md). Here a shift has no advantage over 4-bit fixed point, whose
-constants have few signed digits too: L-1 takes 8.8 LUTs a weight, FP4 11.6 and L-2 16.2, and as an
-adder graph that shares sums L-1 takes 0.97 of FP4 and L-2 1.7 (`synthesized.wired_matrix`). Say so
-with every comparison.
+A layer's adders are counted from their graph (`hardware.wires`); around them stand the windows, the
+sums that wait to leave, and fl_requantize. As few sums leave at once as let the slowest layer's
+windows come one a cycle, so the design is the fastest one and the smallest of these. Here a shift
+has no advantage over 4-bit fixed point, whose constants have few signed digits too: L-1 takes 0.9
+to 1.1 of FP4's tables, and L-2 1.6 to 1.9. Say so with every comparison.
 
-Not modelled: pools, batch norm, requantization, shortcut sums.
+Not modelled: pools, shortcut sums and their queues, and words that are made wider or narrower.
 """
 
 import dataclasses
-import math
 
-from flightnn_jax.hardware import asic, synthesized
-from flightnn_jax.hardware.device import Device, Resources
-from flightnn_jax.hardware.records import Choice, Design, Estimate, Number, total
-from flightnn_jax.hardware.styles import base
+from flightnn_jax.fpga import Resources
+from flightnn_jax.hardware import asic, synthesized, wires
+from flightnn_jax.hardware.device import Device
+from flightnn_jax.hardware.records import Choice, Design, Estimate, LayerCost, Number, total
+from flightnn_jax.hardware.styles import base, generated
 from flightnn_jax.hardware.styles.base import Figure, Options
 from flightnn_jax.hardware.workload import LayerWork, Workload
+from flightnn_jax.rtl import resources as rtl_resources
+from flightnn_jax.rtl import wired_resources
+from flightnn_jax.rtl.wired_resources import Around
 
 OPTIONS: tuple[str, ...] = ()
 
-FF_LUT = 10.5 / 8.8
-"""Flip-flops for a table, at k = 1: 10.1 to 10.9 a weight; taken to grow with the adders."""
-
-LUT_ERROR = 1.10
-"""Within 3 % of the four rows; the widths of sums, which the rows do not tell apart, may add."""
+PART_ERROR = 1.2
+"""Of a layer of which only a part was counted, or normal weights in place of its own."""
 
 RATIO_ERROR = 1.35
-"""By the weight L-1 gains 1.32x over FP4; as a graph of adders that share sums it loses, 0.97x. The
-ratio is no better known than these two differ."""
+"""Of the tables of two schemes. Where the step of 4-bit fixed point falls, between two powers of
+two, changes what it takes by up to 1.32x."""
 
 
 def luts(layer: LayerWork) -> float:
-    """Tables of 6 inputs: taps x sum over filters of (weight [k > 0] + term k), of `Wired`.
+    """Tables of 6 inputs that the adders of a layer take, shift registers included.
 
     Raises:
-      ValueError: for a kind of weights that was not measured, such as floats.
+      ValueError: for floats.
 
     Example:
       >>> from flightnn_jax.hardware.workload import from_network
-      >>> round(luts(from_network("net4", "lightnn1").layers[1]))
-      40550
+      >>> layers = [from_network("net4", scheme).layers[1] for scheme in ("lightnn1", "lightnn2")]
+      >>> luts(layers[0]) < luts(layers[1])
+      True
     """
-    wired = layer.arithmetic.wired
-    if wired is None:
-        raise ValueError(
-            f"{layer.name}: weights of the format {layer.format!r} were not measured hard-wired; "
-            "choose another style, or a quantized scheme"
-        )
-    if not wired.term:
-        return layer.taps * layer.active_filters * wired.weight
-    return layer.taps * sum(wired.weight * (k > 0) + wired.term * k for k in layer.k)
+    cost = wires.adders(layer).cost
+    return cost.lut + cost.srl
 
 
-def resources(layer: LayerWork, device: Device) -> Resources:
-    """What a layer takes: `luts`, flip-flops in proportion, and blocks for the lines of the window.
+def resources(layer: LayerWork, device: Device, values: int | None = None) -> Resources:
+    """What a layer takes.
 
-    A window of h lines needs the last h - 1 of them, each as many words as the image is wide.
+    Args:
+      layer: what it computes.
+      device: which memories and tables there are.
+      values: sums that leave in a cycle; by default as few as keep up with its windows.
     """
-    tables = luts(layer)
-    lines = 0
-    if len(layer.kernel_shape) == 4 and layer.kernel_shape[0] > 1:
-        width, channels = layer.input_shape[1:]
-        bits = (layer.kernel_shape[0] - 1) * channels * layer.arithmetic.activation_bits
-        lines = device.blocks(bits, width)
-    return Resources(
-        bram=lines,
-        dsp=0,
-        ff=math.ceil(tables * FF_LUT),
-        lut=math.ceil(tables * device.lut_factor),
+    values = at_once(layer, _moves(layer)) if values is None else values
+    counted, shapes = wires.adders(layer), device.block_shapes
+    around = _around(layer, values)._replace(latency=counted.latency)
+    parts = [wired_resources.layer(around, counted.cost, shapes=shapes)]
+    behind = generated.requantize(layer, layer.accumulator_bits, values)
+    parts.append(rtl_resources.of_instance(behind, shapes=shapes))
+    found = (sum(column) for column in zip(*parts, strict=True))
+    bram, dsp, ff, lut = found
+    return generated.on(device, Resources(int(bram), int(dsp), int(ff), lut))
+
+
+def _around(layer: LayerWork, values: int) -> Around:
+    size = layer.kernel_shape[0] if len(layer.kernel_shape) == 4 else 1
+    return Around(
+        map=generated.three(layer.input_shape),
+        size=size,
+        stride=layer.stride,
+        filters=layer.filters,
+        bits=layer.accumulator_bits,
+        values=values,
+        latency=1,
     )
 
 
-def cycles(layer: LayerWork) -> int:
-    """A position a cycle, of the input or the output, whichever has more.
+def _moves(layer: LayerWork) -> int:
+    """Cycles in which an image's windows are made: its pixels, and what pushes the last ones out.
+
+    The schedule of `rtl.wired_timing`.
+    """
+    around = _around(layer, 1)
+    height, width, _ = around.map
+    return height * width + around.lag
+
+
+def at_once(layer: LayerWork, most_cycles: int) -> int:
+    """The fewest sums at once with which an image's sums leave in so many cycles, or all."""
+    divisors = [n for n in range(1, layer.filters + 1) if layer.filters % n == 0]
+    enough = (n for n in divisors if layer.positions * (layer.filters // n) <= most_cycles)
+    return next(enough, layer.filters)
+
+
+def cycles(layer: LayerWork, values: int | None = None) -> int:
+    """From one image to the next: its windows', or those in which its sums leave.
+
+    Args:
+      layer: what it computes.
+      values: sums that leave in a cycle; by default as few as keep up with its windows.
 
     Example:
       >>> from flightnn_jax.hardware.workload import from_network
-      >>> cycles(from_network("net1", "lightnn1").layers[0])
-      1024
+      >>> cycles(from_network("net1", "lightnn1").layers[0])  # 32 x 32, and a row and a pixel
+      1057
     """
-    return max(math.prod(layer.input_shape[:-1]), layer.positions)
+    moves = _moves(layer)
+    values = at_once(layer, moves) if values is None else values
+    return max(moves, layer.positions * -(-layer.filters // values))
+
+
+def _values(workload: Workload) -> list[int]:
+    """[layers] sums at once that no layer's windows wait for."""
+    slowest = max(map(_moves, workload.layers))
+    return [at_once(x, slowest) for x in workload.layers]
 
 
 def designs(workload: Workload, device: Device, options: Options) -> list[Choice]:
     """The only design."""
     design = largest(workload, device, options)
+    pairs = list(zip(workload.layers, _values(workload), strict=True))
     needed = _in_all(workload, device)
-    times = [cycles(x) for x in workload.layers]
+    times = [cycles(x, n) for x, n in pairs]
     ms = 1e-3 / device.clock_mhz
     choice = Choice(
         workload.name,
@@ -121,8 +158,9 @@ def largest(workload: Workload, device: Device, options: Options) -> Design:
     return Design(weights, 1, (1,) * len(workload.layers))
 
 
-def _in_all(workload: Workload, device: Device) -> list[int]:
-    parts = [resources(x, device) for x in workload.layers]
+def _in_all(workload: Workload, device: Device) -> list[float]:
+    pairs = zip(workload.layers, _values(workload), strict=True)
+    parts = [resources(x, device, n) for x, n in pairs]
     return [sum(column) for column in zip(*parts, strict=True)]
 
 
@@ -133,27 +171,48 @@ def estimate(
     only = largest(workload, device, options)
     if design not in (None, only):
         raise ValueError(f"{design}: hard-wired weights leave one design, {only}; give none")
-    measured = device.lut_factor == 1
-    lut = LUT_ERROR * synthesized.VENDOR if measured else None
-    factors = {"BRAM": None, "DSP": 1.0, "FF": None, "LUT": lut}
-    origin = "tables a weight of synthesized layers (Yosys 0.23)"
-    layers = []
-    for x in workload.layers:
-        time = Number(cycles(x), None, "a position a cycle, by construction")
-        layers.append(base.layer_cost(x, time, base.named(resources(x, device), factors, origin)))
-    latency = total(x.cycles for x in layers).times(1e-3 / device.clock_mhz)
+    pairs = zip(workload.layers, _values(workload), strict=True)
+    layers = [_cost(x, n, device) for x, n in pairs]
+    latency = total(x.cycles for x in layers)._replace(factor=None)
     return base.pipelined(
-        workload, device, "hardwired", only, layers, latency_ms=latency, notes=_NOTES
+        workload,
+        device,
+        "hardwired",
+        only,
+        layers,
+        latency_ms=latency.times(1e-3 / device.clock_mhz),
+        notes=_NOTES,
     )
 
 
-_NOTES = (*base.NOT_MODELLED, "hard-wired, 4-bit fixed point costs about as little as one shift")
+def _cost(layer: LayerWork, values: int, device: Device) -> LayerCost:
+    """A layer's costs and errors."""
+    whole, errors = wires.adders(layer).whole, rtl_resources.WIRED_ERRORS
+    measured = device.lut_factor == 1
+    part = 1.0 if whole else PART_ERROR
+    factors = {
+        "BRAM": errors.bram,
+        "DSP": None,  # the affine map is assumed
+        "FF": errors.ff * part if measured else None,
+        "LUT": errors.lut * part * synthesized.VENDOR if measured else None,
+    }
+    time = Number(cycles(layer, values), 1.0, "the generated Verilog's schedule")
+    counted = "its weights" if whole else "a part of its weights or normal ones"
+    origin = f"the generated Verilog, adders counted from {counted} (Yosys 0.23)"
+    named = base.named(resources(layer, device, values), factors, origin)
+    return base.layer_cost(layer, time, named)
+
+
+_NOTES = (
+    *generated.NOTES,
+    "hard-wired, 4-bit fixed point costs about as little as one shift",
+)
 
 
 def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
-    """Tables, whether or not the device has as many; none for weights that were not measured."""
+    """Tables, whether or not the device has as many; none for floats."""
     heading, verdict = "hard-wired LUT", "hard-wired"
-    if any(x.arithmetic.wired is None for x in workload.layers):
+    if any(x.arithmetic.floats for x in workload.layers):
         return (Figure(heading, None, verdict),)
     much = 10**9
     boundless = dataclasses.replace(device, bram=much, dsp=much, ff=much, lut=much)

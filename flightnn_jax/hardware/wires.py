@@ -1,0 +1,178 @@
+"""The adders of a layer whose weights are wires, counted from the graph that `rtl` makes of them.
+
+A trained layer of up to `MAX_WEIGHTS` weights is counted as it is. Of a larger one a part is
+counted, some of its filters over some of its taps, and the layer takes in proportion; a layer of a
+plan has normal weights, drawn once and stored as its format stores them. Adders in larger layers
+share more sub-sums, so a part says too much and never too little: up to a fifth at 36,864 weights
+(docs/measurements/hardwired.md).
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from flightnn_jax.hardware.workload import LayerWork
+from flightnn_jax.integer.certificate import Range
+from flightnn_jax.rtl import graph, wiring
+from flightnn_jax.rtl.graph import Cost, Graph
+from flightnn_jax.rtl.wiring import EVERY
+
+MAX_WEIGHTS = 4608
+MAX_TAPS, MAX_FILTERS = 144, 16
+"""Of a part."""
+
+INPUTS = (-16, 127)
+"""What a planned layer's activations can be: those of a leaky ReLU."""
+
+SCALES = {"fp4": (1.0, 2.0**0.5), "shift": (1.0,)}
+"""Of a planned layer's weights: steps are powers of two, and how many steps the weights span
+changes what 4-bit integers take by up to 1.32x. Of shifts it changes 1 %."""
+
+
+class Adders(NamedTuple):
+    """What the adders of a layer take.
+
+    Attributes:
+      cost: tables and registers.
+      latency: cycles from a window to its sums.
+      whole: whether all of the layer's own weights were counted.
+    """
+
+    cost: Cost
+    latency: int
+    whole: bool
+
+
+def adders(layer: LayerWork) -> Adders:
+    """Those of a layer.
+
+    Raises:
+      ValueError: for floats, of which no machine with wires is generated.
+
+    Example:
+      >>> from flightnn_jax.hardware.workload import from_network
+      >>> adders(from_network("net4", "lightnn1").layers[1]).whole
+      False
+    """
+    if layer.arithmetic.floats:
+        raise ValueError(
+            f"{layer.name}: weights of the format {layer.format!r} cannot be hard-wired: adders "
+            "are generated for integers; choose another style, or a quantized scheme"
+        )
+    return _planned(layer) if layer.trained is None else _trained(layer)
+
+
+def _trained(layer: LayerWork) -> Adders:
+    assert layer.trained is not None
+    weights, (low, high) = wiring.of_weights(*layer.trained)
+    if weights.size <= MAX_WEIGHTS:
+        built = _graph(weights, Range(low, high))
+        return Adders(graph.cost(built, EVERY), graph.schedule(built, EVERY).latency, True)
+    taps = _spread(len(weights), MAX_TAPS)
+    filters = _spread(layer.filters, MAX_FILTERS)
+    parts = layer.taps / len(taps)
+    part = _Part.of(_graph(weights[taps][:, filters], Range(low[taps], high[taps])))
+    return Adders(part.times(layer.filters, parts), part.latency(parts), False)
+
+
+def _graph(weights: np.ndarray, inputs: Range) -> Graph:
+    """`wiring.build`, once for the same weights: estimates and searches ask again and again."""
+    return _built(
+        weights.shape, *(array.astype(np.int64).tobytes() for array in (weights, *inputs))
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _built(shape: tuple[int, int], weights: bytes, low: bytes, high: bytes) -> Graph:
+    flat, *ends = (np.frombuffer(data, np.int64) for data in (weights, low, high))
+    return wiring.build(flat.reshape(shape), Range(*ends))
+
+
+def _spread(length: int, most: int) -> np.ndarray:
+    """At most so many places, as far from each other as can be."""
+    count = min(length, most)
+    return np.arange(count) * length // count
+
+
+class _Part(NamedTuple):
+    """What was counted of a layer.
+
+    Attributes:
+      lut, ff, srl: for a filter.
+      bits: of a sum.
+      depth: adders on the longest way.
+    """
+
+    lut: float
+    ff: float
+    srl: float
+    bits: float
+    depth: int
+
+    @classmethod
+    def of(cls, built: Graph) -> "_Part":
+        """Of a graph."""
+        filters = len(built.outputs)
+        cost = graph.cost(built, EVERY)
+        bits = [built.width(term.value) + term.shift for term in built.outputs if term]
+        lut, ff, srl = (n / filters for n in cost)
+        return cls(lut, ff, srl, sum(bits) / max(len(bits), 1), built.depth)
+
+    def times(self, filters: int, parts: float) -> Cost:
+        """Of so many filters, the sum of each over so many parts."""
+        joined = (parts - 1) * (self.bits + 1)
+        counts = (parts * self.lut + joined, parts * self.ff, parts * self.srl)
+        return Cost(*(math.ceil(filters * n) for n in counts))
+
+    def latency(self, parts: float) -> int:
+        """Of the sum over so many parts."""
+        return max(1, math.ceil((self.depth + math.ceil(math.log2(parts))) / EVERY))
+
+
+def _planned(layer: LayerWork) -> Adders:
+    """The sum over filters of what one with as many terms takes among others like it."""
+    taps, filters = min(layer.taps, MAX_TAPS), min(layer.filters, MAX_FILTERS)
+    parts, costs, latencies = layer.taps / taps, [], [1]
+    for k in sorted(set(layer.k) - {0}):
+        part = _drawn_part(layer.format, k, taps, filters)
+        costs.append(part.times(layer.k.count(k), parts))
+        latencies.append(part.latency(parts))
+    cost = Cost(*(sum(n) for n in zip(Cost(0, 0, 0), *costs, strict=True)))
+    return Adders(cost, max(latencies), False)
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _drawn_part(kind: str, k: int, taps: int, filters: int) -> _Part:
+    """The mean over `SCALES`."""
+    inputs = Range(*(np.full(taps, end) for end in INPUTS))
+    weights = (drawn(kind, k, (taps, filters), scale) for scale in SCALES[kind])
+    parts = [_Part.of(wiring.build(one, inputs)) for one in weights]
+    lut, ff, srl, bits, depth = (sum(column) / len(parts) for column in zip(*parts, strict=True))
+    return _Part(lut, ff, srl, bits, math.ceil(depth))
+
+
+def drawn(kind: str, k: int, shape: tuple[int, int], scale: float = 1.0) -> np.ndarray:
+    """[taps, filters] int64: normal weights, the same ones always, as their format stores them.
+
+    Args:
+      kind: of the weights, as `LayerWork.format`.
+      k: terms of each.
+      shape: taps and filters.
+      scale: of the normal weights.
+    """
+    normal = scale * np.random.default_rng(0).standard_normal(shape)
+    if kind == "fp4":
+        # The step, of three powers of two, with the least squared error.
+        reach = 2.0 ** np.ceil(np.log2(np.abs(normal).max() / 7))
+        tried = [np.clip(np.round(normal / s), -8, 7) * s for s in reach / (1, 2, 4)]
+        best = int(np.argmin([np.square(x - normal).sum() for x in tried]))
+        return np.round(tried[best] / (reach / 2**best)).astype(np.int64)
+    rest = normal * 2.0 ** (7 - np.round(np.log2(np.abs(normal).max())))
+    total = np.zeros(shape, np.int64)
+    for _ in range(k):
+        shift = np.clip(np.round(np.log2(np.maximum(np.abs(rest), 1e-9))), 0, 7).astype(np.int64)
+        term = np.where(rest < 0, -1, 1) << shift
+        total, rest = total + term, rest - term
+    return total
