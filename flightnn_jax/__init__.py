@@ -19,8 +19,10 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import filters as filters
     from flightnn_jax import formats as formats
     from flightnn_jax import fpga as fpga
+    from flightnn_jax import gates as gates
     from flightnn_jax import hardware as hardware
     from flightnn_jax import integer as integer
+    from flightnn_jax import limits as limits
     from flightnn_jax import networks as networks
     from flightnn_jax import numerics as numerics
     from flightnn_jax import paper as paper
@@ -77,8 +79,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "formats.shift_codes": ("ShiftCodes",),
     "formats.window": ("Window",),
     "fpga": (),
+    "gates": (),
     "hardware": (),
     "integer": (),
+    "limits": (),
     "networks": (),
     "numerics": ("exponent_of", "power_of_two", "round_to_power_of_two"),
     "paper": (),

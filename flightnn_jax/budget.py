@@ -19,17 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from flightnn_jax import numerics
+from flightnn_jax import gates, numerics
 from flightnn_jax import spec as specs
 from flightnn_jax.formats import shards, shift
 
 PyTree = Any
 Cost = Literal["filter", "storage"] | PyTree
-_Weights = tuple[shift.Shift, jax.Array, jax.Array | None]  # format, array, importance
 
-CLOSED = float(np.finfo(np.float32).max)
-"""A threshold that no residual reaches; an open gate's is 0, which an exact residual keeps shut."""
-
+CLOSED = gates.CLOSED
 _SLACK = 2.0**-21  # relative, so that 1.3 of 10 filters, which no float is, are 13 terms
 
 
@@ -83,7 +80,7 @@ def gates_for(
     costs = _costs(params, matched, cost)
     nothing = [None] * len(matched)
     given = nothing if importance is None else _alike(params, importance, "importance")
-    weights: list[_Weights] = []
+    weights: list[gates.Weights] = []
     for w, v in zip(matched, given, strict=True):
         if isinstance(w.format, shift.Shift):
             if importance is not None:
@@ -148,18 +145,29 @@ def budget_at(
       >>> [round(float(budget_at(step, 100, 1.5)), 2) for step in (0, 10, 35, 60, 99)]
       [2.0, 2.0, 1.75, 1.5, 1.5]
     """
-    if not (_is_within(begin, 0, end) and begin < end <= 1 and _is_within(steps, 1, math.inf)):
-        raise ValueError(
-            f"begin={begin!r}, end={end!r}, steps={steps!r}: the budget falls between two parts of "
-            "the training, 0 <= begin < end <= 1, of one step or more"
-        )
+    left = ramp(step, steps, begin=begin, end=end)
     if not _is_within(mean_k, 0, start):
         raise ValueError(
             f"mean_k={mean_k!r} and start={start!r}: the budget is lowered, so it needs "
             "0 <= mean_k <= start; start at the k of the spec"
         )
+    return jnp.float32(mean_k) + jnp.float32(start - mean_k) * left
+
+
+def ramp(step: ArrayLike, steps: int, *, begin: float = 0.1, end: float = 0.6) -> jax.Array:
+    """The part of the way to the budget that is left: 1 at first, 0 at the end; see `budget_at`.
+
+    Example:
+      >>> [round(float(ramp(step, 100)), 2) for step in (0, 10, 35, 60, 99)]
+      [1.0, 1.0, 0.5, 0.0, 0.0]
+    """
+    if not (_is_within(begin, 0, end) and begin < end <= 1 and _is_within(steps, 1, math.inf)):
+        raise ValueError(
+            f"begin={begin!r}, end={end!r}, steps={steps!r}: the budget falls between two parts of "
+            "the training, 0 <= begin < end <= 1, of one step or more"
+        )
     left = jnp.clip((end - numerics.numbers_of(step, "step") / steps) / (end - begin), 0, 1)
-    return jnp.float32(mean_k) + jnp.float32(start - mean_k) * left.astype(jnp.float32)
+    return left.astype(jnp.float32)
 
 
 def _is_within(value: Any, low: Any, high: Any) -> bool:
@@ -239,60 +247,17 @@ def _costs(params: PyTree, matched: list[specs.Weights], cost: Cost) -> list[jax
 
 @jax.jit
 def _thresholds(
-    weights: list[_Weights], costs: list[jax.Array], mean_k: jax.Array
+    weights: list[gates.Weights], costs: list[jax.Array], mean_k: jax.Array
 ) -> list[jax.Array]:
     """[k, filters] for each array."""
     most = max(fmt.k for fmt, _, _ in weights)
     worth, price = [], []
-    for (fmt, w, v), c in zip(weights, costs, strict=True):
-        w = jax.lax.stop_gradient(jnp.asarray(w))
-        norms = fmt.residual_norms(w)
-        errors = _relative(norms) if v is None else _weighted(fmt, w, v, norms)
-        missing = [(0, most - fmt.k), (0, 0)]
+    for each, c in zip(weights, costs, strict=True):
+        errors, norms = gates.errors(each)
+        missing = [(0, most - each[0].k), (0, 0)]
         worth.append(jnp.pad(jax.lax.cummin(errors / c[None]), missing))
         price.append(jnp.pad(jnp.where(norms > 0, c[None], 0), missing, constant_values=jnp.inf))
     room = mean_k * jnp.sum(jnp.concatenate(costs)) * (1 + _SLACK)
-    taken = _fill(jnp.concatenate(worth, axis=1), jnp.concatenate(price, axis=1), room)
-    is_open = jax.lax.cummin(taken.astype(jnp.int8)) > 0
-    thresholds = jnp.where(is_open, jnp.float32(0), jnp.float32(CLOSED))  # strong types
-    parts = jnp.split(thresholds, np.cumsum([len(c) for c in costs])[:-1], axis=1)
-    return [part[: fmt.k] for part, (fmt, _, _) in zip(parts, weights, strict=True)]
-
-
-def _relative(norms: jax.Array) -> jax.Array:
-    """[k, filters] squares, relative to the filter; of first terms to the layer's largest."""
-    first = norms[:1]
-    largest = jnp.max(first, initial=0)
-    later = norms[1:] / jnp.where(first > 0, first, 1)
-    return jnp.concatenate([first / jnp.where(largest > 0, largest, 1), later]) ** 2
-
-
-def _weighted(fmt: shift.Shift, w: jax.Array, v: jax.Array, norms: jax.Array) -> jax.Array:
-    """[k, filters] sums of v r^2."""
-    others = tuple(i for i in range(w.ndim) if i != fmt.filter_axis % w.ndim)
-    sums = []
-    for n in range(fmt.k):
-        rest = w.astype(norms.dtype) - dataclasses.replace(fmt, k=n).quantize(w).astype(norms.dtype)
-        sums.append(jnp.sum(v * rest**2, others))
-    return jnp.array(sums, norms.dtype).reshape(norms.shape)
-
-
-def _fill(worth: jax.Array, price: jax.Array, room: jax.Array) -> jax.Array:
-    """[k, filters] which terms are bought: first ones first, by worth, each that still fits."""
-    later = jnp.broadcast_to(jnp.arange(len(worth))[:, None] > 0, worth.shape)
-    order = jnp.lexsort((-worth.ravel(), later.ravel()))
-    price = price.ravel()[order]
-
-    def waiting(state: tuple[jax.Array, jax.Array]) -> jax.Array:
-        taken, room = state
-        return ~taken & (price <= room)
-
-    def buy(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        taken, room = state
-        spent = jnp.cumsum(jnp.where(waiting(state), price, 0))
-        bought = waiting(state) & (spent <= room)
-        return taken | bought, room - jnp.sum(jnp.where(bought, price, 0))
-
-    start = (jnp.zeros(len(price), bool), room)
-    taken, _ = jax.lax.while_loop(lambda state: jnp.any(waiting(state)), buy, start)
-    return jnp.zeros_like(taken).at[order].set(taken).reshape(worth.shape)
+    worths, prices = jnp.concatenate(worth, axis=1), jnp.concatenate(price, axis=1)
+    later = jnp.broadcast_to(jnp.arange(most)[:, None] > 0, worths.shape)
+    return gates.thresholds(gates.fill(worths, prices[None], room[None], later), weights)

@@ -6,18 +6,19 @@ python -m launch.estimate --integers=/tmp/net1/integers.safetensors --activity
 
 An integer network, as launch.lower writes it, has its own k of each filter and certified widths.
 With --activity its golden images are run and the bits that change counted, for the energy on an
-ASIC.
+ASIC. If it was trained for a budget in units of hardware, a broken bound is the exit code 3.
 """
 
 import dataclasses
 import json
+import sys
 
 from flightnn_jax import integer
 from flightnn_jax.hardware import device, estimate, report, search, workload
 from flightnn_jax.hardware.activity import Distances
 from flightnn_jax.training.config import network_of
 
-from . import command, options
+from . import bounds, command, options
 from .command import flags
 
 _INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network, not --config.")
@@ -38,18 +39,20 @@ _ANCHOR = flags.DEFINE_float(
 _JSON = flags.DEFINE_boolean("json", False, "Print JSON instead of a table.")
 
 
-def main() -> None:
-    """Estimates what the flags describe."""
+def main() -> int:
+    """Estimates what the flags describe; 3 if an integer network breaks its budget."""
     command.quiet()
     board = device.named(_DEVICE.value)
     if _CLOCK.value is not None:
         board = dataclasses.replace(board, clock_mhz=_CLOCK.value)
+    network = None
     if _INTEGERS.value is None:
         work, traces = _planned(), None
     else:
         network = _integers(_INTEGERS.value)
         work = workload.from_integers(network)
         traces = _distances(network) if _ACTIVITY.value else None
+    whole = work
     if _LARGEST.value:
         work = work.largest()
     anchor = None
@@ -62,6 +65,9 @@ def main() -> None:
         print(json.dumps(report.estimate_json(costs, work, traces), indent=1, allow_nan=False))
     else:
         print(report.estimate_text(costs, work, board, traces))
+    if network is None:
+        return 0
+    return bounds.of_integers(whole, network.provenance, sys.stderr if _JSON.value else None)
 
 
 def _planned() -> workload.Workload:
@@ -70,6 +76,11 @@ def _planned() -> workload.Workload:
         raise ValueError("--activity counts what an integer network computes: give --integers")
     config, mean_k = options.config(), _MEAN_K.value
     if (mean_k, config.scheme, config.mode) == (None, "flightnn", "budget"):
+        if isinstance(config.budget, str):
+            raise ValueError(
+                f"budget={config.budget!r}: the k of a network with bounds in units of hardware "
+                "is known when it is trained: give --mean_k, or --integers of the trained network"
+            )
         mean_k = config.budget
     network = network_of(config, data_dir=options.DATA_DIR.value)
     return workload.from_network(network, config.scheme, mean_k=mean_k)

@@ -11,9 +11,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from flightnn_jax.hardware import workload
 from flightnn_jax.integer import files
 
-from . import command, devices, options
+from . import bounds, command, devices, options
 from .command import flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
@@ -30,8 +31,8 @@ _TERMS = flags.DEFINE_integer(
 _OUT = flags.DEFINE_string("out", None, "The file; WORKDIR/integers.safetensors by default.")
 
 
-def main() -> None:
-    """Lowers what the flags describe."""
+def main() -> int:
+    """Lowers what the flags describe; 3 if the network breaks its budget."""
     from flightnn_jax.training import export
 
     out = Path(_OUT.value or Path(_WORKDIR.value) / "integers.safetensors")
@@ -46,6 +47,7 @@ def main() -> None:
     files.save(lowered.network, out)
     print(export.summary(lowered, out.stat().st_size))
     print(out)
+    return bounds.of_integers(workload.from_integers(lowered.network), lowered.network.provenance)
 
 
 def _check_out(out: Path) -> None:

@@ -8,11 +8,14 @@ The same command goes on after a kill, to the same weights with the same devices
 SIGTERM saves first and ends with the exit code 143, so that whoever sent it knows that the training
 is not done. In the workdir: config.json, metrics.jsonl, tensorboard/, checkpoints/ and, at the end,
 result.json and plots/ with pictures of the run, for which matplotlib is needed.
+
+A run with a budget in units of hardware, such as --config.budget="9000 nJ", ends with what its
+network costs; the exit code is 3 if a bound is broken.
 """
 
 import sys
 
-from . import command, devices, options
+from . import bounds, command, devices, options
 from .command import flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
@@ -36,6 +39,8 @@ def main() -> None:
     print(summary.text(record))
     if jax.process_index() == 0:
         print(explore.draw([explore.read(_WORKDIR.value)]))
+        kept = [(each["line"], each["kept"]) for each in record.get("budgets", [])]
+        sys.exit(bounds.told(kept))
 
 
 if __name__ == "__main__":

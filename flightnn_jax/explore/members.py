@@ -75,8 +75,11 @@ class Member:
     @property
     def title(self) -> str:
         """Its scheme and its budget, for people."""
-        budget = self.run.budget
-        return self.run.name if budget is None else f"{self.run.name}, budget {budget:g}"
+        budget, bounds = self.run.budget, self.run.config.get("budget")
+        if budget is None:
+            asked = self.scheme.flexible and isinstance(bounds, str)
+            return f"{self.run.name}, budget {bounds}" if asked else self.run.name
+        return f"{self.run.name}, budget {budget:g}"
 
 
 def find(directory: str | Path) -> tuple[list[Member], list[str]]:

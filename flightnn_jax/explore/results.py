@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flightnn_jax import atomic
+from flightnn_jax.hardware import demands
 
 _MAX_BYTES = 1 << 26
 _MAX_COUNT = 1 << 53  # whole numbers up to it are exact as floats
@@ -120,6 +121,8 @@ def read(workdir: str | Path) -> Result:
     try:
         config = record.get("config") or {}
         budgeted = config.get("mode") == "budget" and config.get("scheme") == "flightnn"
+        if budgeted and isinstance(config.get("budget"), str):  # bounds in units of hardware
+            budgeted = not demands.parse(config["budget"])
         return Result(
             workdir=workdir,
             name=str(record["scheme"]),

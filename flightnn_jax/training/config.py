@@ -8,6 +8,7 @@ from typing import Any
 
 from flightnn_jax import networks, schemes
 from flightnn_jax.data import Dataset, check_name, find
+from flightnn_jax.hardware import demands
 
 MODES = ("paper", "budget")
 COSTS = ("filter", "storage")
@@ -61,7 +62,20 @@ class Config:
         "paper",
         "what decides a flightnn's k: paper, thresholds that are trained; or budget, a mean k",
     )
-    budget: float = _option(1.5, "for budget: the mean k at the end, 0 to 2")
+    budget: float | str = _option(
+        1.5,
+        "for budget: the mean k at the end, 0 to 2; or bounds with units, such as '9000 nJ' or "
+        "'3400 images/s and 40 kB', in k, kB, nJ, LUT, images/s and cycles",
+    )
+    style: str | None = _option(
+        None,
+        "for a budget with units: of the design, hardwired, engine or array; none for hardwired "
+        "if LUTs are bounded, otherwise engine",
+    )
+    device: str = _option("XC7Z045", "for a budget with units: an FPGA's name, or its .json file")
+    prune: bool = _option(
+        False, "for a budget with units: whether filters may lose all their terms"
+    )
     budget_cost: str = _option(
         "filter", "for budget: the mean over filters, or storage, over weights"
     )
@@ -133,8 +147,7 @@ class Config:
                     f"{name}={value!r:.80}: choose a finite number that is not negative, at most "
                     f"{largest}"
                 )
-        if not 0 <= self.budget <= 2:
-            raise ValueError(f"budget={self.budget}: a filter takes 0 to 2 terms, choose between")
+        self._check_budget()
         for value in (self.track, *self.decay_at):
             if not 0 <= value <= 1:
                 raise ValueError(f"track and decay_at are parts of the training, 0 to 1: {value}")
@@ -164,6 +177,34 @@ class Config:
                 f"network {record.name!r} with width={self.width!s:.40} has more than the "
                 f"{MAX_WEIGHTS:,} weights that a training takes: choose a smaller width"
             )
+
+    def _check_budget(self) -> None:
+        if isinstance(self.budget, str):
+            demands.style_of(demands.parse(self.budget), self.style)
+            wrong = {"mode": "budget", "budget_cost": "filter"}
+            for name, needed in wrong.items():
+                if getattr(self, name) != needed:
+                    raise ValueError(
+                        f"budget={self.budget!r} with {name}={getattr(self, name)}: bounds with "
+                        f"units need {name}={needed}"
+                    )
+        elif not 0 <= self.budget <= 2:
+            raise ValueError(
+                f"budget={self.budget}: a filter takes 0 to 2 terms, choose between; or give a "
+                "bound with its unit, such as '9000 nJ'"
+            )
+        elif self.prune or self.style is not None:
+            raise ValueError(
+                f"prune={self.prune} and style={self.style} with budget={self.budget}, a mean k: "
+                "they are for bounds with units, such as '9000 nJ'; leave them out"
+            )
+
+    @property
+    def bounds(self) -> tuple[demands.Demand, ...]:
+        """The bounds of a budget in units of hardware; () without."""
+        if self.has_budget and isinstance(self.budget, str):
+            return demands.parse(self.budget)
+        return ()
 
     @property
     def has_budget(self) -> bool:
@@ -213,6 +254,8 @@ class Config:
     def decisive(self) -> dict[str, Any]:
         """The fields that two runs must share to end with the same weights."""
         chosen = {f.name for f in dataclasses.fields(self) if f.metadata["decisive"]}
+        if not isinstance(self.budget, str):
+            chosen -= {"style", "device", "prune"}  # nothing reads them
         return {name: value for name, value in self.to_dict().items() if name in chosen}
 
 
@@ -256,6 +299,8 @@ def _parsed(name: str, kind: Any, text: str) -> Any:
         if text.lower() == "none" and type(None) in parts:
             return None
         kind = next(part for part in parts if part is not type(None))
+        if str in parts and not _is_float(text):
+            kind = str
     try:
         if typing.get_origin(kind) is tuple:
             return tuple(float(part) for part in text.split(",") if part)
@@ -264,6 +309,14 @@ def _parsed(name: str, kind: Any, text: str) -> Any:
         return kind(text)
     except (KeyError, ValueError):
         raise ValueError(f"{name}={text!r:.80}: the field takes {_needed(kind)}") from None
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _needed(kind: Any) -> str:

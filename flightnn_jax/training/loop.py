@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from flightnn_jax import data
 from flightnn_jax.training import (
     checkpoint,
+    costs,
     evaluation,
     lock,
     optimizer,
@@ -53,6 +54,7 @@ class Run:
       workdir: where metrics and checkpoints go; shared by all processes.
       origin: opens the run in `config.start_from`, with whose last weights this one begins; only
         called where there are no checkpoints.
+      bounds: its budgets in units of hardware; None without any, and where it is only read.
     """
 
     config: Config
@@ -62,6 +64,7 @@ class Run:
     mesh: jax.sharding.Mesh
     workdir: Path
     origin: "Callable[[], Run]" = _no_origin
+    bounds: costs.Bounds | None = None
 
     @property
     def order(self) -> data.TrainOrder:
@@ -134,15 +137,17 @@ class _Progress(NamedTuple):
 
     epoch: _Epoch
     seconds: float
+    factors: costs.Factors = ()
 
     @classmethod
     def parse(cls, record: dict[str, Any]) -> "_Progress":
         """Of the record in a checkpoint; ValueError, KeyError or TypeError if it is damaged."""
         epoch, seconds = _Epoch(**record["epoch"]), record["seconds"]
-        for value in (seconds, *dataclasses.astuple(epoch)):
+        factors = tuple(record.get("factors", ()))
+        for value in (seconds, *dataclasses.astuple(epoch), *factors):
             if type(value) not in (int, float) or not math.isfinite(value):
                 raise ValueError(f"{value!r} is no number")
-        return cls(epoch, seconds)
+        return cls(epoch, seconds, factors)
 
 
 def fit(run: Run) -> TrainState | None:
@@ -193,7 +198,7 @@ class _Loop:
         progress: _Progress,
     ) -> None:
         self.run, self.checkpoints, self.log, self.state = run, checkpoints, log, state
-        self.epoch = progress.epoch
+        self.epoch, self.factors = progress.epoch, progress.factors
         self.began = time.monotonic() - progress.seconds
         self.start = self.step = int(state.step)
         self.per_epoch = run.order.steps_per_epoch
@@ -205,7 +210,7 @@ class _Loop:
         train_step = step.make_train_step(
             config, run.model, run.train_split.dataset, run.steps, run.mesh
         )
-        hyper = jax.device_put(optimizer.hyperparameters(config), step.replicated(run.mesh))
+        self.hyper = self.numbers(self.factors)
         if self.start:
             self.say(f"going on from step {self.start} of {run.steps}")
         batches = data.train_batches(
@@ -221,10 +226,10 @@ class _Loop:
             if not programs:  # both before the first step, so that no later step waits for one
                 kinds = {self.step < tracked, run.steps - 1 < tracked}
                 programs = {
-                    kind: train_step.lower(self.state, batch, hyper, kind).compile()
+                    kind: train_step.lower(self.state, batch, self.hyper, kind).compile()
                     for kind in kinds
                 }
-            self.state, metrics = programs[self.step < tracked](self.state, batch, hyper)
+            self.state, metrics = programs[self.step < tracked](self.state, batch, self.hyper)
             self.step += 1
             self.waiting.append((self.step, metrics))
             self.read(all_but=_STEPS_IN_FLIGHT)
@@ -240,6 +245,26 @@ class _Loop:
                 return None
         self.checkpoints.wait()
         return self.state
+
+    def numbers(self, factors: costs.Factors) -> optimizer.Hyperparameters:
+        """The arguments of the step, with the rooms of an epoch."""
+        bounds, limits = self.run.bounds, None
+        if bounds is not None:
+            limits = costs.limits_of(bounds, factors, self.state.params)
+        numbers = optimizer.hyperparameters(self.run.config, limits)
+        return jax.device_put(numbers, step.replicated(self.run.mesh))
+
+    def correct(self, bounds: costs.Bounds) -> None:
+        """Takes what the network costs as it is for the next epoch's rooms; keeps them at last."""
+        run = self.run
+        work = costs.work_of(run.model, self.state)
+        self.factors = costs.corrected(bounds, self.factors, work)
+        self.hyper = self.numbers(self.factors)
+        if self.step == run.steps:
+            gates = step.make_gates(run.config, run.model, run.steps, run.mesh)
+            self.state = costs.settled(
+                bounds, run.model, self.state, lambda s, factors: gates(s, self.numbers(factors))
+            )
 
     def read(self, all_but: int = 0) -> None:
         """Reads metrics of steps that are done; every loss must be a number."""
@@ -259,6 +284,8 @@ class _Loop:
     def end_epoch(self) -> None:
         """Writes what the epoch measured; validates and saves if it is time."""
         self.read()
+        if self.run.bounds is not None:
+            self.correct(self.run.bounds)
         config, number = self.run.config, self.step // self.per_epoch
         row: dict[str, Any] = {"step": self.step, "epoch": number, "train": self.epoch.means()}
         self.epoch = _Epoch()
@@ -281,6 +308,7 @@ class _Loop:
         self.read()
         progress = {
             "epoch": dataclasses.asdict(self.epoch),
+            "factors": self.factors,
             "seconds": time.monotonic() - self.began,
         }
         self.checkpoints.save(self.step, self.state, progress, score)

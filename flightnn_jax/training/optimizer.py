@@ -25,7 +25,8 @@ class Hyperparameters(NamedTuple):
       lambdas: [2] float32, weights of the penalty on a filter's two residuals.
       learning_rate: [] float32, of weights, biases and batch norm, before the schedule.
       threshold_rate: [] float32, of thresholds, before the schedule.
-      budget: [] float32, the mean k at the end; nothing reads it without a budget.
+      budget: [] float32, the mean k at the end; or `limits.Limits`, where bounds are in units of
+        hardware. Nothing reads it without a budget.
       seed: [] uint32, of the augmentation.
     """
 
@@ -36,13 +37,13 @@ class Hyperparameters(NamedTuple):
     seed: Any
 
 
-def hyperparameters(config: Config) -> Hyperparameters:
-    """Those of a config, as NumPy arrays."""
+def hyperparameters(config: Config, limits: Any = None) -> Hyperparameters:
+    """Those of a config, as NumPy arrays, with the limits of a budget in units of hardware."""
     return Hyperparameters(
         np.array(config.lambdas, np.float32),
         np.float32(config.learning_rate),
         np.float32(config.threshold_rate),
-        np.float32(config.budget),
+        np.float32(config.budget) if limits is None else limits,
         np.uint32(config.seed),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from flightnn_jax import data, schemes
-from flightnn_jax.training import loop, models, runlog
+from flightnn_jax.training import costs, loop, models, runlog
 from flightnn_jax.training.config import Config, network_of
 from flightnn_jax.training.step import by_batch, data_mesh
 
@@ -37,7 +37,8 @@ def prepare(
 
     Raises:
       DataError: if the data is missing or damaged, or there is no run in `config.start_from`.
-      ValueError: if the batch does not divide by the devices, or sizes do not fit.
+      ValueError: if the batch does not divide by the devices, sizes do not fit, or no k keeps a
+        budget.
       OSError: if the workdir cannot be written.
     """
     mesh = data_mesh() if mesh is None else mesh
@@ -52,6 +53,7 @@ def prepare(
             f"epochs={config.epochs} are {run.steps} steps, more than {_MAX_STEPS}: choose fewer "
             "epochs or a larger batch_size"
         )
+    run = dataclasses.replace(run, bounds=costs.bounds_of(config, run.model.network))
     if config.start_from is None:
         return run
     run = dataclasses.replace(run, origin=lambda: _origin(run))
@@ -179,6 +181,7 @@ def train(run: loop.Run) -> dict[str, Any] | None:
         "steps": run.steps,
         **accuracies,
         **run.count(state),
+        **_kept(run, state),
         "train": last.get("train"),
         "seconds": round(time.monotonic() - started, 1),
         **surroundings(),
@@ -186,6 +189,14 @@ def train(run: loop.Run) -> dict[str, Any] | None:
     if jax.process_index() == 0:
         runlog.write_json(workdir / "result.json", record)
     return record
+
+
+def _kept(run: loop.Run, state: Any) -> dict[str, Any]:
+    """Of a run with budgets in units of hardware, whether it keeps them."""
+    if run.bounds is None:
+        return {}
+    found = run.bounds.verdicts(costs.work_of(run.model, state))
+    return {"budgets": [{**each.as_json(), "line": str(each)} for each in found]}
 
 
 def surroundings() -> dict[str, Any]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # it has no stubs
 
-from flightnn_jax import budget, schemes
+from flightnn_jax import budget, limits, schemes
 from flightnn_jax.data import Batch, Dataset, augment
 from flightnn_jax.training import optimizer, quantization, scaling
 from flightnn_jax.training.config import Config
@@ -28,8 +28,17 @@ Model = Any  # a Flax module such as `models.Model`; this module does not import
 _MAX_KEPT = 16  # compiled functions that later runs in this process use again
 # Fields on which no compiled function depends: arguments of the step, and what it does not read.
 _NOT_COMPILED_IN = (
-    *("lambda1", "lambda0", "learning_rate", "threshold_rate", "budget", "seed"),
-    *("start_from", "evaluate_every", "checkpoint_every", "keep"),
+    *("lambda1", "lambda0", "learning_rate", "threshold_rate", "seed"),
+    *(
+        "budget",
+        "style",
+        "device",
+        "prune",
+        "start_from",
+        "evaluate_every",
+        "checkpoint_every",
+        "keep",
+    ),
 )
 
 
@@ -205,27 +214,17 @@ def _jitted_step(
         params = _clamped(trained["weights"]) if config.clamp else trained["weights"]
         if scaling.is_frozen(model, track):
             params = scaling.with_slopes_of(state.params, params)
-        spec = trained["thresholds"]
-        if config.has_budget:  # for the next step, so that the state is always a whole network
-            mean_k = budget.budget_at(state.step + 1, steps, hyper.budget)
-            # Adam's running mean of squared gradients says what an error of each weight does.
-            errors = optax.tree_utils.tree_get(opt_state, "nu")["weights"]
-            scales = scaling.scales_of(model, params, updates["batch_stats"])
-            spec = budget.gates_for(
-                scaling.divided(params, scales),
-                spec,
-                mean_k,
-                config.budget_cost,
-                importance=scaling.multiplied(errors, scales, 2),
-            )
         done = TrainState(
             params=params,
-            spec=spec,
+            spec=trained["thresholds"],
             batch_stats=updates["batch_stats"],
             ranges=updates.get("ranges", state.ranges),
             opt_state=opt_state,
             step=state.step + 1,
         )
+        if config.has_budget:  # for the next step, so that the state is always a whole network
+            spec = _gates(config.budget_cost, model, steps, done, hyper)
+            done = dataclasses.replace(done, spec=spec)
         return done, StepMetrics(entropy + penalty, penalty, accuracy)
 
     everywhere = replicated(mesh)
@@ -236,6 +235,40 @@ def _jitted_step(
         out_shardings=everywhere,
         donate_argnums=0,
     )
+
+
+def _gates(
+    cost: str, model: Model, steps: int, state: TrainState, hyper: Hyperparameters
+) -> PyTree:
+    """The spec of a state with the gates that its budget pays for."""
+    # Adam's running mean of squared gradients says what an error of each weight does.
+    errors = optax.tree_utils.tree_get(state.opt_state, "nu")["weights"]
+    scales = scaling.scales_of(model, state.params, state.batch_stats)
+    params = scaling.divided(state.params, scales)
+    importance = scaling.multiplied(errors, scales, 2)
+    if isinstance(hyper.budget, limits.Limits):
+        left = budget.ramp(state.step, steps)
+        return limits.gates_within(params, state.spec, hyper.budget, left, importance=importance)
+    mean_k = budget.budget_at(state.step, steps, hyper.budget)
+    return budget.gates_for(params, state.spec, mean_k, cost, importance=importance)
+
+
+def make_gates(
+    config: Config, model: Model, steps: int, mesh: jax.sharding.Mesh
+) -> Callable[[TrainState, Hyperparameters], TrainState]:
+    """A jitted function that sets the gates of a state anew, as the training step does."""
+    return _jitted_gates(compiled_in(config), model, steps, mesh)
+
+
+@functools.lru_cache(maxsize=_MAX_KEPT)
+def _jitted_gates(
+    config: Config, model: Model, steps: int, mesh: jax.sharding.Mesh
+) -> Callable[[TrainState, Hyperparameters], TrainState]:
+    def again(state: TrainState, hyper: Hyperparameters) -> TrainState:
+        spec = _gates(config.budget_cost, model, steps, state, hyper)
+        return dataclasses.replace(state, spec=spec)
+
+    return jax.jit(again, out_shardings=replicated(mesh))
 
 
 def _loss(
