@@ -2,9 +2,9 @@
 
 Each module stands in a harness (proofs/*.v) that says what it computes and drives the wire `ok`.
 There are three ways. A module without registers is right for all inputs. One whose registers hold
-what came in a few cycles before is right whatever they held at first. For a queue the harness
-says, too, how its registers stand for what it holds; if that and `ok` are true in one cycle they
-are in the next one (induction), and they are behind a reset.
+what came in a few cycles before is right whatever they held at first. For a queue, and what counts
+or keeps rows, the harness says, too, how its registers and memory stand for what it holds; if that
+and `ok` are true in one cycle they are in the next one (induction), and they are behind a reset.
 
 A proof holds for the parameters that it names; `CLAIMS` lists them.
 """
@@ -55,6 +55,20 @@ def _activate(bits: int, least: int, more: int, slope: int) -> Claim:
     return Claim("activate", {"IN": bits, "LEAST": least, "MORE": more, "SLOPE": slope}, 3)
 
 
+def _windows(shape: tuple[int, int], size: int, stride: int) -> Claim:
+    """Of pixels of a bit: no gate knows what a pixel is."""
+    height, width = shape
+    given = {"HEIGHT": height, "WIDTH": width, "SIZE": size, "STRIDE": stride}
+    return Claim("windows", given, None)
+
+
+def _rows(shape: tuple[int, int, int], size: int, stride: int, empty: tuple[int, ...]) -> Claim:
+    """Of a map of (height, width, words), by turns; an empty one has one step."""
+    given = dict(zip(("HEIGHT", "WIDTH", "WORDS"), shape, strict=True))
+    given |= {"SIZE": size, "STRIDE": stride, "TURNS": len(empty)}
+    return Claim("rows", {**given, "EMPTY": sum(x << i for i, x in enumerate(empty))}, None)
+
+
 _SMALL = {"IN": 5, "CLIPPED": 5, "OUT": 9}
 
 CLAIMS = (
@@ -83,6 +97,33 @@ CLAIMS = (
     Claim("fifo", {"WIDTH": 2}, None),
     Claim("reduce", {"MAXIMUM": 1, "IN": 8, "OUT": 8}, None),
     Claim("reduce", {"MAXIMUM": 0, "IN": 8, "OUT": 12}, None),
+    Claim("results", {"VALUES": 2, "BEATS": 3, "REST": 2, "PASSES": 2}, None),
+    Claim("results", {"VALUES": 1, "BEATS": 4, "REST": 1, "PASSES": 3}, None),
+    Claim("results", {"VALUES": 1, "BEATS": 1, "REST": 1, "PASSES": 1}, None),
+    Claim("narrow", {"IN": 4, "OUT": 2, "CHANNELS": 5}, None),
+    Claim("narrow", {"IN": 4, "OUT": 1, "CHANNELS": 3}, None),
+    Claim("narrow", {"IN": 3, "OUT": 1, "CHANNELS": 7}, None),
+    Claim("widen", {"IN": 1, "OUT": 3, "BEATS": 5}, None),
+    Claim("widen", {"IN": 2, "OUT": 4, "BEATS": 4}, None),
+    Claim("widen", {"IN": 1, "OUT": 4, "BEATS": 3}, None),
+    _windows((2, 2), 3, 1),
+    _windows((2, 3), 3, 2),
+    _windows((3, 3), 3, 1),
+    _windows((3, 4), 3, 2),
+    _windows((3, 1), 3, 1),
+    _windows((1, 2), 3, 3),
+    _windows((2, 2), 5, 1),
+    _windows((3, 3), 1, 2),
+    _rows((2, 2, 1), 3, 1, (0, 1)),
+    _rows((3, 2, 1), 3, 1, (0, 1)),
+    _rows((2, 3, 1), 3, 1, (0, 0, 1)),
+    _rows((4, 2, 1), 3, 2, (0, 1)),
+    _rows((4, 2, 2), 1, 2, (0,)),
+    _rows((4, 1, 1), 1, 3, (0, 1)),
+    _rows((3, 2, 3), 1, 1, (1, 0)),
+    _rows((1, 1, 3), 1, 1, (0, 1)),
+    _rows((1, 1, 1), 3, 1, (0, 1)),
+    _rows((2, 1, 1), 5, 1, (1,)),
 )
 """What is proven. Queues carry words of any width alike, so narrow ones stand for all."""
 

@@ -9,6 +9,8 @@
 // Three registers: the bits at and below the half are told apart; shifted by `more`; rounded.
 // `more` goes in with what stands before the second register. Rounding adds the half bit where any
 // bit below it is set or the floor is odd, so no carry runs below the half.
+//
+// Proven by Yosys's sat (proofs/activate.v): the rounding, for every input of five shapes.
 module fl_activate #(
     parameter IN = 24,
     parameter LEAST = 8,

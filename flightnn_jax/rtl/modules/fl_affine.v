@@ -11,6 +11,8 @@
 //
 // Registers: x; clipped, if CLIP; the product, or one for each term; the result, if BIAS. A constant
 // goes in with what stands before the register in which it is used.
+//
+// Proven by Yosys's sat (proofs/affine.v): the map, for five shapes.
 module fl_affine #(
     parameter IN = 16,
     parameter CLIP = 1,

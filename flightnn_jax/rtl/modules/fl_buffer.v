@@ -4,6 +4,8 @@
 //
 // A word that comes in at cycle t can leave at t + 1. A word comes in where fewer than two are held
 // at the beginning of the cycle.
+//
+// Proven by Yosys's sat (proofs/buffer.v): that it is a queue of two words.
 module fl_buffer #(
     parameter WIDTH = 8
 ) (

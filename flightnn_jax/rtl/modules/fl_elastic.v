@@ -5,6 +5,9 @@
 //
 // enable[i] says that step i takes what stands before it. A word that comes in at cycle t can leave
 // at t + STEPS.
+//
+// Proven by Yosys's sat (proofs/elastic.v): that words keep their order and none is lost, for 3 and
+// 7 steps.
 module fl_elastic #(
     parameter STEPS = 2
 ) (

@@ -2,6 +2,8 @@
 //
 //   BRANCHES  readers
 //   WIDTH     bits of a word
+//
+// Proven by Yosys's sat (proofs/fork.v): all of this.
 module fl_fork #(
     parameter BRANCHES = 2,
     parameter WIDTH = 8

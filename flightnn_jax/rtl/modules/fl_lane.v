@@ -9,6 +9,8 @@
 //
 // `sum` has what came in 2 + ceil(LEVELS / 2) enabled cycles before; `first` is as much late less
 // one, for it decides what the sum is added to. Sums are right modulo 2^WIDTH.
+//
+// Proven by Yosys's sat (proofs/lane.v): the sum, for up to two products.
 module fl_lane #(
     parameter VALUES = 1,
     parameter TERMS = 1,

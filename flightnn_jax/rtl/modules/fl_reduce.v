@@ -10,6 +10,8 @@
 //
 // `address`, `first` and `last` come with a beat. What was brought together in this cycle is handed
 // to a beat of the same address that comes in now. It leaves two cycles or more after it came in.
+//
+// Proven by Yosys's sat (proofs/reduce.v): what is kept and what is handed on, for two addresses.
 module fl_reduce #(
     parameter MAXIMUM = 1,
     parameter VALUES = 1,

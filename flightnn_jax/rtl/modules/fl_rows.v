@@ -17,6 +17,9 @@
 //
 // Three registers: a step's counters; `address` and `turn` of its constants; its activations `x`
 // with the flags `valid`, `begins` and `ends` (of a sweep).
+//
+// Proven by Yosys's sat (proofs/rows.v): what the first three paragraphs say, for small maps of ten
+// shapes; `x` by following an arbitrary word of the stream.
 module fl_rows #(
     parameter VALUES = 1,
     parameter WORDS = 1,

@@ -8,6 +8,8 @@
 //
 // A word leaves a cycle or more after its last beat came in, and a beat of the next one may come in
 // in the cycle in which it leaves.
+//
+// Proven by Yosys's sat (proofs/widen.v): each word, and when a beat comes in.
 module fl_widen #(
     parameter WIDTH = 8,
     parameter IN = 1,

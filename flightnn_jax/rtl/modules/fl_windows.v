@@ -10,6 +10,9 @@
 // of the map are made, not stored. Row by row and within a row from the left, the first pixel
 // lowest, `x` has the window while `valid` is high. All moves on in enabled cycles only: a pixel
 // that comes in in one of them completes a window that is there behind the next one.
+//
+// Proven by Yosys's sat (proofs/windows.v): all of this, for maps of up to 3 x 4 pixels of a bit,
+// strides of 1 to 3, windows of up to 5.
 module fl_windows #(
     parameter BITS = 8,
     parameter HEIGHT = 4,
