@@ -1,6 +1,9 @@
 """A sweep submitted to Slurm as an array of jobs, by submitit (the extra slurm)."""
 
+import os
+import re
 import signal
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -17,6 +20,7 @@ _SBATCH = flags.DEFINE_multi_string(
 )
 
 _STOPPED_BY_SIGTERM = 143
+_SECONDS_TO_SAVE = 90  # before the time limit; Slurm's signal comes up to 60 seconds earlier
 _MAX_TIME_LIMITS = 1000  # that a job may meet and go on
 
 
@@ -48,7 +52,7 @@ class Job:
         with loop.termination():  # from here on, also while modules are loaded
             signal.signal(signal.SIGUSR2, stop)
             code = sweep.main()
-        if code == _STOPPED_BY_SIGTERM and heard:
+        if code == _STOPPED_BY_SIGTERM and (heard or _preempted()):
             requeue(signal.SIGUSR2, None)
         if code:
             sys.exit(code)
@@ -58,6 +62,16 @@ class Job:
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, shard)
+
+
+def _preempted() -> bool:
+    """Whether Slurm wants this job's place, which SIGTERM alone does not tell from scancel.
+
+    A job that ends by itself within the grace time would not be started again.
+    """
+    words = ["scontrol", "show", "job", os.environ.get("SLURM_JOB_ID", "")]
+    told = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return re.search(r"\bPreemptTime=\d", told) is not None
 
 
 def submit(workdir: Path) -> str:
@@ -75,6 +89,7 @@ def submit(workdir: Path) -> str:
     executor.update_parameters(
         job_name="flightnn",
         time=_MINUTES.value,
+        signal_delay_s=min(_SECONDS_TO_SAVE, 20 * _MINUTES.value),
         array_parallelism=_JOBS.value,
         stderr_to_stdout=True,
         additional_parameters={"requeue": True, **options},

@@ -1,0 +1,133 @@
+"""What a sweep costs, and whether it survives being killed.
+
+    python -m benchmarks.sweeps cost [--members=8] [--config=configs/digits.py:lightnn1]
+    python -m benchmarks.sweeps kill [--kills=20] [--seed=0]
+
+`cost` prints CPU seconds of members that differ in the seed alone, trained one after the other in
+one process, as a multiple of the same trained alone, with the programs that were compiled. `kill`
+ends a sweep of six tiny members by SIGKILL at random moments until it was killed so often, lets it
+end, and compares its table and its weights with those of a sweep that nobody killed.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from flightnn_jax.training import plan
+
+_TINY = ("--config=configs/digits.py:tiny", "--config.epochs=6", "--config.checkpoint_every=20")
+_AXES = ("--over=scheme=lightnn1,flightnn", "--over=budget=1.25,1.5", "--over=seed=0,1")
+_INTEGERS = "integers.safetensors"
+_LONGEST = 25.0  # seconds until a kill
+
+
+def main() -> None:
+    """Runs what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("what", choices=("cost", "kill"))
+    parser.add_argument("--members", type=int, default=8)
+    parser.add_argument("--config", default="configs/digits.py:lightnn1")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        if given.what == "cost":
+            _cost(Path(directory), given.config, given.members)
+        else:
+            _kill(Path(directory), given.kills, random.Random(given.seed))
+
+
+def _cost(directory: Path, config: str, members: int) -> None:
+    """A sweep beside solo runs, each of which is a process of its own as a user starts it."""
+    seeds = [str(seed) for seed in range(members)]
+    solo = []
+    for seed in seeds:
+        words = [f"--config={config}", f"--config.seed={seed}"]
+        solo.append(_seconds("train", [*words, f"--workdir={directory / seed}"]))
+        print(f"alone, seed {seed}: {solo[-1]:.1f} s", flush=True)
+    over = f"--over=seed={','.join(seeds)}"
+    words = [f"--config={config}", over, f"--workdir={directory / 'sweep'}"]
+    swept = _seconds("sweep", words, directory / "log")
+    programs = (directory / "log").read_text().count("Finished XLA compilation of jit(step)")
+    print(f"{members} members: {swept:.1f} s, {swept / sum(solo):.3f} times {sum(solo):.1f} s")
+    print(f"steps compiled: {programs}, two of training and one of evaluation in a sweep of one")
+    for seed in seeds:
+        here = directory / "sweep" / f"seed={seed}"
+        same = _record(here) == _record(directory / seed)
+        print(f"seed {seed}: {'the same record' if same else 'ANOTHER RECORD'} as alone")
+
+
+def _seconds(command: str, words: list[str], log: Path | None = None) -> float:
+    """CPU seconds of a command; its compilations go to `log`."""
+    with Path(log or os.devnull).open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"launch.{command}", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            env=os.environ | ({"JAX_LOG_COMPILES": "1"} if log else {}),
+        )
+        _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"launch.{command} {' '.join(words)} ended with {status}")
+    return used.ru_utime + used.ru_stime
+
+
+def _kill(directory: Path, kills: int, moments: random.Random) -> None:
+    whole, broken = directory / "whole", directory / "broken"
+    subprocess.run(_sweep(whole), check=True, stderr=subprocess.DEVNULL)
+    done = 0
+    while done < kills:
+        process = subprocess.Popen(
+            _sweep(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(timeout=moments.uniform(1.0, _LONGEST))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            done += 1
+            print(f"kill {done} of {kills}: {_states(broken)}", flush=True)
+            continue
+        print("it ended before it was killed often enough: begun anew", flush=True)
+        shutil.rmtree(broken)
+    subprocess.run(_sweep(broken), check=True, stderr=subprocess.DEVNULL)
+    tables = [_table(place) for place in (whole, broken)]
+    print("the tables are", "equal" if tables[0] == tables[1] else f"NOT EQUAL: {tables}")
+    names = [member.name for member in plan.read(whole).members]
+    same = [_record(whole / n) == _record(broken / n) for n in names]
+    files = [(whole / n / _INTEGERS).exists() == (broken / n / _INTEGERS).exists() for n in names]
+    print(f"records equal: {sum(same)} of {len(names)}; with integers alike: {sum(files)}")
+    if tables[0] != tables[1] or not all(same + files):
+        raise SystemExit(1)
+
+
+def _sweep(workdir: Path) -> list[str]:
+    return [sys.executable, "-m", "launch.sweep", *_TINY, *_AXES, f"--workdir={workdir}"]
+
+
+def _states(workdir: Path) -> str:
+    if not (workdir / plan.NAME).exists():
+        return "no plan yet"
+    return plan.count([plan.state_of(m, workdir) for m in plan.read(workdir).members])
+
+
+def _table(workdir: Path) -> list[list[str]]:
+    planned = plan.read(workdir)
+    return plan.table(planned, [plan.state_of(m, workdir) for m in planned.members])
+
+
+def _record(workdir: Path) -> dict[str, object]:
+    """A result without what differs between runs that are equal."""
+    record = json.loads((workdir / "result.json").read_text())
+    return {name: value for name, value in record.items() if name != "seconds"}
+
+
+if __name__ == "__main__":
+    main()
