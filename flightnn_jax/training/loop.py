@@ -221,6 +221,7 @@ class _Loop:
             sharding=step.by_batch(run.mesh),
         )
         tracked = math.ceil(config.track * run.steps)  # steps that measure ranges, then the others
+        tracked = tracked if self.state.ranges else 0  # there are none: one program
         programs: dict[bool, Any] = {}
         for batch in batches:
             if not programs:  # both before the first step, so that no later step waits for one

@@ -20,6 +20,6 @@ srun .venv/bin/python -m launch.sweep --shard=auto "$@" || code=$?
 # 143: SIGTERM came, and the member in training was saved. Slurm starts no job again that ends by
 # itself, not even one that it preempts. After scancel this line is not reached.
 if [ "$code" = 143 ]; then
-  scontrol requeue "$SLURM_JOB_ID"
+  scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" # the id alone may be the whole array's
 fi
 exit "$code"
