@@ -6,8 +6,9 @@
     python -m launch.explore /tmp/sweep
 
 The plan is kept, so without --over the command goes on with it. A member that is done is never
-trained again, one that failed does not stop others. Exit codes are those of launch.train; 1 if a
-member failed or is trained elsewhere. docs/sweeps.md tells more, and of clusters.
+trained again, one that failed does not stop others. Exit codes are those of launch.train: 1 if a
+member failed or is trained elsewhere, 3 if one breaks a bound of its budget. docs/sweeps.md tells
+more, and of clusters.
 """
 
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from flightnn_jax.hardware import report
 from flightnn_jax.training import plan
 
-from . import command, devices, options, shards, slurm
+from . import bounds, command, devices, options, shards, slurm
 from .command import flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the sweep.", required=True)
@@ -49,11 +50,14 @@ def main() -> int:
 
     devices.initialize()
     ended = sweep.train(planned, workdir, shard, say=_say)
-    _print(planned, workdir)
+    states = _print(planned, workdir)
     if ended.stopped:
         _say("stopped; the same command goes on from there")
         return _STOPPED_BY_SIGTERM
-    return 1 if ended.failed or ended.elsewhere else 0
+    if ended.failed or ended.elsewhere:
+        return 1
+    mine = (state.record for state in shard.of(states))
+    return bounds.BROKEN if any(plan.broken_bounds(record or {}) for record in mine) else 0
 
 
 def _planned(workdir: Path) -> plan.Plan:
@@ -71,10 +75,11 @@ def _planned(workdir: Path) -> plan.Plan:
     return planned
 
 
-def _print(planned: plan.Plan, workdir: Path) -> None:
+def _print(planned: plan.Plan, workdir: Path) -> list[plan.State]:
     states = [plan.state_of(member, workdir) for member in planned.members]
     print(report.table(plan.table(planned, states)))
     print(f"{plan.count(states)} of {len(states)}")
+    return states
 
 
 def _say(text: str) -> None:

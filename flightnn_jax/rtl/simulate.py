@@ -97,7 +97,8 @@ def run(
     if tool == "verilator":
         (at / "run.bin").write_bytes(beats.tobytes())
         values = machine.image.values
-        words = ["obj_dir/bench", "run.bin", *map(str, (values, logits, *ends, _more(machine)))]
+        bench = str(at.resolve() / "obj_dir" / "bench")
+        words = [bench, "run.bin", *map(str, (values, logits, *ends, _more(machine)))]
     else:
         words = _icarus(at, machine, beats, logits, ends)
     _call(words, at, _STOPPED)

@@ -28,8 +28,9 @@ _MAX_MEMBERS = 100_000
 _LONGEST_NAME = 150  # letters; file systems take 255 bytes
 # Fields that only a scheme whose filters differ in k reads, and those that only one mode does.
 _OF_FLEXIBLE = ("mode", "lambda1", "lambda0")
+_OF_UNITS = ("style", "device", "prune")  # for a budget in units of hardware
 _OF_MODE = {
-    "budget": ("budget", "budget_cost"),
+    "budget": ("budget", "budget_cost", *_OF_UNITS),
     "paper": ("thresholds_per", "threshold_rate"),
 }
 
@@ -86,7 +87,8 @@ class State(NamedTuple):
 
     Attributes:
       name: "done", "running", "failed" or "waiting".
-      detail: who trains it, why it failed, or where it goes on; "" if there is nothing to say.
+      detail: who trains it, why it failed, where it goes on, or which bounds of its budget it does
+        not keep; "" if there is nothing to say.
       record: its result.json, if it is done.
     """
 
@@ -149,14 +151,15 @@ def _not_read(config: Config) -> set[str]:
     """Fields that have no influence on what a config trains."""
     if not schemes.find(config.scheme).flexible:
         return {*_OF_FLEXIBLE, *itertools.chain(*_OF_MODE.values())}
-    return {name for mode, names in _OF_MODE.items() if mode != config.mode for name in names}
+    idle = {name for mode, names in _OF_MODE.items() if mode != config.mode for name in names}
+    return idle if config.bounds else idle.union(_OF_UNITS)
 
 
 def _name(texts: Mapping[str, str]) -> str:
     """A directory for these values. What it may not hold is told apart by a digest."""
     told = ",".join(f"{field}={text}" for field, text in texts.items()) or "only"
     plain = re.sub(r"[^\w.,=+-]+", "-", told, flags=re.ASCII)[:_LONGEST_NAME]
-    return plain if plain == told else f"{plain}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    return plain if plain == told else f"{plain}-{hashlib.sha256(told.encode()).hexdigest()[:6]}"
 
 
 def write(plan: Plan, workdir: Path) -> None:
@@ -224,7 +227,7 @@ def state_of(member: Member, workdir: Path) -> State:
     directory = workdir / member.name
     record = _record(directory / "result.json")
     if record is not None and _decisive(record) == member.config.decisive():
-        return State("done", record=record)
+        return State("done", "; ".join(broken_bounds(record)), record)
     if (holder := lock.holder(directory)) is not None:
         return State("running", holder)
     failure = _record(directory / FAILURE)
@@ -232,6 +235,14 @@ def state_of(member: Member, workdir: Path) -> State:
         return State("failed", str(failure.get("error", "no reason is told")))
     steps = [int(p.name) for p in directory.glob("checkpoints/*") if p.name.isdecimal()]
     return State("waiting", f"goes on from step {max(steps)}" if steps else "")
+
+
+def broken_bounds(record: dict[str, Any]) -> list[str]:
+    """A line for each bound of a budget that a run did not keep, from its result.json."""
+    budgets = record.get("budgets", [])
+    if not isinstance(budgets, list):
+        return []
+    return [f"broken bound: {b.get('line')}" for b in budgets if not b.get("kept")]
 
 
 def _record(path: Path) -> dict[str, Any] | None:

@@ -38,6 +38,10 @@ def test_members_are_combinations_of_what_their_schemes_read():
     both = names("mode=budget,paper", "budget=1,2", "thresholds_per=layer,filter")
     budgets = ["mode=budget,budget=1", "mode=budget,budget=2"]
     assert both == [*budgets, "mode=paper,thresholds_per=layer", "mode=paper,thresholds_per=filter"]
+    # Units of hardware have a device, a mean k has none.
+    device = "device=XC7Z045,XC7Z020"
+    *units, mean = names("budget=9 nJ,1", device)
+    assert (len(units), mean) == (2, "budget=1")
     assert names("seed=1,1,0") == ["seed=1", "seed=0"]
     assert names() == ["only"]
 
@@ -118,6 +122,10 @@ def test_states_are_those_of_directories(tmp_path):
     for config, name in ((TRAINED, "failed"), (BASE, "done")):
         runlog.write_json(directory / "result.json", {"config": config.to_dict() | {"keep": 9}})
         assert state()[0] == name
+    budgets = [{"line": "10 of 9 nJ", "kept": False}, {"line": "2 of 3 kB", "kept": True}]
+    record = {"config": BASE.to_dict(), "budgets": budgets}
+    runlog.write_json(directory / "result.json", record)
+    assert state() == ("done", "broken bound: 10 of 9 nJ")
     (directory / "result.json").write_text("{")
     assert state()[0] == "failed"
 
