@@ -65,29 +65,27 @@ def adders(layer: LayerWork) -> Adders:
 
 
 def _trained(layer: LayerWork) -> Adders:
+    """Those of its own weights, once for the same: estimates and searches ask again and again."""
     assert layer.trained is not None
     weights, (low, high) = wiring.of_weights(*layer.trained)
-    if weights.size <= MAX_WEIGHTS:
-        built = _graph(weights, Range(low, high))
-        return Adders(graph.cost(built, EVERY), graph.schedule(built, EVERY).latency, True)
-    taps = _spread(len(weights), MAX_TAPS)
-    filters = _spread(layer.filters, MAX_FILTERS)
-    parts = layer.taps / len(taps)
-    part = _Part.of(_graph(weights[taps][:, filters], Range(low[taps], high[taps])))
-    return Adders(part.times(layer.filters, parts), part.latency(parts), False)
+    arrays = (array.astype(np.int64).tobytes() for array in (weights, low, high))
+    return _counted(weights.shape, layer.filters, layer.taps, *arrays)
 
 
-def _graph(weights: np.ndarray, inputs: Range) -> Graph:
-    """`wiring.build`, once for the same weights: estimates and searches ask again and again."""
-    return _built(
-        weights.shape, *(array.astype(np.int64).tobytes() for array in (weights, *inputs))
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _built(shape: tuple[int, int], weights: bytes, low: bytes, high: bytes) -> Graph:
+@functools.lru_cache(maxsize=1 << 10)
+def _counted(
+    shape: tuple[int, int], filters: int, taps: int, weights: bytes, low: bytes, high: bytes
+) -> Adders:
     flat, *ends = (np.frombuffer(data, np.int64) for data in (weights, low, high))
-    return wiring.build(flat.reshape(shape), Range(*ends))
+    whole, inputs = flat.reshape(shape), Range(*ends)
+    if whole.size <= MAX_WEIGHTS:
+        built = wiring.build(whole, inputs)
+        return Adders(graph.cost(built, EVERY), graph.schedule(built, EVERY).latency, True)
+    rows, columns = _spread(len(whole), MAX_TAPS), _spread(filters, MAX_FILTERS)
+    parts = taps / len(rows)
+    inputs = Range(*(end[rows] for end in inputs))
+    part = _Part.of(wiring.build(whole[rows][:, columns], inputs))
+    return Adders(part.times(filters, parts), part.latency(parts), False)
 
 
 def _spread(length: int, most: int) -> np.ndarray:
