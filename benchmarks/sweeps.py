@@ -17,14 +17,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from flightnn_jax.training import plan
 
-_TINY = ("--config=configs/digits.py:tiny", "--config.epochs=6", "--config.checkpoint_every=20")
+_TINY = ("--config=configs/digits.py:tiny", "--config.epochs=4", "--config.checkpoint_every=20")
 _AXES = ("--over=scheme=lightnn1,flightnn", "--over=budget=1.25,1.5", "--over=seed=0,1")
 _INTEGERS = "integers.safetensors"
-_LONGEST = 25.0  # seconds until a kill
 
 
 def main() -> None:
@@ -81,14 +81,19 @@ def _seconds(command: str, words: list[str], log: Path | None = None) -> float:
 
 def _kill(directory: Path, kills: int, moments: random.Random) -> None:
     whole, broken = directory / "whole", directory / "broken"
+    # What one process compiled, the next one need not: kills come while members are trained.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    began = time.monotonic()
     subprocess.run(_sweep(whole), check=True, stderr=subprocess.DEVNULL)
+    longest = (time.monotonic() - began) / 4
     done = 0
     while done < kills:
         process = subprocess.Popen(
             _sweep(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            process.wait(timeout=moments.uniform(1.0, _LONGEST))
+            process.wait(timeout=moments.uniform(1.0, longest))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
