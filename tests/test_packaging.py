@@ -22,6 +22,7 @@ TABLES = PROJECT["tool"]["setuptools"]
 NOT_COMMANDS = {
     "__init__",
     "__main__",
+    "bounds",
     "command",
     "devices",
     "extras",
