@@ -1,11 +1,11 @@
 """What stages of generated Verilog take by their formulas, and what Yosys makes of them.
 
-    python -m benchmarks.rtl_resources --fit > fit.txt
-    python -m benchmarks.rtl_resources digits/integers.safetensors > held_out.txt
+    python -m benchmarks.rtl_resources digits/integers.safetensors tiny/integers.safetensors
 
-The first prints constants for rtl/resources.py, by the stages of seed FIT. The second prints the
-tables of docs/measurements/rtl.md: the stages of seed HELD_OUT, which no constant saw, and whole
-networks. Each stage is synthesized as a module of its own, some in one run of Yosys.
+Prints the tables of docs/measurements/rtl.md: the stages of seed HELD_OUT, which no constant of
+rtl/parts.py saw, and whole networks with two folds. With --seen the stages that the constants were
+chosen by, besides modules alone (benchmarks/rtl_modules.py). Each stage is synthesized as a module
+of its own, some in one run of Yosys.
 """
 
 import argparse
@@ -23,7 +23,16 @@ from flightnn_jax.integer import files
 from flightnn_jax.integer.certificate import Range, width
 from flightnn_jax.integer.network import Affine, Convolution
 from flightnn_jax.integer.weights import IntegerWeights, ShiftWeights, Weights
-from flightnn_jax.rtl import constants, generate, parts, resources, synthesize, verilog
+from flightnn_jax.rtl import (
+    constants,
+    generate,
+    hardwired,
+    parts,
+    resources,
+    synthesize,
+    verilog,
+    wiring,
+)
 from flightnn_jax.rtl.architecture import (
     Add,
     Average,
@@ -34,30 +43,23 @@ from flightnn_jax.rtl.architecture import (
     Repack,
     Stage,
     Stream,
+    Wired,
 )
-from flightnn_jax.rtl.parts import Constants
 
-FIT, HELD_OUT = 1, 2
+SEEN, HELD_OUT = 8, 3
 """Seeds of the two sets."""
-ENGINES = {FIT: {"convolve": 8}, HELD_OUT: {"convolve": 16}}
-OTHERS = {
-    FIT: {
-        "requantize": 16,
-        "pool": 4,
-        "average": 4,
-        "add": 4,
-        "queue": 4,
-        "repack": 6,
-        "reorder": 3,
-    },
+SETS = {
+    SEEN: {"convolve": 14, "requantize": 20},
     HELD_OUT: {
+        "convolve": 18,
+        "wired": 10,
         "requantize": 14,
         "pool": 3,
-        "average": 2,
+        "average": 3,
         "add": 3,
         "queue": 3,
-        "repack": 3,
-        "reorder": 2,
+        "repack": 5,
+        "reorder": 3,
     },
 }
 AT_ONCE = 8
@@ -100,28 +102,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("files", nargs="*", help="integer networks, whole as well")
-    parser.add_argument("--fit", action="store_true", help="print constants in place of errors")
+    parser.add_argument("--seen", action="store_true", help="stages that constants were chosen by")
     flags = parser.parse_args()
-    seed = FIT if flags.fit else HELD_OUT
-    engines = list(measured(drawn(seed, ENGINES[seed])))
-    others = list(measured(drawn(seed, OTHERS[seed])))
-    if flags.fit:
-        print(fitted([*engines, *others]))
-        return
+    seed = SEEN if flags.seen else HELD_OUT
+    found = []
     print("| stage | LUT, formula | Yosys | | FF | Yosys | | BRAM18 | Yosys | DSP | Yosys |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for one in [*engines, *others]:
-        print(row(one.text, one.said, one.found))
+    for one in measured(drawn(seed, SETS[seed])):
+        print(row(one.text, one.said, one.found), flush=True)
+        found.append(one)
     print()
-    print(errors("LUT of engines", [off(m.said.lut, m.found.lut) for m in engines]))
-    print(errors("LUT of other stages", [off(m.said.lut, m.found.lut) for m in others]))
-    both = [*engines, *others]
-    print(errors("FF of all", [off(m.said.ff, m.found.ff) for m in both]))
+    for kind in sorted({resources.kind(one.stage) for one in found}):
+        of = [one for one in found if resources.kind(one.stage) == kind]
+        print(errors(f"LUT, {kind}", [off(m.said.lut, m.found.lut) for m in of]))
+        print(errors(f"FF, {kind}", [off(m.said.ff, m.found.ff) for m in of]))
     for name in ("bram", "dsp"):
-        right = sum(getattr(m.said, name) == getattr(m.found, name) for m in both)
-        print(f"{name.upper()}: exact in {right} of {len(both)}")
+        right = sum(getattr(m.said, name) == getattr(m.found, name) for m in found)
+        print(f"{name.upper()}: exact in {right} of {len(found)}")
     for path in flags.files:
-        print(whole(path))
+        for lanes in (1, 4):
+            print(whole(path, lanes), flush=True)
 
 
 def row(text: str, said: Resources, found: Resources) -> str:
@@ -148,19 +148,19 @@ def errors(name: str, values: list[float]) -> str:
     )
 
 
-def whole(path: str) -> str:
-    """A row of a network's machine with small folds."""
+def whole(path: str, most: int) -> str:
+    """A row of a network's machine with so many lanes of so many activations at most."""
     network = files.load(path)
     folds = {}
     for layer in network.weighted:
         *_, inputs, lanes = layer.weights.shape
-        folds[layer.name] = Fold(min(4, lanes), min(4, inputs))
+        folds[layer.name] = Fold(min(most, lanes), min(most, inputs))
     machine = generate.machine_of(network, folds)
     with tempfile.TemporaryDirectory() as folder:
         generate.write(network, machine, folder)
         found = synthesize.count(folder, "top", "XC7")
     said = parts.total(map(resources.of, machine.stages))
-    return row(f"{Path(path).parent.name}, whole", said, found)
+    return row(f"{Path(path).parent.name}, {most} lanes of {most}", said, found)
 
 
 def measured(stages: Iterable[Drawn]) -> Iterator[Measured]:
@@ -206,26 +206,6 @@ def _alone(name: str, stage: Stage) -> str:
     )
 
 
-def fitted(of: list[Measured]) -> Constants:
-    """Least squares of relative errors; a constant that would be negative is 0."""
-    names = Constants._fields
-    zero = Constants(*[0.0] * len(names))
-    found = np.array([m.found.lut for m in of])
-    base = np.array([resources.of(m.stage, zero).lut for m in of])
-    slopes = np.array(
-        [[resources.of(m.stage, zero._replace(**{name: 1.0})).lut for name in names] for m in of]
-    )
-    slopes = (slopes - base[:, None]) / found[:, None]
-    free = [i for i in range(len(names)) if slopes[:, i].any()]
-    while True:
-        values = np.linalg.lstsq(slopes[:, free], (found - base) / found, rcond=None)[0]
-        if (values >= 0).all():
-            break
-        free.pop(int(values.argmin()))
-    chosen = {names[i]: round(float(x), 2) for i, x in zip(free, values, strict=True)}
-    return zero._replace(**chosen)
-
-
 def drawn(seed: int, counts: Mapping[str, int]) -> Iterator[Drawn]:
     """Stages of every kind, so many of each."""
     for i, (kind, count) in enumerate(counts.items()):
@@ -263,6 +243,30 @@ def convolve(rng: np.random.Generator) -> Drawn:
     kind = "4-bit" if integer else f"k={weights.passes.max()}"
     what = f"conv {size}x{size}/{stride} {channels}-{filters} at {side}, {kind}"
     return Drawn(f"{what}, fold {','.join(map(str, fold))}", stage)
+
+
+def wired(rng: np.random.Generator) -> Drawn:
+    """A layer of wires: few weights of any kind."""
+    size, stride = ((3, 1), (3, 2), (1, 1), (1, 2))[rng.integers(4)]
+    channels, filters = int(rng.integers(1, 5)), int(rng.integers(3, 9))
+    side, k = int(rng.choice([4, 8, 16])), int(rng.integers(1, 3))
+    shape = (size, size, channels * (9 // size**2), filters)
+    weights = _shifts(rng, shape, k).integers().astype(np.int64)
+    if rng.random() < 0.3:
+        weights = rng.integers(-8, 8, shape).astype(np.int64)
+    flat = weights.reshape(-1, filters)
+    low = int(rng.choice([-128, -16, 0]))
+    ends = Range(np.full(len(flat), min(low, 0)), np.full(len(flat), 127))
+    graph = wiring.build(flat, ends)
+    source = Stream("x", (side, side, shape[2]), 8, shape[2], np.arange(shape[2]))
+    out = int(rng.choice([n for n in range(1, filters + 1) if filters % n == 0]))
+    after = -(-side // stride)
+    output = Stream(
+        "y", (after, after, filters), hardwired.sum_bits(graph), out, np.arange(filters)
+    )
+    stage = Wired("y", (source,), (output,), "y", size, stride, graph, wiring.EVERY)
+    what = f"wires {size}x{size}/{stride} {shape[2]}-{filters} at {side}"
+    return Drawn(f"{what}, {out} sums at once", stage)
 
 
 def _shifts(rng: np.random.Generator, shape: tuple[int, ...], terms: int) -> ShiftWeights:
@@ -378,6 +382,7 @@ def reorder(rng: np.random.Generator) -> Drawn:
 
 DRAW: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "convolve": convolve,
+    "wired": wired,
     "requantize": requantize,
     "pool": pool,
     "average": average,

@@ -7,8 +7,9 @@
 A fold is a layer's name and how much of it is computed at once: filters, activations, terms of a
 weight, and sums that leave in a cycle; what is left out is 1. That of `image` is the bytes that
 come in. With a target the cheapest folds that meet it are found. With --style=hardwired all weights
-are wires, with --style=mixed those of the layers that --wired names; a wired layer takes a window a
-cycle, and of its fold only the last number counts, as in --fold=conv1=1,1,1,4. --prove shows by
+are wires, with --style=mixed those of the layers that --wired names, or, with a target, of those
+that cost the least of the device as wires; a wired layer takes a window a cycle, and of its fold
+only the last number counts, as in --fold=conv1=1,1,1,4. --prove shows by
 Yosys that wired layers give their weights' sums for every input. --verify simulates the machine in
 every simulator that is installed, or in those that it names, and compares every layer of every
 image, and the predicted cycles. --synthesize counts what the machine takes on the device with
@@ -26,9 +27,10 @@ import numpy as np
 
 from flightnn_jax import integer, rtl
 from flightnn_jax.checker import interpreter, reader
+from flightnn_jax.fpga import Resources
 from flightnn_jax.hardware import device
 from flightnn_jax.integer import limits
-from flightnn_jax.rtl import certify, folding, simulate, synthesize, timing, tools
+from flightnn_jax.rtl import certify, folding, mixing, simulate, synthesize, timing, tools
 
 from . import command
 from .command import flags
@@ -43,7 +45,7 @@ _LEAST = flags.DEFINE_boolean(
     "least_queues", False, "Queues on skips as deep as they must be, not as is of use."
 )
 _STYLE = flags.DEFINE_enum("style", "engine", ["engine", "hardwired", "mixed"], "Of layers.")
-_WIRED = flags.DEFINE_list("wired", [], "Layers whose weights are wires, for --style=mixed.")
+_WIRED = flags.DEFINE_list("wired", [], "Layers that are wires; for --style=mixed.")
 _SYNTHESIZE = flags.DEFINE_boolean("synthesize", False, "Count it, and place it where possible.")
 _PROVE = flags.DEFINE_boolean("prove", False, "Prove the sums of wired layers, by Yosys.")
 _IMAGES = flags.DEFINE_integer("images", 8, "Images that --verify runs.", lower_bound=2)
@@ -171,10 +173,14 @@ def _machine(
     while True:
         folds = _given_folds(_FOLD.value or "")
         if limit is not None:
-            folds = folding.cheapest(network, limit)
+            if _STYLE.value == "mixed" and not _WIRED.value:
+                wired = list(mixing.cheapest(network, limit, _available(board)))
+            folds = folding.cheapest(network, limit, wired)
         machine = rtl.machine_of(network, folds, wired, least=_LEAST.value)
         predicted = timing.predict(machine)
         if limit is None or target is None or predicted.interval <= target:
+            if _STYLE.value == "mixed":
+                print(f"wires: {', '.join(wired) or 'of no layer'}")
             return machine, predicted
         # What waits for rows and queues: the closed form does not know it.
         limit = min(limit - 1, limit * target // predicted.interval)
@@ -214,17 +220,23 @@ def _given_folds(text: str) -> dict[str, rtl.Fold]:
     }
 
 
+def _available(board: device.Device) -> Resources:
+    """What the device has, in tables of 6 inputs."""
+    return Resources(board.bram, board.dsp, board.ff, board.lut / board.lut_factor)
+
+
 def _wired(network: integer.IntegerNetwork) -> list[str]:
-    """The layers whose weights are wires.
+    """The layers whose weights are wires, as far as the flags name them.
 
     Raises:
       ValueError: if the flags contradict each other.
     """
     style, names = _STYLE.value, list(_WIRED.value)
-    if (style == "mixed") != bool(names):
+    if names and style != "mixed":
+        raise ValueError(f"--style={style} --wired={','.join(names)}: give --style=mixed with it")
+    if style == "mixed" and not names and not (_TARGET.present or _SPEED.present):
         raise ValueError(
-            f"--style={style} --wired={','.join(names)}: name layers with --style=mixed, and none "
-            "with another style"
+            "--style=mixed: name layers with --wired, or give a target by which they are chosen"
         )
     return [layer.name for layer in network.weighted] if style == "hardwired" else names
 

@@ -364,7 +364,7 @@ ARROWS = {
         *NUMPY_HALF,
     ],
     "paper": ["lazy", "paper", "hardware", "networks", "schemes"],
-    "rtl": ["atomic", "lazy", "fpga", "rtl", *NUMPY_HALF],
+    "rtl": ["atomic", "lazy", "fpga", "pareto", "rtl", *NUMPY_HALF],
     "explore.results": ["atomic", "hardware.demands"],
     "explore.plots": ["atomic", "explore.results"],
     "explore.members": [

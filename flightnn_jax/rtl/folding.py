@@ -7,7 +7,7 @@ target. Only the order of filters is common to some; every order that one of the
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -40,21 +40,26 @@ def engine(stage: Convolve) -> int:
     return stage.output.pixels * int(np.maximum(stage.passes, stage.results).sum())
 
 
-def cheapest(network: IntegerNetwork, target: int) -> dict[str, Fold]:
+def cheapest(network: IntegerNetwork, target: int, wired: Collection[str] = ()) -> dict[str, Fold]:
     """The folds with the fewest units that take at most so many cycles an image.
 
     A unit computes one term of one weight a cycle. Of folds with as many units, the one with the
     fewest lanes is taken, and of these the one whose sums leave the slowest.
+
+    Args:
+      network: what is computed.
+      target: cycles of an image.
+      wired: layers whose weights are wires: as few of their sums leave at once as meet the target.
 
     Raises:
       TargetError: if the network cannot be so fast.
     """
     limit = target
     while True:
-        folds = _cheapest(network, limit)
+        folds = _cheapest(network, limit, wired)
         if folds is None:
             folds = _whole(network)
-        found = interval(plan(network, folds))
+        found = interval(plan(network, folds, wired))
         if found <= target:
             return folds
         if folds == _whole(network):
@@ -70,6 +75,26 @@ def fastest(network: IntegerNetwork) -> int:
     return interval(plan(network, _whole(network)))
 
 
+def possible(network: IntegerNetwork, target: int) -> set[str]:
+    """The layers that engines compute in so many cycles."""
+    outputs, whole = shapes.outputs(network), _whole(network)
+    found = set()
+    for layer in network.weighted:
+        order = np.arange(layer.weights.shape[-1])
+        pixels = math.prod(outputs[layer.name].shape[:-1])
+        if pixels * orders.cycles(layer, whole[layer.name], order) <= target:
+            found.add(layer.name)
+    return found
+
+
+def windows(network: IntegerNetwork, layer: Convolution | Dense) -> int:
+    """Cycles in which wires take an image: its pixels, and what pushes the last windows out."""
+    if isinstance(layer, Dense):
+        return 1
+    height, width, _ = shapes.outputs(network)[layer.input].shape
+    return height * width + layer.weights.shape[0] // 2 * (width + 1)
+
+
 def _whole(network: IntegerNetwork) -> dict[str, Fold]:
     """Everything at once."""
     folds = {IMAGE: Fold(out=network.input_shape[-1])}
@@ -79,7 +104,9 @@ def _whole(network: IntegerNetwork) -> dict[str, Fold]:
     return folds
 
 
-def _cheapest(network: IntegerNetwork, target: int) -> dict[str, Fold] | None:
+def _cheapest(
+    network: IntegerNetwork, target: int, wired: Collection[str]
+) -> dict[str, Fold] | None:
     outputs = shapes.outputs(network)
     pixels = {name: math.prod(output.shape[:-1]) for name, output in outputs.items()}
     channels = network.input_shape[-1]
@@ -87,19 +114,28 @@ def _cheapest(network: IntegerNetwork, target: int) -> dict[str, Fold] | None:
     if not values:
         return None
     folds = {IMAGE: Fold(out=values[0])}
+    for layer in network.weighted:
+        if layer.name in wired:
+            filters = layer.weights.shape[-1]
+            most = target // pixels[layer.name]
+            values = [n for n in _divisors(filters) if filters // n <= most]
+            if not values:
+                return None
+            folds[layer.name] = Fold(out=values[0])
     for tie in orders.ties(network):
-        if not tie.layers:
+        layers = [layer for layer in tie.layers if layer.name not in wired]
+        if not layers:
             continue
         tried = []
         for order in tie.orders:
-            found = [_of_layer(layer, order, target // pixels[layer.name]) for layer in tie.layers]
+            found = [_of_layer(layer, order, target // pixels[layer.name]) for layer in layers]
             kept = [fold for fold in found if fold is not None]
             if len(kept) == len(found):
                 tried.append((sum(map(_units, kept)), kept))
         if not tried:
             return None
         _, best = min(tried, key=lambda pair: pair[0])
-        folds |= {layer.name: fold for layer, fold in zip(tie.layers, best, strict=True)}
+        folds |= {layer.name: fold for layer, fold in zip(layers, best, strict=True)}
     return folds
 
 

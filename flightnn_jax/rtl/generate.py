@@ -151,5 +151,7 @@ def info(network: IntegerNetwork, machine: Machine) -> dict[str, Any]:
         "queues": {x.name: x.depth for x in machine.stages if isinstance(x, Queue)},
         "streams": streams,
         "resources": {x.name: resources.of(x)._asdict() for x in machine.stages},
-        "resources_error": resources.ERRORS._asdict(),
+        "resources_error": {
+            x.name: resources.ERRORS[resources.kind(x)]._asdict() for x in machine.stages
+        },
     }

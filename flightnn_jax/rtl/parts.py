@@ -17,52 +17,53 @@ class Constants(NamedTuple):
     """Tables for what the Verilog does not say; LUTs are linear in all of them.
 
     Attributes:
-      buffer: handshake of a buffer.
-      state: of a counter or register of control, a bit.
-      control: of an engine beside those.
-      zero: for a bit of an activation that may lie outside of the map.
+      control: of fl_rows.
+      zero: of fl_rows, for a bit of an activation that may lie outside of the map.
+      counted: of fl_rows, for a bit that counts steps or words.
+      place: of fl_rows, for a bit of the place of a row.
+      offset: of fl_rows, for a bit of a place within a row.
       shifted: of one activation times one term.
       integer: of one activation times one 4-bit integer, in adders.
-      added: for a bit that is added up over steps.
-      result: for a bit of a sum that waits to leave.
+      state: of another counter or register of control, a bit.
       clip: for a bit that is clipped.
-      step: of a step of a pipeline that closes up.
-      distance: for a bit and a bit of the distance by which it is shifted.
-      signed: for a bit of a signed power of two's product.
+      shifts: for a bit that one of 16 shifts may give.
+      edges: of a shifted value, where its ends leave no choice.
+      lifted: for a bit and a bit of the distance by which an addition lifts it.
       rounding: of an activation.
-      slope: for a bit that one of two shifts may give.
-      sticky: for a bit that may be shifted out.
+      more: for a bit that is shifted by a channel's own distance, and a bit of this.
+      wrapping: for a bit of a counter that begins again, and what depends on where it is.
       largest: for a bit of a pool.
-      summed: for a bit of an average.
-      reduce: of either beside its counters.
-      widened: for a bit of a wider word.
+      squares: of a pool beside its counters.
+      reduce: of a pool's or average's memory beside its bits.
       queue: of a queue beside its counters.
+      reordered: of a reorder beside its counter.
     """
 
-    buffer: float = 7.18
+    control: float = 3.81
+    zero: float = 0.9
+    counted: float = 0.95
+    place: float = 26.91
+    offset: float = 7.97
+    shifted: float = 26.0
+    integer: float = 47.0
     state: float = 1.25
-    control: float = 53.31
-    zero: float = 0.05
-    shifted: float = 25.68
-    integer: float = 40.21
-    added: float = 2.68
-    result: float = 0.01
-    clip: float = 3.29
-    step: float = 1.09
-    distance: float = 0.46
-    signed: float = 0.0
-    rounding: float = 1.33
-    slope: float = 2.0
-    sticky: float = 0.58
-    largest: float = 3.55
-    summed: float = 1.93
-    reduce: float = 9.63
-    widened: float = 0.59
-    queue: float = 5.26
+    clip: float = 2.5
+    shifts: float = 4.3
+    edges: float = 6.0
+    lifted: float = 0.46
+    rounding: float = 11.0
+    more: float = 0.7
+    wrapping: float = 1.5
+    largest: float = 2.55
+    squares: float = 6.5
+    reduce: float = 6.2
+    queue: float = 6.5
+    reordered: float = 17.0
 
 
 CONSTANTS = Constants()
-"""Least squares of relative errors, the first set of benchmarks/rtl_resources.py, Yosys 0.23."""
+"""By modules alone (benchmarks/rtl_modules.py), and where these do not say enough by the stages of
+`benchmarks.rtl_resources --seen`: engines of integers, clips, shifted values. Yosys 0.23."""
 
 
 def total(parts: Iterable[Resources]) -> Resources:
@@ -99,7 +100,8 @@ class Parameters:
         if words <= 32:
             return Resources(lut=4 * math.ceil(width / 6), ff=width)
         deep = math.ceil(words / 64)
-        return Resources(lut=4 * math.ceil(width / 3) * deep + width * (deep > 1), ff=width)
+        chosen = deep + width * ((deep > 1) + (deep > 4)) if deep > 1 else 0
+        return Resources(lut=4 * math.ceil(width / 3) * deep + chosen, ff=width)
 
     def rom(self, words: int, bits: int, columns: np.ndarray | None, block: int = 0) -> Resources:
         """fl_rom: blocks, or a register a column behind tables of 64 words, which others choose."""
@@ -111,16 +113,21 @@ class Parameters:
         if columns is not None:
             columns = columns[:, (columns != columns[0]).any(axis=0)]
             used = np.unique(columns, axis=1).shape[1] if columns.size else 0
-        deep = math.ceil(2.0 ** (width_of(words) - 6))
+        deep = math.ceil(words / 64)
+        deep += deep > 4  # wider choices than two levels of multiplexers of the tables
         return Resources(lut=used * deep * (words > 2), ff=used)
 
     def buffer(self, width: int) -> Resources:
         """fl_buffer: two words, and a choice of what becomes the first."""
-        return Resources(lut=width + self.c.buffer, ff=2 * width + 2)
+        return Resources(lut=width + 4, ff=2 * width + 2)
 
     def states(self, bits: int) -> Resources:
         """Registers of control."""
         return Resources(lut=self.c.state * bits, ff=bits)
+
+    def wrapping(self, bits: int) -> Resources:
+        """Registers of counters that begin again."""
+        return Resources(lut=self.c.wrapping * bits, ff=bits)
 
     def count(self, states: int) -> Resources:
         """A counter; one of a single state is none."""

@@ -4,17 +4,19 @@ A function for each module, with the parts of which its Verilog is made. Flip-fl
 every register, without the columns of a table that are constant or another one's. Blocks and
 multipliers are what the generator chose. Tables (look-up tables of 6 inputs, xc7) are counted where
 the Verilog says how many bits are added, chosen or kept, and have one of `Constants` where it does
-not. benchmarks/rtl_resources.py fits these to one set of stages and measures the errors on another
-(docs/measurements/rtl.md). NumPy alone.
+not. benchmarks/rtl_modules.py measures modules alone, benchmarks/rtl_resources.py the errors on
+stages that no constant saw (docs/measurements/rtl.md). NumPy alone.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from flightnn_jax.fpga import XILINX_18K, Resources, Shapes
 from flightnn_jax.rtl import verilog, wired_resources
-from flightnn_jax.rtl.architecture import Stage, Wired
+from flightnn_jax.rtl.architecture import Convolve, Stage, Wired
 from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, total, width_of
 from flightnn_jax.rtl.verilog import Instance
 
@@ -31,15 +33,25 @@ class Errors(NamedTuple):
 
     lut: float
     ff: float
-    bram: float
-    dsp: float
+    bram: float = 1.0
+    dsp: float = 1.0
 
 
-ERRORS = Errors(lut=1.15, ff=1.03, bram=1.0, dsp=1.0)
-"""Of engines and what stands between them: docs/measurements/rtl.md."""
+ENGINE, INTEGER_ENGINE, WIRES, OTHER = "engine", "engine of 4-bit integers", "wires", "other"
+ERRORS: Mapping[str, Errors] = {
+    ENGINE: Errors(lut=1.10, ff=1.03),
+    INTEGER_ENGINE: Errors(lut=1.20, ff=1.03),
+    WIRES: Errors(lut=1.03, ff=1.07),
+    OTHER: Errors(lut=1.15, ff=1.05),
+}
+"""By the kind of a stage, as held-out ones show: docs/measurements/rtl.md."""
 
-WIRED_ERRORS = Errors(lut=1.05, ff=1.03, bram=1.0, dsp=1.0)
-"""Of layers whose weights are wires: the same page."""
+
+def kind(stage: Stage) -> str:
+    """Which of `ERRORS` holds for a stage."""
+    if isinstance(stage, Convolve):
+        return INTEGER_ENGINE if stage.integer else ENGINE
+    return WIRES if isinstance(stage, Wired) else OTHER
 
 
 def of(stage: Stage, constants: Constants = CONSTANTS) -> Resources:
@@ -73,19 +85,27 @@ def _conv(p: Parameters) -> Resources:
     delay = 1 + (p["LEVELS"] + 1) // 2
     flags = Resources(lut=delay >= 3, ff=delay + 1 + (0 if delay >= 3 else delay))
     parts = [
-        _rows(p),
+        row_store(p),
         codes(p),
         flags,
         *[_lane(p)] * lanes,
-        Resources(lut=p.c.result * (lanes - p["OUT"]) * width, ff=lanes * width),
-        p.count(p["BEATS"] + 1),
-        p.count(p["PASSES"]),
+        _results(p),
         p.buffer(p["OUT"] * width),
     ]
     return total(parts)
 
 
-def _rows(p: Parameters) -> Resources:
+def _results(p: Parameters) -> Resources:
+    """fl_results: a bit is a sum's or one of the lane above; what leaves, and how many are left."""
+    lanes, width = p["LANES"], p["SUM"]
+    left, passes = width_of(p["BEATS"] + 1), width_of(p["PASSES"])
+    if p["PASSES"] == 1 or p["REST"] == p["BEATS"]:
+        passes = 0  # all passes are alike
+    shifted = (lanes - p["OUT"]) * width
+    return Resources(lut=shifted + 2 + 1.5 * (left + passes), ff=lanes * width + left + passes)
+
+
+def row_store(p: Parameters) -> Resources:
     """fl_rows: the counters that its header names, and a memory of rows."""
     words, height, width, size = p["WORDS"], p["HEIGHT"], p["WIDTH"], p["SIZE"]
     stride, rows, turns, steps = p["STRIDE"], p["ROWS"], p["TURNS"], p["STEPS"]
@@ -93,23 +113,31 @@ def _rows(p: Parameters) -> Resources:
     depth = rows * pitch
     signed_rows = width_of(rows) + 2
     map_rows = width_of(height + stride + 2 * size) + 2
-    offsets = width_of(pitch + size * words + stride * words) + 2
+    offset = width_of(pitch + size * words + stride * words) + 2
     address = width_of(steps) if steps > 1 else 0
     turn = width_of(turns) if turns > 1 else 0
+    across = width_of(p["OUT_WIDTH"]) * (p["OUT_WIDTH"] > 1)
+    window = width_of(size * words) * (size * words > 1) + width_of(size) * (size > 1)
     counters = [
         2 * width_of(depth) + width_of(pitch),
-        4 * signed_rows + 3 * map_rows + 2 * width_of(rows) + 2 * offsets,
-        width_of(size * words) * (size * words > 1) + width_of(size) * (size > 1),
-        2 * turn + 2 * address + width_of(p["OUT_WIDTH"]) * (p["OUT_WIDTH"] > 1),
+        4 * signed_rows + 3 * map_rows + 2 * width_of(rows) + 2 * offset,
+        window,
+        2 * turn + 2 * address + across,
     ]
     flags = 9
-    control = p.states(sum(counters) + flags)
-    outside = Resources(lut=p.c.control + p.c.zero * 8 * values)
-    return total([control, outside, p.memory(8 * values, depth, p["ROWS_BLOCK"])])
+    steps_and_words = width_of(pitch) + window + across + address + turn
+    tables = p.c.control + p.c.zero * 8 * values + p.c.counted * steps_and_words
+    tables += p.c.place * width_of(rows) + p.c.offset * offset
+    control = Resources(lut=tables, ff=sum(counters) + flags)
+    return total([control, p.memory(8 * values, depth, p["ROWS_BLOCK"])])
 
 
 def _lane(p: Parameters) -> Resources:
-    """fl_lane: products, a tree of adders with a register behind every second level, the sum."""
+    """fl_lane: products, a tree of adders with a register behind every second level, the sum.
+
+    A bit of the sum takes two tables, one to begin again and one to add: Yosys does not fold the
+    first into the second.
+    """
     n, levels, width, integer = p["VALUES"] * p["TERMS"], p["LEVELS"], p["SUM"], p["INTEGER"]
     bits = 12 if integer else 15
     product = Resources(lut=p.c.integer if integer else p.c.shifted, ff=bits + (not integer))
@@ -121,9 +149,12 @@ def _lane(p: Parameters) -> Resources:
         count = -(-below // 2)
         kept = min(bits + level, width)
         registers = count * (kept + (not integer)) if (levels - level) % 2 == 0 else 0
-        parts.append(Resources(lut=below // 2 * kept, ff=registers))
+        # The lowest bits of integers' sums are a wire; of terms some of two sums' tops are one.
+        each = kept - 2 if integer else kept - 1.5 * (level > 1)
+        parts.append(Resources(lut=below // 2 * each, ff=registers))
         below = count
-    parts.append(Resources(lut=p.c.added * width, ff=width))
+    once = p["SIZE"] ** 2 * p["WORDS"] == 1 and p["TURNS"] == p["PASSES"]
+    parts.append(Resources(lut=width if once else 2 * width, ff=width))
     return total(parts)
 
 
@@ -134,7 +165,8 @@ def _requantize(p: Parameters) -> Resources:
     factors = (0, 1, terms)[p["FACTOR"]]
     affine = 1 + clip + factors + p["BIAS"]
     steps = affine + 3 * activate
-    parts = [Resources(lut=p.c.step * steps, ff=steps), p.count(beats), *_factors(p)]
+    beat = p.wrapping(width_of(beats) * (beats > 1))
+    parts = [Resources(lut=steps, ff=steps), beat, *_factors(p)]
     reads = [0, *range(clip, clip + factors)]
     if clip:
         width = values * 2 * p["CLIPPED"]
@@ -174,22 +206,38 @@ def _affine(p: Parameters) -> Resources:
         dsp = math.ceil((clipped - 1) / 24) * math.ceil((p["BITS"] - 1) / 17)
         return total([*parts, Resources(ff=-clipped, dsp=dsp)])
     if p["FACTOR"] == 2:
-        distance = p["BITS"] - 1
-        term = Resources(lut=v * (p.c.signed + p.c.distance * distance), ff=v)
-        parts += [term] * p["TERMS"]
-        parts += [Resources(lut=v, ff=clipped)] * (p["TERMS"] - 1)
+        parts += [_term(p, t) for t in range(p["TERMS"])]
+        parts += [Resources(ff=clipped)] * (p["TERMS"] - 1)
     if bias:
         parts.append(Resources(lut=v, ff=v))
     return total(parts)
 
 
+def _term(p: Parameters, t: int) -> Resources:
+    """A shifted value, added to the terms before it: a choice of its shifts, and an adder."""
+    values, terms, bits, v = p["VALUES"], p["TERMS"], p["BITS"], p["V"]
+    columns = p.table("FACTOR_FILE", values * terms * (bits + 1))
+    shifts, signed = 1 << (bits - 1), True
+    if columns is not None:
+        mine = columns.reshape(-1, terms, bits + 1)[:, t]
+        shifts, signed = len(np.unique(mine[:, : bits - 1], axis=0)), bool(mine[:, bits - 1].any())
+    # Two to four shifts are a table, eight are two; an adder takes the last choice in, but for two.
+    choice = (0.0, 1.0, 1.0, 2.0)[width_of(shifts)] if shifts <= 8 else p.c.shifts * shifts / 16
+    choice = choice if shifts > 1 else 0.0
+    adds = t > 0 or signed
+    if adds:
+        choice = max(choice, 2.0 if shifts > 1 else 1.0)
+    return Resources(lut=max(0.0, choice * v - p.c.edges), ff=v)
+
+
 def _activate(p: Parameters) -> Resources:
     """fl_activate: what is left of v behind the shift that all channels have is kept."""
-    kept = max(2, p["V"] + 1 - p["LEAST"])
-    choice = p.c.slope * kept if p["SLOPE"] else 0
-    more = kept * p.c.distance * p["MORE"]
-    lost = p.c.sticky * min(p["LEAST"], p["V"])
-    return Resources(lut=choice + more + lost + p.c.rounding, ff=2 * kept + 2 + 8)
+    v, least, more = p["V"], p["LEAST"], p["MORE"]
+    kept = max(2, v + 1 - least)
+    choice = kept - 2 if p["SLOPE"] else 0
+    lost = math.ceil(min(least, v) / 5)
+    bits = p.c.more * more if more < 3 else p.c.shifts * (more - 2)
+    return Resources(lut=p.c.rounding + choice + lost + kept * bits, ff=2 * kept + 2 + 8)
 
 
 def _reduce(p: Parameters, out: int, depth: int, bit: float) -> Resources:
@@ -206,29 +254,29 @@ def _reduce(p: Parameters, out: int, depth: int, bit: float) -> Resources:
 def _pool(p: Parameters) -> Resources:
     """fl_pool."""
     depth = p["WIDTH"] // 2 * p["BEATS"]
-    position = p.states(2 * width_of(depth) + 2)
-    return total([p.count(p["BEATS"]), position, _reduce(p, 8, depth, p.c.largest)])
+    position = p.wrapping(2 * width_of(depth) + 2)
+    around = Resources(lut=p.c.squares)
+    beat = p.wrapping(width_of(p["BEATS"]) * (p["BEATS"] > 1))
+    return total([beat, position, around, _reduce(p, 8, depth, p.c.largest)])
 
 
 def _average(p: Parameters) -> Resources:
     """fl_average."""
-    counters = [p.count(p["BEATS"]), p.count(p["POSITIONS"])]
-    return total([*counters, _reduce(p, p["OUT"], p["BEATS"], p.c.summed)])
+    bits = sum(width_of(n) for n in (p["BEATS"], p["POSITIONS"]) if n > 1)
+    return total([p.wrapping(bits), _reduce(p, p["OUT"], p["BEATS"], 2)])
 
 
 def _add(p: Parameters) -> Resources:
     """fl_add, with a lift for each stream."""
     values, out = p["VALUES"], p["OUT"]
     parts = [
-        Resources(lut=3 * p.c.step + values * out, ff=3 + values * out),
+        Resources(lut=3 + values * out, ff=3 + values * out),
         p.buffer(values * out),
     ]
     for i in (0, 1):
         bits, narrow = p[f"LIFT{i}"], p[f"IN{i}"]
         kept = min(out, narrow + (1 << bits) - 1)
-        parts.append(
-            Resources(lut=p.c.distance * values * kept * bits, ff=values * (narrow + kept))
-        )
+        parts.append(Resources(lut=p.c.lifted * values * kept * bits, ff=values * (narrow + kept)))
         if bits:
             parts.append(p.count(p["BEATS"]))
             table = p.table(f"FILE{i}", values * bits)
@@ -244,25 +292,33 @@ def _fifo(p: Parameters) -> Resources:
 
 
 def _narrow(p: Parameters) -> Resources:
-    """fl_narrow: a word that is shifted out."""
+    """fl_narrow: a word that is shifted out; where it has four parts, Yosys chooses twice."""
     width, into, out = p["WIDTH"], p["IN"], p["OUT"]
-    counters = [p.count(into // out + 1), p.count(-(-p["CHANNELS"] // into))]
-    return total([*counters, Resources(lut=(into - out) * width + p.c.buffer, ff=into * width)])
+    words = -(-p["CHANNELS"] // into)
+    rest = -(-(p["CHANNELS"] - (words - 1) * into) // out)
+    bits = width_of(into // out + 1) + (width_of(words) if rest < into // out else 0)
+    twice = (into - out) * width if into == 4 * out else 0
+    return Resources(lut=into * width + twice + 2 * bits, ff=into * width + bits)
 
 
 def _widen(p: Parameters) -> Resources:
-    """fl_widen: a word that is filled."""
-    word = p["OUT"] * p["WIDTH"]
-    counters = [p.count(p["OUT"] // p["IN"]), p.count(p["BEATS"])]
-    return total([*counters, Resources(lut=p.c.widened * word + p.c.buffer, ff=word + 1)])
+    """fl_widen: a word that is filled, its first part aside by what comes in or by zeros."""
+    width, into, out, beats = p["WIDTH"], p["IN"], p["OUT"], p["BEATS"]
+    counted = width_of(out // into) + (width_of(beats) if beats > 1 else 0)
+    return Resources(
+        lut=(out - into) * width + counted + out // into + 4, ff=out * width + counted + 1
+    )
 
 
 def _reorder(p: Parameters) -> Resources:
-    """fl_reorder: a memory that is read without a register, and a table of places."""
+    """fl_reorder: a memory that is read without a register, and a table of places.
+
+    Yosys gives the place its own registers beside the number's.
+    """
     length, width = p["LENGTH"], p["WIDTH"]
     memory = p.memory(width, length, 0)._replace(ff=0)
-    places = Resources(lut=width_of(length))
-    return total([p.count(length), Resources(lut=p.c.buffer, ff=1), memory, places])
+    bits = width_of(length)
+    return total([Resources(lut=p.c.state * bits + p.c.reordered, ff=3 * bits + 1), memory])
 
 
 def _fork(p: Parameters) -> Resources:

@@ -5,6 +5,7 @@ shifts and 4-bit integers are treated alike. What `sharing` leaves of each filte
 balanced tree.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def stage(
     network: IntegerNetwork, layer: Convolution | Dense, source: Stream, output: Stream
 ) -> Wired:
     """The stage that a layer is, with inputs in the order of `source`, filters in `output`'s."""
-    graph = build(*in_order(of_layer(network, layer.name), source, output))
+    graph = built(in_order(of_layer(network, layer.name), source, output))
     size, stride = 1, 1
     if isinstance(layer, Convolution):
         size, stride = layer.weights.shape[0], layer.stride
@@ -127,6 +128,18 @@ def build(
     if share:
         filters = sharing.share(sums, filters, max_pairs)
     return sums.graph(tuple(_tree(sums, terms) for terms in filters))
+
+
+def built(wires: Wires) -> Graph:
+    """`build`, once for the same wires: searches and estimates ask again and again."""
+    arrays = (x.astype(np.int64) for x in (wires.weights, *wires.inputs))
+    return _built(wires.weights.shape, *(x.tobytes() for x in arrays))
+
+
+@functools.lru_cache(maxsize=64)
+def _built(shape: tuple[int, int], weights: bytes, low: bytes, high: bytes) -> Graph:
+    flat, *ends = (np.frombuffer(data, np.int64) for data in (weights, low, high))
+    return build(flat.reshape(shape), Range(*ends))
 
 
 def _terms(places: np.ndarray) -> Terms:

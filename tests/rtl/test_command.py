@@ -29,6 +29,8 @@ def ended(tmp_path_factory):
         "five numbers": ["--fold=conv1=1,1,1,1,1"],
         "no simulator": ["--verify=modelsim"],
         "no style": ["--style=mixed"],
+        "no mix": ["--wired=conv1"],
+        "mixed": ["--style=mixed", "--target_cycles=40"],
     }
     start = ["rtl", f"--integers={file}"]
     words = [[*start, f"--out={folder / name}", *flags] for name, flags in lines.items()]
@@ -46,6 +48,13 @@ def test_writes_what_the_flags_say(ended):
     if simulate.unavailable("icarus") is None:
         assert "icarus: 2 images, 5 layers, 0 mismatches" in results["folds"].out
         assert "icarus: last logits in cycles" in results["folds"].out
+
+
+def test_which_layers_are_wires_is_chosen(ended):
+    folder, results = ended
+    assert results["mixed"].code == 0, results["mixed"].errors
+    assert "wires: " in results["mixed"].out
+    assert json.loads((folder / "mixed" / "info.json").read_text())["interval"] <= 40
 
 
 def commands_digest(file):
@@ -67,7 +76,8 @@ def commands_digest(file):
         ("no fold", "--fold=conv1: 'conv1' is no LAYER=NUMBER, nor a NUMBER behind one"),
         ("five numbers", "--fold=conv1=1,1,1,1,1: 5 numbers for conv1: give at most 4"),
         ("no simulator", "choose of verilator, icarus"),
-        ("no style", "name layers with --style=mixed"),
+        ("no style", "--style=mixed: name layers with --wired, or give a target"),
+        ("no mix", "--style=engine --wired=conv1: give --style=mixed with it"),
     ],
 )
 def test_wrong_flags_are_told_in_a_line(ended, name, message):

@@ -307,7 +307,8 @@ def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, batch:
     """A layer's costs and errors: those of engines that the constants of `rtl` never saw."""
     generated = not layer.arithmetic.floats and batch == 1
     measured = device.lut_factor == 1 and generated
-    errors = rtl_resources.ERRORS
+    kind = rtl_resources.ENGINE if layer.format == "shift" else rtl_resources.INTEGER_ENGINE
+    errors = rtl_resources.ERRORS[kind]
     factors = {
         "BRAM": errors.bram if generated else None,
         "DSP": errors.dsp if generated else None,

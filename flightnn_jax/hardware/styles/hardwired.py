@@ -187,7 +187,7 @@ def estimate(
 
 def _cost(layer: LayerWork, values: int, device: Device) -> LayerCost:
     """A layer's costs and errors."""
-    whole, errors = wires.adders(layer).whole, rtl_resources.WIRED_ERRORS
+    whole, errors = wires.adders(layer).whole, rtl_resources.ERRORS[rtl_resources.WIRES]
     measured = device.lut_factor == 1
     part = 1.0 if whole else PART_ERROR
     factors = {
