@@ -56,10 +56,18 @@ def assert_equal(network, machine, folder, given, tool="icarus", ends=None):
     return run
 
 
-def with_depth(machine, name, depth):
-    """The machine with another depth of a queue."""
-    stages = tuple(
-        dataclasses.replace(stage, depth=depth) if stage.name == name else stage
-        for stage in machine.stages
-    )
-    return dataclasses.replace(machine, stages=stages)
+def with_depth(machine, name, depth=None):
+    """The machine with another depth of a queue, by default a place less; with 0 it is left out."""
+    stages, renamed = [], {}
+    for stage in machine.stages:
+        inputs = tuple(renamed.get(stream.name, stream) for stream in stage.inputs)
+        changed = dataclasses.replace(stage, inputs=inputs)
+        if stage.name == name:
+            changed = dataclasses.replace(
+                changed, depth=stage.depth - 1 if depth is None else depth
+            )
+        if stage.name == name and not changed.depth:
+            renamed[stage.output.name] = inputs[0]
+        else:
+            stages.append(changed)
+    return dataclasses.replace(machine, stages=tuple(stages))

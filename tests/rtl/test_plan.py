@@ -1,7 +1,6 @@
 """What a machine is made of: codes of every filter, orders, folds, names, queues, times, files."""
 
 import json
-import subprocess
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from flightnn_jax.rtl import constants, folding, generate, orders, queues, timin
 from flightnn_jax.rtl.architecture import Convolve, Queue, Requantize
 from flightnn_jax.rtl.plan import plan
 from tests.rtl import machines
-from tests.rtl.layers import needs
 from tests.support.networks_at_random import random_chain, random_network
 
 
@@ -203,39 +201,3 @@ def test_layers_may_be_called_like_words_of_verilog():
     text = verilog.top(machine)
     assert "wire valid_module, ready_module;" in text
     assert ") stage_reg (" in text
-
-
-def lint(folder, words, pattern="fl_*.v"):
-    """What a tool says of the sources, which stand behind its words, or in place of %."""
-    sources = ["top.v", *(f"modules/{path.name}" for path in (folder / "modules").glob(pattern))]
-    words = [word.replace("%", " ".join(sources)) for word in words]
-    words += sources if not any("top.v" in word for word in words) else []
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
-    return done.returncode, (done.stdout + done.stderr).strip()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The files of a network with every kind of layer, and folds of every kind."""
-    made = tmp_path_factory.mktemp("lint")
-    network = random_network(11, "resnet", "shift3", 2, extreme=True, width=3)
-    rtl.write(network, rtl.machine_of(network, machines.folds(network, 5)), made)
-    return made
-
-
-@needs("verilator")
-def test_verilator_has_nothing_to_say(folder):
-    words = ["verilator", "--lint-only", "-Wall", "-DFLIGHTNN_RECORD", "--top-module", "top"]
-    assert lint(folder, words) == (0, "")
-
-
-@needs("iverilog")
-def test_icarus_has_nothing_to_say(folder):
-    words = ["iverilog", "-g2001", "-Wall", "-s", "bench", "-o", "bench.vvp"]
-    assert lint(folder, words, "*.v") == (0, "")
-
-
-@needs("yosys")
-def test_yosys_has_nothing_to_say(folder):
-    script = "read_verilog -defer %; hierarchy -top top; proc; check -assert"
-    assert lint(folder, ["yosys", "-q", "-p", script]) == (0, "")

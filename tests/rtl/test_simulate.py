@@ -5,7 +5,7 @@ import pytest
 
 from flightnn_jax import rtl
 from flightnn_jax.integer import verify
-from flightnn_jax.rtl import simulate, tools
+from flightnn_jax.rtl import folding, simulate, tools
 from flightnn_jax.rtl.architecture import Queue
 from tests.rtl import machines
 from tests.rtl.layers import needs
@@ -36,17 +36,19 @@ def test_stalls_at_both_ends_change_nothing(tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2), ends=ends)
 
 
-def test_a_queue_that_is_too_short_stops_the_machine(tmp_path):
+def test_every_queue_that_is_too_short_stops_the_machine(tmp_path):
     network = random_network(4, "resnet", "shift2", width=2)
-    machine = rtl.machine_of(network, machines.folds(network), least=True)
-    queue = next(stage for stage in machine.stages if isinstance(stage, Queue))
-    assert queue.depth == 4  # a map of 2x2, which the two convolutions need as a whole
+    machine = rtl.machine_of(network, machines.folds(network, 1), least=True)
+    queues = [stage for stage in machine.stages if isinstance(stage, Queue)]
+    assert [queue.depth for queue in queues] == [6, 4]
     given = machines.images(network, 1)
     machines.assert_equal(network, machine, tmp_path / "runs", given)
-    shorter = machines.with_depth(machine, queue.name, queue.depth - 1)
-    rtl.write(network, shorter, tmp_path / "stops")
-    with pytest.raises(rtl.StoppedError, match="0 of 5 logits"):
-        simulate.run(tmp_path / "stops", shorter, given, "icarus", rtl.Ends(patience=300))
+    ends = rtl.Ends(patience=2 * folding.interval(machine))
+    for queue in queues:
+        shorter, folder = machines.with_depth(machine, queue.name), tmp_path / queue.name
+        rtl.write(network, shorter, folder)
+        with pytest.raises(rtl.StoppedError, match="0 of 5 logits"):
+            simulate.run(folder, shorter, given, "icarus", ends)
 
 
 @pytest.mark.parametrize("seed", [4, 5, 14, 25])

