@@ -119,7 +119,8 @@ class Shift(greedy.ShiftRule, base.Format):
 def _encoded(
     rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[shift_quantizer.Quantized, jax.Array]:
-    return shift_quantizer.gated_terms(rule, w, t), _counts(rule, w, t)[1]
+    gated = shift_quantizer.gated_terms(rule, w, t)
+    return gated, _effective(rule, gated)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -127,10 +128,20 @@ def _counts(
     rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     gated = shift_quantizer.gated_terms(rule, w, t)
-    others = tuple(i for i in range(w.ndim) if i != rule.filter_axis % w.ndim)
-    effective = jnp.zeros_like(gated.k)
-    for n, term in enumerate(gated.terms):
-        effective = effective + ((gated.k > n) & jnp.any(term != 0, others))
+    others = _all_but_filters(rule, w.ndim)
     # A first term of zero is a weight of zero: every later residual is the weight itself.
     zeros = jnp.any(gated.terms[0] == 0, others) if gated.terms else jnp.zeros_like(gated.k, bool)
-    return gated.k, effective, zeros
+    return gated.k, _effective(rule, gated), zeros
+
+
+def _effective(rule: greedy.ShiftRule, gated: shift_quantizer.Quantized) -> jax.Array:
+    """[filters] int32, open terms with a non-zero element."""
+    effective = jnp.zeros_like(gated.k)
+    for n, term in enumerate(gated.terms):
+        some = jnp.any(term != 0, _all_but_filters(rule, term.ndim))
+        effective = effective + ((gated.k > n) & some)
+    return effective
+
+
+def _all_but_filters(rule: greedy.ShiftRule, rank: int) -> tuple[int, ...]:
+    return tuple(i for i in range(rank) if i != rule.filter_axis % rank)
