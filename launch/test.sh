@@ -5,9 +5,10 @@
 #   bash launch/test.sh --quick    without the tests that are marked slow, and without coverage
 source "$(dirname "$0")/environment.sh"
 
+quick=
 case "${1:-}" in
-  "") tests=(--cov --cov-report=term-missing:skip-covered) ;;
-  --quick) tests=(-m "not slow") ;;
+  "") ;;
+  --quick) quick=yes ;;
   *)
     echo "usage: bash launch/test.sh [--quick]" >&2
     exit 2
@@ -20,4 +21,14 @@ mypy
 # Two processes: JAX compiles on one thread, and that is what the tests spend their time on. A module
 # stays in one of them, so that what it compiles or trains is made once; tests/conftest.py has the
 # longest modules first.
-pytest --quiet --numprocesses=2 --dist=loadfile --no-loadscope-reorder "${tests[@]}"
+run() {
+  pytest --quiet --numprocesses=2 --dist=loadfile --no-loadscope-reorder "$@"
+}
+if [ "$quick" ]; then
+  run -m "not slow"
+else
+  run -m "not optimized" --cov --cov-report=term-missing:skip-covered
+  # What XLA makes of floats when it optimizes, as it does for users.
+  mapfile -t modules < <(grep -rl --include="test_*.py" "mark.optimized" tests)
+  FLIGHTNN_TESTS_OPTIMIZED=1 run -m optimized "${modules[@]}"
+fi

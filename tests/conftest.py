@@ -1,6 +1,12 @@
-"""The longest modules come first, so that processes which take one after the other end together."""
+"""The longest modules come first, so that processes which take one after the other end together.
+
+Slow tests run without coverage, which would take them half as long again: quick tests, and what
+fixtures run, reach the lines.
+"""
 
 from pathlib import Path
+
+import pytest
 
 # By the seconds that they take, in everything or in a quick run.
 LONGEST = (
@@ -36,3 +42,6 @@ _RANK = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: _RANK.get(item.path, len(_RANK)))
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.no_cover)

@@ -370,7 +370,7 @@ def test_errors(call, message):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.optimized
 def test_training_on_digits_ends_at_the_budget_on_every_seed():
     steps, batch = 120, 64
     model = models.Model(networks.network("net4", width=32, input_shape=(8, 8, 3)))

@@ -11,7 +11,7 @@ from flightnn_jax import FixedPoint, Shift, Window, quantize_params, residual_gr
 from tests.support import oracle
 
 # Without coverage, which these lines have from other tests: it costs a third of the time.
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 WINDOW = (8, None, "clamp")
 GRADIENTS = ("open", "all")

@@ -11,6 +11,8 @@ import pytest
 from flightnn_jax import exponent_of, power_of_two, round_to_power_of_two
 from tests.support import oracle
 
+pytestmark = pytest.mark.optimized
+
 ROUNDINGS = ["log", "linear"]
 rounded = jax.jit(round_to_power_of_two, static_argnames="rounding")
 # The last mantissa below sqrt(2), of 23 and of 52 bits, by integer square roots.

@@ -21,7 +21,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import flightnn_jax as fl
 
 # Without coverage, which these lines have from other tests: it costs a third of the time.
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 
 def normal(seed, *shape):

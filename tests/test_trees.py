@@ -380,7 +380,6 @@ def nearest_power(w, width=8):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("network", [hk.nets.ResNet18, hk.nets.MobileNetV1])
 def test_networks_of_others(network):
     params, forward = haiku(lambda: network(num_classes=10), side=32)

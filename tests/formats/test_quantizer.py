@@ -14,6 +14,8 @@ import pytest
 from flightnn_jax import Shift, Window, count_shifts, quantize_params
 from tests.support import oracle
 
+pytestmark = pytest.mark.optimized
+
 GATES = ("nested", "independent")
 
 # Windows as (width, top, below), each with the rounding rules it is tried with.
@@ -154,7 +156,6 @@ def test_every_exponent_and_switch(window, rounding):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("per", ["layer", "filter"])
 @pytest.mark.parametrize("window", [(8, None, "clamp"), None])
 def test_gates_at_every_exponent(window, per):

@@ -18,7 +18,7 @@ from tests.support.networks_at_random import (
 )
 
 # Without coverage, which these lines have from other tests: it costs more than half of the time.
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 NETWORKS = dict(random_networks())
 

@@ -10,7 +10,7 @@ from tests.support.mutations import mutated_bytes, mutated_parts
 from tests.support.networks_at_random import random_network
 
 # Without coverage, which these lines have from other tests: it costs a third of the time.
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 FILES = [
     files.to_bytes(random_network(kind="vgg", weights="shift2", width=2, size=4)),

@@ -9,7 +9,7 @@ from benchmarks import mutations
 from tests.support.mutations import mutated_bytes, mutated_parts
 
 # Without coverage, which these lines have from other tests: it costs half of the time.
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 KINDS = {kind.__name__: kind for kind in (mutated_bytes, mutated_parts, mutations.mutated_number)}
 

@@ -49,7 +49,6 @@ def test_images_of_every_shape(shape):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_path_takes_images_of_every_shape(shape):
     window = (3, 5, 7, 1)[SHAPES.index(shape) % 4]

@@ -2,6 +2,11 @@
 
 Eight devices are simulated on the CPU, adding arrays of different rank is an error, and so is
 every warning (pyproject.toml). What one test compiled, no later one of the same run need compile.
+
+Compiling is what the tests spend their time on, so XLA hardly optimizes what they compile, which
+takes a third of the time. FLIGHTNN_TESTS_OPTIMIZED=1 lets it, as launch/test.sh does for the tests
+marked `optimized`: their subject is what XLA may make of floats, or they run more than they
+compile. Commands that tests start compile as a user's do.
 """
 
 import os
@@ -9,7 +14,14 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8"
+    + (
+        ""
+        if os.environ.get("FLIGHTNN_TESTS_OPTIMIZED") == "1"
+        else " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+        " --xla_cpu_use_fusion_emitters=false"
+    )
 )
 
 import jax

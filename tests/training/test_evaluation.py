@@ -18,7 +18,7 @@ from tests.support import brute_force, training
 from tests.support.networks_at_random import with_layer
 from tests.support.variables import NETWORKS, images_of, state_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4")
 

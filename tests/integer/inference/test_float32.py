@@ -27,6 +27,8 @@ from tests.support.networks_at_random import (
     with_layer,
 )
 
+pytestmark = pytest.mark.optimized
+
 NETWORKS = dict(random_networks())
 
 
@@ -40,7 +42,6 @@ def compare(network, images):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equals_the_document(name):
     network = NETWORKS[name]

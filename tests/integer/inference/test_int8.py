@@ -23,6 +23,8 @@ from tests.integer.inference.test_shifts import check_every_layer, extreme_image
 from tests.support import brute_force
 from tests.support.networks_at_random import random_images, random_network
 
+pytestmark = pytest.mark.optimized
+
 
 @pytest.mark.parametrize("kind", ["vgg", "resnet"])
 def test_equals_brute_force(kind):
@@ -31,7 +33,6 @@ def test_equals_brute_force(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("seed", range(4))
 def test_more_networks(seed):
     weights = ("shift1", "shift2", "shift3", "integer")[seed]

@@ -42,7 +42,6 @@ def test_equals_brute_force(kind):
 
 @compiles
 @pytest.mark.slow
-@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("name", [name for name, _ in random_networks()])
 def test_networks_of_every_kind(name):
     check_network(dict(random_networks())[name])
@@ -50,7 +49,6 @@ def test_networks_of_every_kind(name):
 
 @compiles
 @pytest.mark.slow
-@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("seed", range(2))
 def test_wide_networks(seed):
     check_network(random_network(seed, ("vgg", "resnet")[seed], "shift3", width=35, size=16))
@@ -138,7 +136,6 @@ def test_layers(shape):
 
 @compiles
 @pytest.mark.slow
-@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("seed", range(60))
 def test_layers_at_random(seed):
     rng = np.random.default_rng(seed)

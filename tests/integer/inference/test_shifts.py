@@ -56,7 +56,6 @@ def test_equals_brute_force(arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quick tests run the same lines
 @pytest.mark.parametrize("arguments", EXTREME, ids=str)
 def test_extreme_networks_equal_brute_force(arguments):
     network = random_network(**arguments)
