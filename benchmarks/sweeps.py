@@ -22,7 +22,18 @@ from pathlib import Path
 
 from flightnn_jax.training import plan
 
-_TINY = ("--config=configs/digits.py:tiny", "--config.epochs=4", "--config.checkpoint_every=20")
+# Two layers, so that most of a sweep's time is training, saving and evaluation.
+_CONFIG = """
+from flightnn_jax.networks import Conv, GlobalAverage, MaxPool, Network
+from flightnn_jax.training.config import Config
+
+def get_config(arguments=""):
+    layers = (Conv(8), MaxPool(), Conv(10), GlobalAverage())
+    return Config(
+        network=Network("tiny", (8, 8, 3), 10, layers), dataset="digits", image_size=8,
+        mode="budget", epochs=6, batch_size=32, checkpoint_every=20, learning_rate=3e-3,
+    )
+"""
 _AXES = ("--over=scheme=lightnn1,flightnn", "--over=budget=1.25,1.5", "--over=seed=0,1")
 _INTEGERS = "integers.safetensors"
 
@@ -81,6 +92,7 @@ def _seconds(command: str, words: list[str], log: Path | None = None) -> float:
 
 def _kill(directory: Path, kills: int, moments: random.Random) -> None:
     whole, broken = directory / "whole", directory / "broken"
+    (directory / "tiny.py").write_text(_CONFIG)
     # What one process compiled, the next one need not: kills come while members are trained.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory / "compiled")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -114,7 +126,9 @@ def _kill(directory: Path, kills: int, moments: random.Random) -> None:
 
 
 def _sweep(workdir: Path) -> list[str]:
-    return [sys.executable, "-m", "launch.sweep", *_TINY, *_AXES, f"--workdir={workdir}"]
+    config = workdir.with_name("tiny.py")
+    words = [f"--config={config}", *_AXES, f"--workdir={workdir}"]
+    return [sys.executable, "-m", "launch.sweep", *words]
 
 
 def _states(workdir: Path) -> str:

@@ -9,7 +9,6 @@ runs=${RUNS:-$(mktemp -d)}
 python -m launch.sweep --config=configs/digits.py --over=scheme=full,lightnn2,lightnn1,flightnn \
   --over=budget=1.25,1.5,1.75 --workdir="$runs"
 one="$runs/scheme=flightnn,budget=1.5"
-python -m launch.compare "$runs"/scheme=*
 echo
 python -m launch.verify --run="$one"
 echo
