@@ -36,22 +36,21 @@ class Job:
 
     def __call__(self, shard: str) -> None:
         """Trains I/N."""
-        from flightnn_jax.training import loop
-
         from . import sweep
 
         flags.FLAGS(["sweep", f"--workdir={self._workdir}", f"--shard={shard}"])
         requeue: Any = signal.getsignal(signal.SIGUSR2)
+        ignored = signal.getsignal(signal.SIGTERM)
         heard = []
 
         def stop(number: int, frame: types.FrameType | None) -> None:
-            del frame
+            if signal.getsignal(signal.SIGTERM) == ignored:  # nobody trains yet, or any more
+                requeue(number, frame)
             heard.append(number)
             signal.raise_signal(signal.SIGTERM)
 
-        with loop.termination():  # from here on, also while modules are loaded
-            signal.signal(signal.SIGUSR2, stop)
-            code = sweep.main()
+        signal.signal(signal.SIGUSR2, stop)
+        code = sweep.main()
         if code == _STOPPED_BY_SIGTERM and (heard or _preempted()):
             requeue(signal.SIGUSR2, None)
         if code:

@@ -101,6 +101,8 @@ class _Work(NamedTuple):
         """How it ended: "trained", "stopped", "failed" or "elsewhere"."""
         directory = self.workdir / member.name
         failure = directory / plan.FAILURE
+        with contextlib.suppress(FileNotFoundError):
+            failure.unlink()  # of an earlier try
         try:
             run = runs.prepare(member.config, directory, self.data_dir, self.mesh)
             record = None if stop.received else runs.train(run)
@@ -115,8 +117,6 @@ class _Work(NamedTuple):
             trace = traceback.format_exc()
             runlog.write_json(failure, {"error": told, "traceback": trace})
             return "failed"
-        with contextlib.suppress(FileNotFoundError):
-            failure.unlink()
         return "stopped" if record is None else "trained"
 
     def lower(self, member: Member, say: Callable[[str], None]) -> None:

@@ -1,13 +1,15 @@
 """launch.sweep as a user types it, where nothing has to be trained."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from flightnn_jax.training import plan
 from flightnn_jax.training.config import Config
 from launch import shards
-from tests.support import commands
+from tests.support import commands, prepared
 
 SMOKE = "--config=configs/digits.py:smoke"
 
@@ -67,3 +69,46 @@ def test_shards_of_arrays():
     ):
         with pytest.raises(ValueError, match="inside a Slurm array"):
             shards.parse(text, environment)
+
+
+# A job of Slurm, with handlers as submitit sets them; the signal comes amid a training or before.
+JOB = """
+import signal, sys
+from pathlib import Path
+from flightnn_jax.training import loop, sweep
+
+def requeue(number, frame):
+    print("requeued")
+    sys.exit(9)
+
+def train(*_, **__):
+    with loop.termination() as stop:
+        signal.raise_signal(signal.SIGUSR2)
+        print("saved" if stop.received else "lost")
+    return sweep.Ended((), (), (), stop.received)
+
+signal.signal(signal.SIGUSR2, requeue)
+signal.signal(signal.SIGTERM, lambda *_: print("ignored"))
+sweep.train = train
+from launch import devices, slurm
+if sys.argv[2] == "before":
+    devices.initialize = lambda: signal.raise_signal(signal.SIGUSR2)
+slurm.Job(Path(sys.argv[1]))("0/1")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("when", "said"), [("amid", ["ignored", "saved"]), ("before", [])])
+def test_a_job_of_slurm_saves_before_it_waits_again(tmp_path, when, said):
+    plan.write(plan.make(Config(), []), tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", JOB, str(tmp_path), when],
+        cwd=prepared.ROOT,
+        env=commands.ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert done.returncode == 9, done.stderr
+    assert (lines[: len(said)], lines[-1]) == (said, "requeued")
