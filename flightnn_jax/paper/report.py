@@ -1,8 +1,10 @@
-"""The audit and the errors of the fit as text for a terminal."""
+"""The audit and the errors of the models as text for a terminal."""
 
 from collections.abc import Sequence
 
+from flightnn_jax.hardware.records import Number
 from flightnn_jax.hardware.report import table
+from flightnn_jax.hardware.styles import generated
 from flightnn_jax.paper import audit, fit
 
 _CHOSEN = """\
@@ -23,7 +25,16 @@ def audit_text(cells: Sequence[audit.Cell]) -> str:
     counts = [["table", audit.REPRODUCED, audit.CONTRADICTED, audit.NOT_VERIFIABLE]]
     for name, verdicts in audit.summary(list(cells)).items():
         counts.append([name, *(str(verdicts.get(verdict, 0)) for verdict in counts[0][1:])])
-    return "\n".join([first, *body, "", table(counts), "", errors_text()])
+    parts = [first, *body, "", table(counts), "", errors_text(), "", generated_text()]
+    return "\n".join(parts)
+
+
+def generated_text() -> str:
+    """The errors of what generated stages take: of stages that no constant saw."""
+    rows = [["generated stage", "LUT", "FF", "BRAM", "DSP"]]
+    for kind, errors in generated.ERRORS.items():
+        rows.append([kind, *(Number(1, factor, "").bar for factor in errors)])
+    return f"{table(rows)}\nnine of ten held-out stages, against Yosys 0.23"
 
 
 def errors_text() -> str:

@@ -39,7 +39,7 @@ class Errors(NamedTuple):
 
 ENGINE, INTEGER_ENGINE, WIRES, OTHER = "engine", "engine of 4-bit integers", "wires", "other"
 ERRORS: Mapping[str, Errors] = {
-    ENGINE: Errors(lut=1.10, ff=1.03),
+    ENGINE: Errors(lut=1.14, ff=1.03),
     INTEGER_ENGINE: Errors(lut=1.20, ff=1.03),
     WIRES: Errors(lut=1.03, ff=1.07),
     OTHER: Errors(lut=1.15, ff=1.05),

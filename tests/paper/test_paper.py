@@ -8,9 +8,9 @@ import statistics
 import pytest
 
 from flightnn_jax.hardware import device
-from flightnn_jax.hardware.styles import array
+from flightnn_jax.hardware.styles import array, generated
 from flightnn_jax.hardware.workload import from_network
-from flightnn_jax.paper import audit, fit, tables
+from flightnn_jax.paper import audit, fit, report, tables
 
 
 def row(model, network=None):
@@ -288,3 +288,11 @@ def test_the_summary_counts_every_cell():
 
 def test_the_audit_is_plain_data():
     assert json.loads(json.dumps([c._asdict() for c in CELLS]))[0]["printed"] == "0.08M"
+
+
+def test_the_audit_tells_how_far_generated_stages_are_known():
+    rows = report.generated_text().splitlines()
+    assert rows[0].split() == ["generated", "stage", "LUT", "FF", "BRAM", "DSP"]
+    assert len(rows) == 2 + len(generated.ERRORS)
+    assert "engine of 4-bit integers" in rows[2]
+    assert all(row.endswith("exact  exact") for row in rows[1:-1])

@@ -8,6 +8,7 @@ import math
 from flightnn_jax.fpga import Resources
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.workload import LayerWork
+from flightnn_jax.rtl import resources as rtl_resources
 from flightnn_jax.rtl.verilog import Instance
 
 AFFINE = {
@@ -22,6 +23,9 @@ AFFINE = {
     "SLOPE": 3,
 }
 """Of fl_requantize, where a network's multipliers and biases are not known."""
+
+ERRORS = rtl_resources.ERRORS
+"""By the kind of a generated stage: factors of nine of ten that no constant saw."""
 
 NOTES = (
     "pools, shortcut sums and their queues are not included in any number; what multiplies sums "
