@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From the digits to a bitstream for an iCE40UP5K: trains the network of 8x8 digits, makes integers
+# From the digits to a bitstream for an iCE40UP5K: trains a network of 8x8 digits, makes integers
 # and Verilog of it, simulates this where a simulator is installed, and has Yosys, nextpnr-ice40 and
 # icepack make board.bin. docs/rtl.md says how to install these and how long it takes. FOLDER, the
 # first argument, is where all of it goes; a run that was broken off goes on.
@@ -7,7 +7,8 @@ source "$(dirname "$0")/environment.sh"
 
 folder=${1:-$(mktemp -d)}
 SECONDS=0
-python -m launch.train --config=configs/digits.py:flightnn,tiny --workdir="$folder"
+python -m launch.train --config=configs/digits.py:flightnn,tiny --config.width=16 --config.epochs=40 \
+  --workdir="$folder"
 python -m launch.lower --workdir="$folder"
 verify=()
 if command -v iverilog >/dev/null; then
