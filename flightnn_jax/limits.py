@@ -31,15 +31,15 @@ class Limits(NamedTuple):
         shift format, and None elsewhere.
       room: [limits] what all terms may cost at the end.
       most: [limits] what all of them cost.
-      prune: [] whether first terms compete, too. One of each array stays, and a filter that has
-        lost its first term has lost it for good: where nothing is computed, Adam's means say
-        nothing of what it would be worth.
+      prune: a tree like `prices` of [] bool, whether an array's first terms compete, too. One of
+        each array stays, and a filter that has lost its first term has lost it for good: where
+        nothing is computed, Adam's means say nothing of what it would be worth.
     """
 
     prices: PyTree
     room: Any
     most: Any
-    prune: Any
+    prune: PyTree
 
 
 def gates_within(
@@ -75,14 +75,14 @@ def gates_within(
     structure = jax.tree.structure(params)
     given = structure.flatten_up_to(importance)  # type: ignore[attr-defined]  # not in its stub
     priced = structure.flatten_up_to(limits.prices)  # type: ignore[attr-defined]
-    weights, prices, before = [], [], []
-    for w, v, price in zip(matched, given, priced, strict=True):
+    pruned = structure.flatten_up_to(limits.prune)  # type: ignore[attr-defined]
+    weights, layers = [], []
+    for w, v, price, prune in zip(matched, given, priced, pruned, strict=True):
         if isinstance(w.format, shift.Shift):
             weights.append((dataclasses.replace(w.format, thresholds=None), w.leaf, v))
-            prices.append(jnp.asarray(price, jnp.float32))
-            before.append(w.format.thresholds)
+            layers.append(_Layer(jnp.asarray(price, jnp.float32), w.format.thresholds, prune))
     room = limits.room + jnp.maximum(limits.most - limits.room, 0) * left
-    new = iter(_thresholds(weights, prices, before, room.astype(jnp.float32), limits.prune))
+    new = iter(_thresholds(weights, layers, room.astype(jnp.float32)))
     leaves = [
         dataclasses.replace(w.format, thresholds=next(new))
         if isinstance(w.format, shift.Shift)
@@ -92,19 +92,23 @@ def gates_within(
     return jax.tree.unflatten(structure, leaves)
 
 
+class _Layer(NamedTuple):
+    """An array's part of `Limits`, and the thresholds that it has."""
+
+    prices: jax.Array
+    before: jax.Array
+    prune: jax.Array
+
+
 @jax.jit
 def _thresholds(
-    weights: list[gates.Weights],
-    prices: list[jax.Array],
-    before: list[jax.Array],
-    room: jax.Array,
-    prune: jax.Array,
+    weights: list[gates.Weights], layers: list[_Layer], room: jax.Array
 ) -> list[jax.Array]:
     """[k, filters] for each array."""
     most = max(fmt.k for fmt, _, _ in weights)
     worth, price, sure = [], [], []
     shares = jnp.maximum(room, _LEAST)[:, None, None]
-    for each, p, t in zip(weights, prices, before, strict=True):
+    for each, (p, t, prune) in zip(weights, layers, strict=True):
         errors, norms = gates.errors(each)
         lost = prune & (t[:1] > 0)  # [1, filters]
         errors = jnp.where(lost, -1, errors)

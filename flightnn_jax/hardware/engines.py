@@ -41,7 +41,7 @@ def room(
 
     def counts_at(share: float) -> list[list[int]]:
         if share < 0:
-            return [[max(1, math.floor((1 + share) * n)), 0] for n in filters]
+            return [[max(sum(k), math.floor((1 + share) * len(k))), 0] for k in fewest]
         return [[n, math.floor(share * n)] for n in filters]
 
     def found(counts: list[list[int]]) -> Design | None:

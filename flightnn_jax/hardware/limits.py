@@ -24,8 +24,9 @@ from flightnn_jax import networks, schemes
 from flightnn_jax.hardware import asic, engines, estimate, workload
 from flightnn_jax.hardware.demands import Demand, Unit
 from flightnn_jax.hardware.device import Device
-from flightnn_jax.hardware.styles import array, hardwired
-from flightnn_jax.hardware.workload import LayerWork, Workload
+from flightnn_jax.hardware.records import Estimate
+from flightnn_jax.hardware.styles import array
+from flightnn_jax.hardware.workload import Workload
 
 _MUCH = 10**9
 _SCHEME = "flightnn"
@@ -37,7 +38,8 @@ class Target(NamedTuple):
     Attributes:
       style: of `styles.STYLES`.
       device: for its clock, its tables, and engines that fit.
-      prune: whether filters may have no term at all; one of a layer stays.
+      prune: whether filters may have no term at all; one of a layer stays, and all of the last
+        layer, which are classes.
     """
 
     style: str
@@ -110,10 +112,10 @@ def cost(work: Workload, unit: Unit, target: Target) -> float:
       >>> from flightnn_jax.hardware import demands, device
       >>> work = workload.from_network("net4", "lightnn1")
       >>> where = Target("engine", device.named("XC7Z045"))
-      >>> for demand in demands.parse("1 nJ and 1 LUT and 1 images/s"):
+      >>> for demand in demands.parse("1 nJ and 1 kB and 1 images/s"):
       ...     print(f"{cost(work, demand.unit, where):,.0f} {demand.unit.name}")
       2,705 nJ
-      257,243 LUT
+      15 kB
       62,391 images/s
     """
     if unit.name == "k":
@@ -123,16 +125,15 @@ def cost(work: Workload, unit: Unit, target: Target) -> float:
     if unit.name == "nJ":
         return asic.energy(work).value
     if unit.name == "LUT":
-        return (
-            estimate.estimate(work, _boundless(target.device), "hardwired").resources["LUT"].value
-        )
+        return _wired(work, target.device).resources["LUT"].value
     made = estimate.estimate(work, target.device, target.style)
     return made.images_per_s.value if unit.at_least else made.cycles.value / made.design.batch
 
 
-def _boundless(device: Device) -> Device:
-    """The device with as much as may be needed: whether a design fits is not asked here."""
-    return dataclasses.replace(device, bram=_MUCH, dsp=_MUCH, ff=_MUCH, lut=_MUCH)
+def _wired(work: Workload, device: Device) -> Estimate:
+    """Hard-wired, on a device with as much as it needs: whether it fits is not asked here."""
+    boundless = dataclasses.replace(device, bram=_MUCH, dsp=_MUCH, ff=_MUCH, lut=_MUCH)
+    return estimate.estimate(work, boundless, "hardwired")
 
 
 class Verdict(NamedTuple):
@@ -190,8 +191,8 @@ def plan(network: networks.Network, demand: Demand, target: Target) -> Plan:
     Raises:
       ValueError: if no k keeps the bound; the message says what can be reached.
     """
-    name, rows = demand.unit.name, _of_each(network)
-    least = cost(_work(network, [_fewest(n, target.prune) for n in rows]), demand.unit, target)
+    name, fewest = demand.unit.name, _fewest(network, target.prune)
+    least = cost(_work(network, fewest), demand.unit, target)
     most = _of_all_terms(network, demand, target)
     if not demand.is_met(least):
         raise UnreachableError(demand, least, most, target)
@@ -199,9 +200,8 @@ def plan(network: networks.Network, demand: Demand, target: Target) -> Plan:
     if timed and target.style == "hardwired":
         limits: tuple[Limit, ...] = ()
     elif timed and target.style == "engine":
-        fewest = [_fewest(n, target.prune) for n in rows]
         room = engines.room(lambda k: _work(network, k), fewest, demand, target.device)
-        limits = tuple(_of_engines(network, room))
+        limits = tuple(_of_engines(network, room, target.prune))
     else:
         limits = (_additive(network, demand, target),)
     return Plan(demand, limits, least, most)
@@ -224,7 +224,7 @@ class UnreachableError(ValueError):
     """
 
     def __init__(self, demand: Demand, least: float, most: float, target: Target) -> None:
-        lowest = "pruned to a filter a layer" if target.prune else "at k = 1"
+        lowest = "with a filter a layer" if target.prune else "at k = 1"
         where = f" as {target.style} on {target.device.name}" * bool(demand.unit.styles)
         verb = "reaches" if demand.unit.at_least else "takes"
         full = f"{most:,.6g} at k = {terms()}"
@@ -286,9 +286,9 @@ def _width(
 
 
 def _reaches(network: networks.Network, demand: Demand, target: Target) -> bool:
-    rows = [_fewest(n, target.prune) for n in _of_each(network)]
+    work = _work(network, _fewest(network, target.prune))
     try:
-        return demand.is_met(cost(_work(network, rows), demand.unit, target))
+        return demand.is_met(cost(work, demand.unit, target))
     except ValueError:  # it does not fit on the device
         return False
 
@@ -305,8 +305,12 @@ def _of_each(network: networks.Network) -> list[int]:
     return [(step.kernel_shape or ())[-1] for step in networks.walk_weights(network)]
 
 
-def _fewest(filters: int, prune: bool) -> tuple[int, ...]:
-    return (1, *(0,) * (filters - 1)) if prune else (1,) * filters
+def _fewest(network: networks.Network, prune: bool) -> list[tuple[int, ...]]:
+    """The least k of each filter, layer by layer."""
+    rows = _of_each(network)
+    if not prune:
+        return [(1,) * n for n in rows]
+    return [*((1, *(0,) * (n - 1)) for n in rows[:-1]), (1,) * rows[-1]]
 
 
 def _work(network: networks.Network, k: Sequence[Sequence[int]]) -> Workload:
@@ -317,8 +321,7 @@ def _additive(network: networks.Network, demand: Demand, target: Target) -> Limi
     """The limit of a cost that is a sum over filters."""
     rows = _of_each(network)
     works = [_work(network, [(k,) * n for n in rows]) for k in range(terms() + 1)]
-    price = _of_layer(demand.unit, works[-1], target)
-    costs = [[price(layer) for layer in work.layers] for work in works]
+    costs = [_by_layer(demand.unit, work, works[-1], target) for work in works]
     prices = {}
     for i, layer in enumerate(works[0].layers):
         of_terms = np.diff([of_k[i] for of_k in costs]) / layer.filters
@@ -330,30 +333,36 @@ def _additive(network: networks.Network, demand: Demand, target: Target) -> Limi
     return Limit(str(demand), bound, sum(costs[0]), prices, planned)
 
 
-def _of_layer(unit: Unit, full: Workload, target: Target) -> Callable[[LayerWork], float]:
-    """What a layer adds to the cost of a network; cycles in place of images a second."""
+def _by_layer(unit: Unit, work: Workload, full: Workload, target: Target) -> list[float]:
+    """What each layer adds to the cost of a network; cycles in place of images a second.
+
+    Args:
+      unit: of the cost.
+      work: the network.
+      full: the same with all terms, for which an array is chosen.
+      target: where it is to run.
+    """
+    layers = work.layers
     if unit.name == "k":
-        filters = sum(layer.filters for layer in full.layers)
-        return lambda layer: layer.terms / filters
+        filters = sum(layer.filters for layer in layers)
+        return [layer.terms / filters for layer in layers]
     if unit.name == "kB":
-        return lambda layer: layer.weight_bits / 8e3
+        return [layer.weight_bits / 8e3 for layer in layers]
     if unit.name == "nJ":
-        return lambda layer: asic.layer_energy(layer).value
+        return [asic.layer_energy(layer).value for layer in layers]
     if unit.name == "LUT":
-        device = _boundless(target.device)
-        return lambda layer: hardwired.resources(layer, device).lut
+        return [layer.resources["LUT"].value for layer in _wired(work, target.device).layers]
     design = estimate.largest(full, target.device, target.style)
     units, batch = design.parallelism, design.batch
-    return lambda layer: array.cycles(layer, units, batch) / batch
+    return [array.cycles(layer, units, batch) / batch for layer in layers]
 
 
-def _of_engines(network: networks.Network, room: list[list[int]]) -> Iterator[Limit]:
-    """For each layer and term, how many filters may have it, where not all may."""
+def _of_engines(network: networks.Network, room: list[list[int]], prune: bool) -> Iterator[Limit]:
+    """For each layer and term, how many filters may have it; their number is that of layers."""
     for step, counts in zip(networks.walk_weights(network), room, strict=True):
-        filters = (step.kernel_shape or ())[-1]
         for term, most in enumerate(counts):
-            if most < filters:
-                prices = np.zeros((terms(), filters))
+            if term or prune:
+                prices = np.zeros((terms(), (step.kernel_shape or ())[-1]))
                 prices[term] = 1
                 name = f"{step.name}: filters with {term + 1} terms"
                 yield Limit(name, most, 0.0, {step.name: prices})

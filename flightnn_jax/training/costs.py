@@ -28,6 +28,7 @@ PyTree = Any
 Factors = tuple[float, ...]  # for each bound, by what the room is corrected
 
 _CLIP = 1.2  # a factor changes by no more in an epoch
+_NOTHING = hardware_limits.Limit("nothing", 0.0, 0.0, {})
 _TRIES = 20
 _BACK = 1e-3  # of the room that each try gives up
 
@@ -38,10 +39,12 @@ class Bounds(NamedTuple):
     Attributes:
       plans: one for each bound.
       target: where the network is to run.
+      pruned: the layers whose filters may lose all terms.
     """
 
     plans: tuple[Plan, ...]
     target: Target
+    pruned: tuple[str, ...] = ()
 
     def verdicts(self, work: Workload) -> tuple[Verdict, ...]:
         """Whether a workload keeps each of them."""
@@ -60,7 +63,9 @@ def bounds_of(config: Config, network: networks.Network) -> Bounds | None:
     target = Target(style, device.named(config.device), config.prune)
     try:
         plans = (hardware_limits.plan(network, each, target) for each in config.bounds)
-        return Bounds(tuple(plans), target)
+        layers = [step.name for step in networks.walk_weights(network)]
+        # A filter of the last layer is a class.
+        return Bounds(tuple(plans), target, tuple(layers[:-1]) if target.prune else ())
     except UnreachableError as error:
         narrower = None
         if isinstance(config.network, str):
@@ -86,21 +91,27 @@ def limits_of(bounds: Bounds, factors: Factors, params: PyTree) -> limits.Limits
     """
     pairs = zip(bounds.plans, _all(bounds, factors), strict=True)
     parts = [(part, factor if part.planned else 1.0) for p, factor in pairs for part in p.limits]
+    parts = parts or [(_NOTHING, 1.0)]  # where no bound depends on k
 
     def of_layer(name: str, arrays: PyTree) -> PyTree:
         filters = arrays["kernel"].shape[-1]
         none = np.zeros((hardware_limits.terms(), filters))
         prices = [part.prices.get(name, none) for part, _ in parts]
-        stacked = np.array(prices, np.float32).reshape(-1, *none.shape)
-        return {array: stacked if array == "kernel" else None for array in arrays}
+        return _in_kernel(arrays, np.array(prices, np.float32))
 
     most = [sum(p.sum() for p in part.prices.values()) for part, _ in parts]
+    prune = {name: np.bool_(name in bounds.pruned) for name in params}
     return limits.Limits(
-        {name: of_layer(name, arrays) for name, arrays in params.items() if "kernel" in arrays},
+        {name: of_layer(name, arrays) for name, arrays in params.items()},
         np.array([part.bound * factor - part.constant for part, factor in parts], np.float32),
         np.array(most, np.float32),
-        np.bool_(bounds.target.prune),
+        {name: _in_kernel(arrays, prune[name]) for name, arrays in params.items()},
     )
+
+
+def _in_kernel(arrays: PyTree, value: Any) -> PyTree:
+    """A layer's parameters with a value in place of its kernel, and None elsewhere."""
+    return {name: value if name == "kernel" else None for name in arrays}
 
 
 def work_of(model: models.Model, state: TrainState) -> Workload:
