@@ -230,11 +230,12 @@ class UnreachableError(ValueError):
         full = f"{most:,.6g} at k = {terms()}"
         if most in (0, math.inf):
             full = f"does not fit at k = {terms()}"
+        counted = demand.unit.name in ("k", "kB")
+        planned = "" if counted else ", with sums as wide as the worst weights need"
         super().__init__(
             f"budget {demand} cannot be kept: the network{where} {verb} {least:,.6g} "
-            f"{demand.unit.name} {lowest} and {full}, with sums as wide as the worst weights "
-            f"need; ask for {least:,.6g} {demand.unit.name} or "
-            f"{'less' if demand.unit.at_least else 'more'}"
+            f"{demand.unit.name} {lowest} and {full}{planned}; ask for {least:,.6g} "
+            f"{demand.unit.name} or {'less' if demand.unit.at_least else 'more'}"
         )
         self.demand = demand
 
