@@ -50,7 +50,11 @@ _SYNTHESIZE = flags.DEFINE_boolean("synthesize", False, "Count it, and place it 
 _PROVE = flags.DEFINE_boolean("prove", False, "Prove the sums of wired layers, by Yosys.")
 _IMAGES = flags.DEFINE_integer("images", 8, "Images that --verify runs.", lower_bound=2)
 _GAPS = flags.DEFINE_integer(
-    "gaps", 0, "Chance in 256 that a cycle of --verify sends nothing, and that one takes nothing."
+    "gaps",
+    0,
+    "Chance in 256 that a cycle of --verify sends nothing, and that one takes nothing.",
+    lower_bound=0,
+    upper_bound=255,
 )
 
 
@@ -93,7 +97,10 @@ def main() -> int:
     machine, predicted = _machine(network, board)
     interval, first = predicted.interval, predicted.first
     about = {"digest": _digest(_INTEGERS.value), "interval": interval, "first_result": first}
-    rtl.write(network, machine, _OUT.value, about)
+    try:
+        rtl.write(network, machine, _OUT.value, about)
+    except OSError as error:
+        raise ValueError(f"--out={_OUT.value}: {error}: choose another directory") from error
     print(
         f"{network.name}: {len(machine.stages)} stages in {_OUT.value}, an image every "
         f"{interval:,} cycles: {1e6 * board.clock_mhz / interval:,.0f} images/s at "
@@ -205,6 +212,8 @@ def _given_folds(text: str) -> dict[str, rtl.Fold]:
     name = ""
     for part in filter(None, text.split(",")):
         given, _, number = part.rpartition("=")
+        if given in folds:
+            raise ValueError(f"--fold={text}: {given} is there twice: give all its numbers at once")
         name = given or name
         if not name or not number.isdecimal():
             raise ValueError(f"--fold={text}: {part!r} is no LAYER=NUMBER, nor a NUMBER behind one")

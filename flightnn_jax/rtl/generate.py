@@ -9,11 +9,11 @@ import numpy as np
 
 from flightnn_jax import atomic
 from flightnn_jax.integer.network import IntegerNetwork
-from flightnn_jax.rtl import hexadecimal, modules, plan, queues, resources, verilog
+from flightnn_jax.rtl import folding, hexadecimal, modules, plan, queues, resources, verilog
 from flightnn_jax.rtl.architecture import LOGIT_BITS, Fold, Machine, Queue, Stream
 
 INFO = "info.json"
-PATIENCE = 100_000  # cycles without a beat at either end
+PATIENCE = 100_000  # cycles without a beat at either end, or two images' if these are more
 MAX_VECTORS = 4  # golden images that become vectors
 
 _MAKEFILE = """\
@@ -22,6 +22,7 @@ _MAKEFILE = """\
 # make lint       what three tools say of the Verilog; make synthesis  what it takes
 SOURCES = top.v $(wildcard modules/fl_*.v)
 SIZES = -P bench.VALUES={values} -P bench.BEATS={beats} -P bench.LOGITS={logits}
+SIZES += -P bench.PATIENCE={patience}
 
 icarus: icarus.vvp
 \tvvp -N icarus.vvp
@@ -30,7 +31,7 @@ icarus.vvp: $(SOURCES) modules/bench.v
 \tiverilog -g2001 -Wall -DFLIGHTNN_RECORD $(SIZES) -s bench -o $@ $^
 
 verilator: obj_dir/bench
-\tobj_dir/bench images.bin {values} {logits} 0 0 0 {patience} 0
+\tobj_dir/bench images.bin {values} {logits} 0 0 0 {patience} 0 logits.hex
 
 obj_dir/bench: $(SOURCES) modules/bench.cc
 \tverilator -Wall --cc --exe --build -O3 --x-assign 0 --x-initial 0 -CFLAGS -O1 \\
@@ -86,6 +87,7 @@ def write(
     """
     folder = Path(out)
     (folder / "modules").mkdir(parents=True, exist_ok=True)
+    (folder / INFO).unlink(missing_ok=True)  # what is there while it is written has none
     for name, data in files(network, machine).items():
         (folder / name).write_bytes(data)
     whole = {**(about or {}), **info(network, machine)}
@@ -113,10 +115,15 @@ def files(network: IntegerNetwork, machine: Machine) -> dict[str, bytes]:
         values=machine.image.values,
         beats=len(beats),
         logits=logits.size,
-        patience=PATIENCE,
+        patience=patience(machine),
     )
     made["Makefile"] = makefile.encode()
     return made
+
+
+def patience(machine: Machine) -> int:
+    """Cycles without a beat at either end after which a machine counts as stopped."""
+    return max(PATIENCE, 2 * folding.interval(machine))
 
 
 def image_beats(image: Stream, images: np.ndarray) -> np.ndarray:

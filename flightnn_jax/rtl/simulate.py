@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.rtl import folding, generate, hexadecimal, queues, tools
-from flightnn_jax.rtl.architecture import LOGIT_BITS, Machine, Stream
+from flightnn_jax.rtl.architecture import Machine, Stream
 
 TOOLS = {"verilator": ("verilator", "g++", "make"), "icarus": ("iverilog", "vvp")}
 _SECONDS = 3600
@@ -31,13 +31,14 @@ class Ends(NamedTuple):
       gaps: chance in 256 that a cycle offers no beat of an image.
       stalls: chance in 256 that a cycle takes no logit.
       seed: of both.
-      patience: cycles without a beat at either end until it counts as stopped.
+      patience: cycles without a beat at either end until it counts as stopped; by default those
+        that no machine which runs is without.
     """
 
     gaps: int = 0
     stalls: int = 0
     seed: int = 0
-    patience: int = generate.PATIENCE
+    patience: int | None = None
 
 
 class Run(NamedTuple):
@@ -72,7 +73,12 @@ def build(folder: str | Path, tool: str) -> None:
     if why_not is not None:
         raise SimulationError(f"{tool}: {why_not}")
     if tool == "verilator":
-        _call(["make", "obj_dir/bench"], Path(folder))
+        at = Path(folder).resolve()
+        if " " in str(at):  # make takes it for two names
+            raise SimulationError(
+                f"verilator: {at} has a space in its name: choose another directory"
+            )
+        _call(["make", "obj_dir/bench"], at)
 
 
 def run(
@@ -92,6 +98,8 @@ def run(
       SimulationError: if the simulator fails otherwise.
     """
     at, ends = Path(folder), ends or Ends()
+    if ends.patience is None:
+        ends = ends._replace(patience=generate.patience(machine))
     beats = generate.image_beats(machine.image, images)
     logits = len(images) * machine.logits.total
     if tool == "verilator":
@@ -126,8 +134,7 @@ def _more(machine: Machine) -> int:
 
 
 def _icarus(at: Path, machine: Machine, beats: np.ndarray, logits: int, ends: Ends) -> list[str]:
-    (at / "images.hex").write_bytes(hexadecimal.words(beats.astype(np.int64), 8))
-    (at / "logits.hex").write_bytes(hexadecimal.words(np.zeros((logits, 1)), LOGIT_BITS))
+    (at / "run.hex").write_bytes(hexadecimal.words(beats.astype(np.int64), 8))
     sizes = {
         "VALUES": machine.image.values,
         "BEATS": len(beats),
@@ -139,7 +146,7 @@ def _icarus(at: Path, machine: Machine, beats: np.ndarray, logits: int, ends: En
     words = ["iverilog", "-g2001", "-Wall", "-DFLIGHTNN_RECORD", "-s", "bench", "-o", "icarus.vvp"]
     words += [f"-Pbench.{name}={value}" for name, value in sizes.items()]
     _call([*words, *sources], at)
-    plus = [f"+gaps={ends.gaps}", f"+stalls={ends.stalls}", f"+seed={ends.seed}"]
+    plus = ["+images=run.hex", f"+gaps={ends.gaps}", f"+stalls={ends.stalls}", f"+seed={ends.seed}"]
     return ["vvp", "-N", "icarus.vvp", *plus]
 
 

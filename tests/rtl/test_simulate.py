@@ -1,9 +1,11 @@
 """Generated Verilog, simulated: every integer of every layer is that of the checker."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from flightnn_jax import rtl
+from flightnn_jax import integer, rtl
 from flightnn_jax.integer import verify
 from flightnn_jax.rtl import folding, simulate, tools
 from flightnn_jax.rtl.architecture import Queue
@@ -109,3 +111,24 @@ def test_programs_that_fail_or_do_not_end(tmp_path):
     with pytest.raises(tools.TimeLimitError, match="does not end within 0 s"):
         tools.run(["sleep", "9"], tmp_path, seconds=0)
     assert tools.run(["sh", "-c", "echo said; exit 3"], tmp_path, fine=(0, 3)) == "said\n"
+
+
+def test_the_files_alone_compare_their_golden_images(tmp_path):
+    """As docs/rtl.md says: `make icarus`, and other images by hand."""
+    network = random_network(3, "vgg", "shift1", size=4, width=2)
+    given = machines.images(network, 2)
+    outputs = machines.expected(network, given, tmp_path)
+    logits = outputs["average"].reshape(2, 5)
+    golden = dataclasses.replace(network, golden=integer.Golden(given, outputs))
+    machine = rtl.machine_of(golden, machines.folds(golden))
+    rtl.write(golden, machine, tmp_path)
+    simulate.run(tmp_path, machine, given[::-1], "icarus")  # and leaves their files alone
+    assert "EQUAL" in tools.run(["make", "icarus"], tmp_path)
+    own = (tmp_path / "images.hex").read_text().splitlines()
+    (tmp_path / "own.hex").write_text("\n".join(own[16:] + own[:16]))
+    said = tools.run(["vvp", "-N", "icarus.vvp", "+images=own.hex"], tmp_path)
+    found = [int(line.split(": ")[1]) for line in said.splitlines() if line.startswith("logit")]
+    assert found == [*logits[1], *logits[0]]
+    (tmp_path / "logits.hex").write_text("0\n" * 10)
+    with pytest.raises(tools.ToolError):
+        tools.run(["make", "icarus"], tmp_path)

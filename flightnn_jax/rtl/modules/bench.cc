@@ -1,11 +1,12 @@
 // Verilator: sends images to the top module, with random gaps, and takes its logits, with random
 // stalls. Every layer's beats are written by fl_record.
 //
-//   bench BEATS_FILE BYTES_OF_A_BEAT LOGITS GAPS STALLS SEED PATIENCE MORE
+//   bench BEATS_FILE BYTES_OF_A_BEAT LOGITS GAPS STALLS SEED PATIENCE MORE [LOGITS_FILE]
 //
 // GAPS and STALLS are chances in 256 that a cycle sends, or takes, nothing. It ends with 0 when
 // LOGITS have come and MORE cycles have gone by, in which beats that no logit needs come to their
-// layers; and with 3 when nothing has moved at either end for PATIENCE cycles.
+// layers; and with 3 when nothing has moved at either end for PATIENCE cycles. With LOGITS_FILE, a
+// hexadecimal number a line, the logits are compared, and it ends with 4 if one differs.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -32,8 +33,8 @@ bool chance(uint32_t of_256) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 9) {
-    std::fprintf(stderr, "bench FILE BYTES LOGITS GAPS STALLS SEED PATIENCE MORE\n");
+  if (argc != 9 && argc != 10) {
+    std::fprintf(stderr, "bench FILE BYTES LOGITS GAPS STALLS SEED PATIENCE MORE [LOGITS_FILE]\n");
     return 2;
   }
   std::ifstream file(argv[1], std::ios::binary);
@@ -46,6 +47,10 @@ int main(int argc, char** argv) {
   const size_t patience = std::strtoul(argv[7], nullptr, 10);
   size_t more = std::strtoul(argv[8], nullptr, 10);
   const size_t beats = bytes.size() / beat;
+  std::ifstream right_file(argc == 10 ? argv[9] : "");
+  std::vector<uint32_t> right;
+  for (uint32_t logit; right_file >> std::hex >> logit;) right.push_back(logit);
+  size_t wrong = 0;
 
   VerilatedContext context;
   Vtop top(&context);
@@ -71,6 +76,7 @@ int main(int argc, char** argv) {
     const bool in = top.in_valid && top.in_ready;
     const bool out = top.out_valid && top.out_ready;
     idle = in || out ? 0 : idle + 1;
+    if (out && argc == 10) wrong += taken >= right.size() || right[taken] != top.out_data;
     sent += in;
     taken += out;
     if (in) offers = false;
@@ -82,5 +88,8 @@ int main(int argc, char** argv) {
   }
   top.final();
   std::printf("%zu beats sent, %zu logits taken, %zu cycles\n", sent, taken, cycle);
-  return taken < logits ? 3 : 0;
+  if (taken < logits) std::printf("STOPPED\n");
+  else if (wrong) std::printf("WRONG: %zu logits\n", wrong);
+  else if (argc == 10) std::puts(logits ? "EQUAL" : "NO IMAGES");
+  return taken < logits ? 3 : wrong ? 4 : 0;
 }

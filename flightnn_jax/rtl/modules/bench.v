@@ -1,5 +1,6 @@
 // Icarus: sends the images of images.hex to the top module, with random gaps, takes the logits, with
 // random stalls, and compares them with logits.hex. Every layer's beats are written by fl_record.
+// It ends with 0 for EQUAL, 3 for STOPPED and 4 for WRONG.
 //
 //   VALUES    bytes of a beat
 //   BEATS     of all images
@@ -7,7 +8,8 @@
 //   PATIENCE  cycles without a move at either end after which it gives up
 //   MORE      cycles after the last logit, in which beats that no logit needs come to their layers
 //
-// +gaps=N and +stalls=N are chances in 256 that a cycle sends, or takes, nothing; +seed=N.
+// +gaps=N and +stalls=N are chances in 256 that a cycle sends, or takes, nothing; +seed=N. With
+// +images=FILE the images of another file are sent, and their logits printed and not compared.
 module bench #(
     parameter VALUES = 1,
     parameter BEATS = 1,
@@ -18,8 +20,10 @@ module bench #(
   reg clk, rst, in_valid, out_ready;
   wire in_ready, out_valid;
   wire [31:0] out_data;
-  reg [VALUES*8-1:0] images[0:BEATS-1];
-  reg [31:0] logits[0:LOGITS-1];
+  reg [VALUES*8-1:0] images[0:BEATS];
+  reg [31:0] logits[0:LOGITS];
+  reg [8*256-1:0] file;
+  reg compares;
   integer gaps, stalls, seed, sent, taken, idle, cycle, wrong, more;
 
   top dut (
@@ -43,8 +47,10 @@ module bench #(
     if (!$value$plusargs("gaps=%d", gaps)) gaps = 0;
     if (!$value$plusargs("stalls=%d", stalls)) stalls = 0;
     if (!$value$plusargs("seed=%d", seed)) seed = 0;
-    $readmemh("images.hex", images);
-    $readmemh("logits.hex", logits);
+    compares = !$value$plusargs("images=%s", file);
+    if (compares) file = "images.hex";
+    if (BEATS > 0) $readmemh(file, images, 0, BEATS - 1);
+    if (compares && LOGITS > 0) $readmemh("logits.hex", logits, 0, LOGITS - 1);
     clk = 0;
     rst = 1;
     in_valid = 0;
@@ -73,7 +79,8 @@ module bench #(
       cycle = cycle + 1;
       if (out_valid && out_ready) begin
         idle = 0;
-        if (out_data !== logits[taken]) begin
+        if (!compares) $display("logit %0d: %0d", taken, $signed(out_data));
+        else if (out_data !== logits[taken]) begin
           if (wrong < 10) begin
             $display("logit %0d: %0d instead of %0d", taken, $signed(out_data),
                      $signed(logits[taken]));
@@ -91,8 +98,11 @@ module bench #(
       if (more < 0 || idle == PATIENCE) begin
         $display("%0d beats sent, %0d logits taken, %0d wrong, %0d cycles", sent, taken, wrong,
                  cycle);
-        $display("%s", taken < LOGITS ? "STOPPED" : wrong > 0 ? "WRONG" : "EQUAL");
-        $finish;
+        if (taken < LOGITS) $display("STOPPED");
+        else if (wrong > 0) $display("WRONG");
+        else if (LOGITS == 0) $display("NO IMAGES");
+        else if (compares) $display("EQUAL");
+        $finish_and_return(taken < LOGITS ? 3 : wrong > 0 ? 4 : 0);
       end
     end
   end
