@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from flightnn_jax.hardware import workload
 from flightnn_jax.integer import Golden, files, inference
+from launch import bounds
 from tests.support import prepared
 from tests.support.networks_at_random import random_images, random_network
 
@@ -117,3 +119,25 @@ def test_a_config_still_works():
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("net4 in lightnn1 on XC7Z045")
+
+
+@pytest.mark.parametrize(
+    ("share", "code", "line"),
+    [(0.5, 3, "; the bound is broken: train in a new workdir"), (1.25, 0, "80.0 % of the bound")],
+)
+def test_tells_whether_the_budget_of_a_network_is_kept(capsys, share, code, line):
+    work = workload.from_integers(random_network(0, "vgg", "shift2"))
+    budget = f"{share * work.mean_k} k and 1e9 nJ"
+    notes = {"config.budget": budget, "config.scheme": "flightnn", "config.device": "XC7Z020"}
+    assert bounds.of_integers(work, notes) == code
+    told = capsys.readouterr()
+    assert line in (told.err if code else told.out)
+    assert "budget 1000000000 nJ: " in told.out
+    assert bounds.of_integers(work, {**notes, "config.scheme": "lightnn2"}) == 0
+    assert bounds.of_integers(work, {**notes, "config.budget": 1.5}) == 0
+
+
+def test_says_where_the_device_of_a_budget_is_not_known(capsys):
+    notes = {"config.budget": "9 nJ", "config.scheme": "flightnn", "config.device": "gone.json"}
+    assert bounds.of_integers(workload.from_integers(random_network(0)), notes) == 0
+    assert "note: whether the budget 9 nJ is kept is not known" in capsys.readouterr().out
