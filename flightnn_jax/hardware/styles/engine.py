@@ -154,7 +154,7 @@ def parts(
       >>> from flightnn_jax.hardware.workload import from_network
       >>> layer = from_network("net1", "lightnn1").layers[5]  # 64 -> 64 channels, 8x8
       >>> parts(layer, 4, named("XC7Z045")).of(1)
-      Resources(bram=11, dsp=1, ff=1411, lut=1906)
+      Resources(bram=11, dsp=1, ff=1409, lut=1951)
     """
     name = unit_name(layer, multiplier)
     at_once = max(lanes(layer, folding), 1)
