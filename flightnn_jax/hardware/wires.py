@@ -3,7 +3,7 @@
 A trained layer of up to `MAX_WEIGHTS` weights is counted as it is. Of a larger one a part is
 counted, some of its filters over some of its taps, and the layer takes in proportion; a layer of a
 plan has normal weights, drawn once and stored as its format stores them. Adders in larger layers
-share more sub-sums, so a part says too much and never too little: up to a fifth at 36,864 weights
+share more sub-sums, so a part says too much and never too little: up to 18 % at 18,432 weights
 (docs/measurements/hardwired.md).
 """
 
