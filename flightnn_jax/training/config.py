@@ -153,6 +153,8 @@ class Config:
                 raise ValueError(f"track and decay_at are parts of the training, 0 to 1: {value}")
         if self.start_from == "":
             raise ValueError("start_from='': give the directory of a run, or none")
+        if not self.device:
+            raise ValueError("device='': give an FPGA's name, or its .json file")
 
     def _check_network(self) -> None:
         record = self.network

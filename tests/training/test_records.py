@@ -16,7 +16,13 @@ from tests.training.test_own_runs import NETWORK
 BAD = [float("nan"), float("inf"), -1, -0.5, 10**400, "x", "", [], [1], ["x"], {}, {"x": 1}, True]
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 # (field, value) that are right
-RIGHT = {("clamp", True), ("start_from", "x"), ("decay_at", "()"), ("decay_at", "(1,)")}
+RIGHT = {
+    ("clamp", True),
+    ("start_from", "x"),
+    ("device", "x"),  # a name, looked up where a budget needs the device
+    ("decay_at", "()"),
+    ("decay_at", "(1,)"),
+}
 
 
 @pytest.mark.parametrize("name", FIELDS)
