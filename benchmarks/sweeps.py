@@ -112,9 +112,15 @@ def _kill(directory: Path, kills: int, moments: random.Random) -> None:
             done += 1
             print(f"kill {done} of {kills}: {_states(broken)}", flush=True)
             continue
-        print("it ended before it was killed often enough: begun anew", flush=True)
+        print("it ended before it was killed often enough", flush=True)
+        _compare(whole, broken)
         shutil.rmtree(broken)
     subprocess.run(_sweep(broken), check=True, stderr=subprocess.DEVNULL)
+    _compare(whole, broken)
+
+
+def _compare(whole: Path, broken: Path) -> None:
+    """Prints whether two sweeps ended alike, and ends the process if they did not."""
     tables = [_table(place) for place in (whole, broken)]
     print("the tables are", "equal" if tables[0] == tables[1] else f"NOT EQUAL: {tables}")
     names = [member.name for member in plan.read(whole).members]
@@ -145,7 +151,7 @@ def _table(workdir: Path) -> list[list[str]]:
 def _record(workdir: Path) -> dict[str, object]:
     """A result without what differs between runs that are equal."""
     record = json.loads((workdir / "result.json").read_text())
-    return {name: value for name, value in record.items() if name != "seconds"}
+    return {name: value for name, value in record.items() if name not in ("seconds", "git")}
 
 
 if __name__ == "__main__":
