@@ -79,7 +79,8 @@ def _machines(
 def _mismatches(network: integer.IntegerNetwork, machine: Machine, tool: str) -> int | None:
     """Integers that differ; None where the machine stops."""
     images = machines.images(network, _IMAGES)
-    patience = 2 * folding.interval(machine) + 1000  # a running one is never so long without a beat
+    # A running one is never so long without a beat.
+    patience = len(machine.stages) * folding.interval(machine) + 1000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rtl.write(network, machine, folder)

@@ -13,7 +13,7 @@ from flightnn_jax.rtl import folding, hexadecimal, modules, plan, queues, resour
 from flightnn_jax.rtl.architecture import LOGIT_BITS, Fold, Machine, Queue, Stream
 
 INFO = "info.json"
-PATIENCE = 100_000  # cycles without a beat at either end, or two images' if these are more
+PATIENCE = 100_000  # cycles without a beat at either end, or more where an image takes long
 MAX_VECTORS = 4  # golden images that become vectors
 
 _MAKEFILE = """\
@@ -123,7 +123,7 @@ def files(network: IntegerNetwork, machine: Machine) -> dict[str, bytes]:
 
 def patience(machine: Machine) -> int:
     """Cycles without a beat at either end after which a machine counts as stopped."""
-    return max(PATIENCE, 2 * folding.interval(machine))
+    return max(PATIENCE, len(machine.stages) * folding.interval(machine))  # all may be in turn
 
 
 def image_beats(image: Stream, images: np.ndarray) -> np.ndarray:
