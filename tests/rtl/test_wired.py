@@ -65,10 +65,14 @@ def test_layers_that_are_not_there_cannot_be_wired():
 def test_flags_that_contradict_each_other(tmp_path):
     integer.save(random_network(3, "vgg", "shift2"), tmp_path / "net.safetensors")
     words = ["rtl", f"--integers={tmp_path}/net.safetensors", f"--out={tmp_path}/rtl"]
-    flags = [["--wired=conv1"], ["--style=mixed"], ["--style=hardwired", "--wired=conv1"]]
-    ended = commands.run([[*words, *some] for some in [*flags, ["--style=hardwired"]]])
-    for end in ended[:-1]:
+    flags = {
+        "--wired=conv1": "--style=engine --wired=conv1: give --style=mixed with it",
+        "--style=mixed": "name layers with --wired, or give a target",
+        "--style=hardwired --wired=conv1": "--style=hardwired --wired=conv1: give --style=mixed",
+    }
+    ended = commands.run([[*words, *some.split()] for some in [*flags, "--style=hardwired"]])
+    for end, told in zip(ended, flags.values(), strict=False):
         assert end.code == 2
-        assert "name layers with --style=mixed, and none with another style" in end.errors
+        assert told in end.errors
     assert (ended[-1].code, ended[-1].errors) == (0, "")
     assert (tmp_path / "rtl" / "modules" / "fl_wired_conv1_sums.v").is_file()

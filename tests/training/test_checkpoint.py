@@ -152,7 +152,7 @@ def test_falls_back_from_progress_that_is_none(tmp_path):
             checkpoints.save(2, STATE, progress)
             checkpoints.wait()
             _, restored = checkpoints.restore(STATE, loop._Progress.parse)
-        assert restored == (loop._Epoch(1, 0.5), 2.0)
+        assert restored == loop._Progress(loop._Epoch(1, 0.5), 2.0)
 
 
 @pytest.mark.parametrize("score", ["[]", '{"score": "high"}', '{"score": NaN}', "{}", "{"])
