@@ -2,7 +2,7 @@
 # Sets everything up, trains a sweep of six small networks on scikit-learn's digits in four schemes,
 # compares them, runs the integers of one by every interpreter, tells what they and the paper's
 # network 1 cost in hardware, writes Verilog, and draws the front of accuracy against cost: about
-# four minutes on two cores. RUNS chooses where the runs go; they go on if broken off.
+# three minutes on two cores. RUNS chooses where the runs go; they go on if broken off.
 source "$(dirname "$0")/environment.sh"
 
 runs=${RUNS:-$(mktemp -d)}
