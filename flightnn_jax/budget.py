@@ -92,13 +92,7 @@ def gates_for(
             f"a budget of mean_k={mean_k!r}: filters of this spec take 0 to {most} terms, so give "
             f"a number from 0 to {most}, or make the spec with a larger k"
         )
-    new = iter(_thresholds(weights, costs, jnp.float32(mean_k)))
-    leaves = [
-        dataclasses.replace(w.format, thresholds=next(new))
-        if isinstance(w.format, shift.Shift)
-        else w.format
-        for w in matched
-    ]
+    leaves = gates.respecified(matched, _thresholds(weights, costs, jnp.float32(mean_k)))
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 

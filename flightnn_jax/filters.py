@@ -24,6 +24,16 @@ def per_filter(values: jax.Array, ndim: int, filter_axis: int) -> jax.Array:
     return values.reshape(*values.shape[:-1], *shape)
 
 
+def other_axes(ndim: int, filter_axis: int) -> tuple[int, ...]:
+    """All axes but the one that counts the filters.
+
+    Example:
+      >>> other_axes(4, -1), other_axes(4, 0)
+      ((0, 1, 2), (1, 2, 3))
+    """
+    return tuple(i for i in range(ndim) if i != filter_axis % ndim)
+
+
 def sums_over_filters(
     summands: Sequence[jax.Array], filter_axis: int, group: int = 8, at_once: int = 2
 ) -> jax.Array:
@@ -71,8 +81,7 @@ def _sums_at_once(arrays: list[jax.Array], filter_axis: int, group: int) -> list
     partial = jax.lax.reduce(
         [x.reshape(split) for x in arrays], [zero] * len(arrays), _add_all, (beside + 1,)
     )
-    rest = tuple(i for i in range(arrays[0].ndim) if i != axis)
-    return [jnp.sum(x, rest) for x in partial]
+    return [jnp.sum(x, other_axes(x.ndim, filter_axis)) for x in partial]
 
 
 def _add_all(a: list[jax.Array], b: list[jax.Array]) -> list[jax.Array]:

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flightnn_jax.formats import shift
+from flightnn_jax import filters
+from flightnn_jax import spec as specs
+from flightnn_jax.formats import base, shift
 
 Weights = tuple[shift.Shift, jax.Array, jax.Array | None]  # format, array, importance
 
@@ -41,7 +43,7 @@ def _relative(norms: jax.Array) -> jax.Array:
 
 def _weighted(fmt: shift.Shift, w: jax.Array, v: jax.Array, norms: jax.Array) -> jax.Array:
     """[k, filters] sums of v r^2."""
-    others = tuple(i for i in range(w.ndim) if i != fmt.filter_axis % w.ndim)
+    others = filters.other_axes(w.ndim, fmt.filter_axis)
     sums = []
     for n in range(fmt.k):
         rest = w.astype(norms.dtype) - dataclasses.replace(fmt, k=n).quantize(w).astype(norms.dtype)
@@ -81,10 +83,21 @@ def fill(worth: jax.Array, price: jax.Array, room: jax.Array, later: jax.Array) 
     return jnp.zeros_like(taken).at[order].set(taken).reshape(worth.shape)
 
 
+def respecified(matched: list[specs.Weights], new: list[jax.Array]) -> list[base.Format | None]:
+    """The formats of a spec, those of shifts with new thresholds, in the order of the leaves."""
+    given = iter(new)
+    return [
+        dataclasses.replace(w.format, thresholds=next(given))
+        if isinstance(w.format, shift.Shift)
+        else w.format
+        for w in matched
+    ]
+
+
 def thresholds(taken: jax.Array, weights: list[Weights]) -> list[jax.Array]:
     """[k, filters] for each array, from [k_max, filters of all] bought terms."""
     is_open = jax.lax.cummin(taken.astype(jnp.int8)) > 0
     chosen = jnp.where(is_open, jnp.float32(0), jnp.float32(CLOSED))  # strong types
-    filters = [w.shape[fmt.filter_axis] for fmt, w, _ in weights]
-    parts = jnp.split(chosen, np.cumsum(filters)[:-1], axis=1)
+    counts = [w.shape[fmt.filter_axis] for fmt, w, _ in weights]
+    parts = jnp.split(chosen, np.cumsum(counts)[:-1], axis=1)
     return [part[: fmt.k] for part, (fmt, _, _) in zip(parts, weights, strict=True)]

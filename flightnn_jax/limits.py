@@ -82,13 +82,7 @@ def gates_within(
             weights.append((dataclasses.replace(w.format, thresholds=None), w.leaf, v))
             layers.append(_Layer(jnp.asarray(price, jnp.float32), w.format.thresholds, prune))
     room = limits.room + jnp.maximum(limits.most - limits.room, 0) * left
-    new = iter(_thresholds(weights, layers, room.astype(jnp.float32)))
-    leaves = [
-        dataclasses.replace(w.format, thresholds=next(new))
-        if isinstance(w.format, shift.Shift)
-        else w.format
-        for w in matched
-    ]
+    leaves = gates.respecified(matched, _thresholds(weights, layers, room.astype(jnp.float32)))
     return jax.tree.unflatten(structure, leaves)
 
 

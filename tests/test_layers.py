@@ -225,7 +225,7 @@ ARROWS = {
     "quantize": ["formats", "spec"],
     "penalty": ["formats", "numerics", "spec"],
     "encoding": ["formats", "spec"],
-    "gates": ["formats"],
+    "gates": ["formats", "filters", "spec"],
     "budget": ["formats", "gates", "numerics", "spec"],
     "limits": ["formats", "gates", "spec"],
     "schemes": [],

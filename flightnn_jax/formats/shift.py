@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from flightnn_jax import numerics
+from flightnn_jax import filters, numerics
 from flightnn_jax.formats import base, greedy, shift_codes, shift_quantizer
 from flightnn_jax.formats import window as windows
 
@@ -64,12 +64,12 @@ class Shift(greedy.ShiftRule, base.Format):
                 "init_thresholds does"
             )
         if self.thresholds is not None:
-            filters = shape[self.filter_axis]
+            count = shape[self.filter_axis]
             given = np.shape(self.thresholds)
-            if given not in ((self.k,), (self.k, filters)):
+            if given not in ((self.k,), (self.k, count)):
                 return (
-                    f"thresholds of shape {given}: with k={self.k} and {filters} filters they "
-                    f"must be ({self.k},) for the layer or ({self.k}, {filters}), one column a "
+                    f"thresholds of shape {given}: with k={self.k} and {count} filters they "
+                    f"must be ({self.k},) for the layer or ({self.k}, {count}), one column a "
                     "filter; init_thresholds makes them"
                 )
         return windows.problem_with(self.window, numerics.layout_of(dtype))
@@ -100,7 +100,7 @@ class Shift(greedy.ShiftRule, base.Format):
         gated, k_eff = jax.device_get(_encoded(self.rule, w, self._array()))
         layout = numerics.layout_of(w.dtype)
         terms = np.zeros((self.k, *w.shape), layout.compute)
-        others = tuple(i for i in range(w.ndim) if i != self.filter_axis % w.ndim)
+        others = filters.other_axes(w.ndim, self.filter_axis)
         for n, term in enumerate(gated.terms):
             terms[n] = np.where(np.expand_dims(k_eff > n, others), term, 0)
         return shift_codes.codes_of(
@@ -128,7 +128,7 @@ def _counts(
     rule: greedy.ShiftRule, w: jax.Array, t: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     gated = shift_quantizer.gated_terms(rule, w, t)
-    others = _all_but_filters(rule, w.ndim)
+    others = filters.other_axes(w.ndim, rule.filter_axis)
     # A first term of zero is a weight of zero: every later residual is the weight itself.
     zeros = jnp.any(gated.terms[0] == 0, others) if gated.terms else jnp.zeros_like(gated.k, bool)
     return gated.k, _effective(rule, gated), zeros
@@ -138,10 +138,6 @@ def _effective(rule: greedy.ShiftRule, gated: shift_quantizer.Quantized) -> jax.
     """[filters] int32, open terms with a non-zero element."""
     effective = jnp.zeros_like(gated.k)
     for n, term in enumerate(gated.terms):
-        some = jnp.any(term != 0, _all_but_filters(rule, term.ndim))
+        some = jnp.any(term != 0, filters.other_axes(term.ndim, rule.filter_axis))
         effective = effective + ((gated.k > n) & some)
     return effective
-
-
-def _all_but_filters(rule: greedy.ShiftRule, rank: int) -> tuple[int, ...]:
-    return tuple(i for i in range(rank) if i != rule.filter_axis % rank)
