@@ -19,7 +19,18 @@ except ModuleNotFoundError as missing:
     raise
 
 UsageError = app.UsageError
-__all__ = ["UsageError", "flags", "logging", "plain_errors", "quiet", "run"]
+__all__ = [
+    "STOPPED_BY_SIGTERM",
+    "UsageError",
+    "flags",
+    "logging",
+    "plain_errors",
+    "quiet",
+    "run",
+]
+
+STOPPED_BY_SIGTERM = 143
+"""Exit code of a training that it ended: 128 + 15, as a shell says it."""
 
 _SMALLER = "choose a smaller batch_size, width or image_size"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+from . import command
 from .command import flags
 
 _JOBS = flags.DEFINE_integer("jobs", 1, "For slurm: jobs that share the members.", lower_bound=1)
@@ -19,7 +20,6 @@ _SBATCH = flags.DEFINE_multi_string(
     "sbatch", [], "For slurm: NAME=VALUE, a further option of sbatch, such as partition=gpu."
 )
 
-_STOPPED_BY_SIGTERM = 143
 _SECONDS_TO_SAVE = 90  # before the time limit; Slurm's signal comes up to 60 seconds earlier
 _MAX_TIME_LIMITS = 1000  # that a job may meet and go on
 
@@ -51,7 +51,7 @@ class Job:
 
         signal.signal(signal.SIGUSR2, stop)
         code = sweep.main()
-        if code == _STOPPED_BY_SIGTERM and (heard or _preempted()):
+        if code == command.STOPPED_BY_SIGTERM and (heard or _preempted()):
             requeue(signal.SIGUSR2, None)
         if code:
             sys.exit(code)

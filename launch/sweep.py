@@ -32,8 +32,6 @@ _EXECUTOR = flags.DEFINE_enum(
     "executor", "local", ["local", "slurm"], "Train here, or submit --jobs to Slurm by submitit."
 )
 
-_STOPPED_BY_SIGTERM = 143  # 128 + 15, what a shell says of a process that SIGTERM ended
-
 
 def main() -> int:
     """Plans, and trains or submits; the exit code."""
@@ -53,7 +51,7 @@ def main() -> int:
     states = _print(planned, workdir)
     if ended.stopped:
         _say("stopped; the same command goes on from there")
-        return _STOPPED_BY_SIGTERM
+        return command.STOPPED_BY_SIGTERM
     if ended.failed or ended.elsewhere:
         return 1
     mine = (state.record for state in shard.of(states))

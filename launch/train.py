@@ -20,8 +20,6 @@ from .command import flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 
-_STOPPED_BY_SIGTERM = 143  # 128 + 15, what a shell says of a process that SIGTERM ended
-
 
 def main() -> None:
     """Trains what the flags describe."""
@@ -35,7 +33,7 @@ def main() -> None:
     run = runs.prepare(config, _WORKDIR.value, options.DATA_DIR.value)
     record = runs.train(run)
     if record is None:
-        sys.exit(_STOPPED_BY_SIGTERM)
+        sys.exit(command.STOPPED_BY_SIGTERM)
     print(summary.text(record))
     if jax.process_index() == 0:
         print(explore.draw([explore.read(_WORKDIR.value)]))
