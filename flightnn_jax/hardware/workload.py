@@ -15,7 +15,6 @@ from flightnn_jax import integer, networks, schemes
 from flightnn_jax.hardware import arithmetic as rows
 from flightnn_jax.hardware.arithmetic import KINDS, Arithmetic
 from flightnn_jax.integer import certificate
-from flightnn_jax.integer.limits import IMAGE
 
 Shape = tuple[int, ...]
 
@@ -301,8 +300,7 @@ def from_integers(network: integer.IntegerNetwork) -> Workload:
     """
     integer.check(network)
     outputs = integer.outputs(network)
-    ranges = {IMAGE: certificate.any_activation(network.input_shape[-1])}
-    ranges |= {name: bounds.output for name, bounds in certificate.bounds(network).items()}
+    ranges = certificate.reaches(network)
     layers = tuple(_layer_work(layer, outputs, ranges[layer.input]) for layer in network.weighted)
     return Workload(network.name, _scheme(layers), layers)
 

@@ -241,6 +241,12 @@ def bounds(network: IntegerNetwork, version: int = 2) -> dict[str, Bounds]:
     return proven
 
 
+def reaches(network: IntegerNetwork) -> dict[str, Range]:
+    """What the image and each layer hand on can be, by name: what a layer that reads it gets."""
+    images = {IMAGE: any_activation(network.input_shape[-1])}
+    return images | {name: proven.output for name, proven in bounds(network).items()}
+
+
 def of_layer(
     layer: Layer, given: Sequence[Range], positions: int, slope: int, version: int = 2
 ) -> Bounds:

@@ -12,7 +12,6 @@ import numpy as np
 
 from flightnn_jax.integer import certificate
 from flightnn_jax.integer.certificate import Range
-from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
 from flightnn_jax.integer.weights import Weights
 from flightnn_jax.rtl import sharing
@@ -48,9 +47,7 @@ def of_layer(network: IntegerNetwork, name: str) -> Wires:
     if layer is None:
         names = ", ".join(layer.name for layer in network.weighted)
         raise ValueError(f"layer {name!r} has no weights: choose one of {names}")
-    known = {IMAGE: certificate.any_activation(network.input_shape[-1])}
-    known |= {n: bounds.output for n, bounds in certificate.bounds(network).items()}
-    return of_weights(layer.weights, known[layer.input])
+    return of_weights(layer.weights, certificate.reaches(network)[layer.input])
 
 
 def of_weights(weights: Weights, inputs: Range) -> Wires:
