@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from flightnn_jax.hardware import estimate
-from flightnn_jax.hardware.demands import Demand
+from flightnn_jax.hardware.demands import Demand, Unit
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.records import Design, Estimate
 from flightnn_jax.hardware.workload import Workload
@@ -65,12 +65,12 @@ def _design(work: Workload, demand: Demand, device: Device) -> Design | None:
         made = estimate.estimate(work, device, "engine")
     except ValueError:  # none fits
         return None
-    value = made.images_per_s.value if demand.unit.at_least else _cycles(made)
-    return made.design if demand.is_met(value) else None
+    return made.design if demand.is_met(speed(made, demand.unit)) else None
 
 
-def _cycles(made: Estimate) -> float:
-    return made.cycles.value / made.design.batch
+def speed(made: Estimate, unit: Unit) -> float:
+    """Of a design, in images/s or in cycles of an image."""
+    return made.images_per_s.value if unit.at_least else made.cycles.value / made.design.batch
 
 
 def _grow(

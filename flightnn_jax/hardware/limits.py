@@ -126,8 +126,7 @@ def cost(work: Workload, unit: Unit, target: Target) -> float:
         return asic.energy(work).value
     if unit.name == "LUT":
         return _wired(work, target.device).resources["LUT"].value
-    made = estimate.estimate(work, target.device, target.style)
-    return made.images_per_s.value if unit.at_least else made.cycles.value / made.design.batch
+    return engines.speed(estimate.estimate(work, target.device, target.style), unit)
 
 
 def _wired(work: Workload, device: Device) -> Estimate:
