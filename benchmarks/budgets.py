@@ -1,14 +1,17 @@
 """Whether trained networks keep budgets in units of hardware, and what that does for accuracy.
 
-    python -m benchmarks.budgets --out=DIR [--seeds=4]
+    python -m benchmarks.budgets --out=DIR [--seeds=4] [--epochs=10] [--bounds="2 kB" ...]
 
-Trains members on the digits at 8x8, network 4 at width 16: three bounds in each of five units, and
-mean k of 1 to 2 to compare with. Members that are done in DIR are not trained again. Prints a row
+Trains members on the digits at 8x8, network 4 at width 16: three bounds in each of five units, or
+those that are given, and mean k of 1 to 2 to compare with. Members that are done in DIR are not
+trained again. Prints a row
 for each bound: the share of it that is used, least and most of the seeds; accuracy and loss on the
 test images; and what a mean k reaches at the same cost, between its members, for each seed. Of a
-throughput, which k changes in steps, that is the largest mean k whose member keeps the bound.
+throughput, which k changes in steps, that is the largest mean k whose member keeps the bound, and
+100 % used is the least speed that keeps it and that passes over the filters of a layer give.
 """
 
+import dataclasses
 import json
 import math
 import statistics
@@ -20,12 +23,16 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from flightnn_jax.hardware import demands, device, limits
+from flightnn_jax import networks
+from flightnn_jax.hardware import demands, device, limits, workload
+from flightnn_jax.hardware.styles import engine
 from flightnn_jax.training import costs, runs, step
 from flightnn_jax.training.config import Config
 
 _OUT = flags.DEFINE_string("out", None, "Directory of the members.", required=True)
 _SEEDS = flags.DEFINE_integer("seeds", 4, "Members of each budget.", 1)
+_EPOCHS = flags.DEFINE_integer("epochs", 10, "Of each training.", 1)
+_SOME = flags.DEFINE_multi_string("bounds", [], "Bounds to be tried, of those below; else all.")
 
 BASE = Config(
     network="net4",
@@ -74,7 +81,8 @@ def main(argv: Sequence[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)
     mesh = step.data_mesh(jax.devices()[:1])
-    budgets: list[tuple[str | float, dict[str, Any]]] = [*BOUNDS, *((k, {}) for k in MEAN_K)]
+    bounds = [each for each in BOUNDS if not _SOME.value or each[0] in _SOME.value]
+    budgets: list[tuple[str | float, dict[str, Any]]] = [*bounds, *((k, {}) for k in MEAN_K)]
     rows = [
         _member(budget, fields, seed, mesh)
         for seed in range(_SEEDS.value)
@@ -84,15 +92,17 @@ def main(argv: Sequence[str]) -> None:
     print(f"{len(bounded)} members, {sum(not row.kept for row in bounded)} broken bounds")
     print("| budget | used (%) | mean k's top 1, loss | its own | difference |")
     print("|---|---|---|---|---|")
-    for budget, _ in BOUNDS:
+    for budget, _ in bounds:
         print(_line(budget, rows))
 
 
 def _member(budget: str | float, fields: dict[str, Any], seed: int, mesh: jax.sharding.Mesh) -> Row:
-    workdir = Path(_OUT.value) / f"{budget}-s{seed}".replace(" ", "").replace("/", "-per-")
+    name = f"{budget}-e{_EPOCHS.value}-s{seed}".replace(" ", "").replace("/", "-per-")
+    workdir = Path(_OUT.value) / name
     done = workdir / "row.json"
     if not done.exists():
-        config = Config.from_dict({**BASE.to_dict(), "budget": budget, "seed": seed, **fields})
+        asked = {"budget": budget, "seed": seed, "epochs": _EPOCHS.value, **fields}
+        config = Config.from_dict({**BASE.to_dict(), **asked})
         run = runs.prepare(config, workdir, mesh=mesh)
         record = runs.train(run)
         if record is None:
@@ -116,7 +126,8 @@ def _value(work: Any, text: str, fields: dict[str, Any]) -> float:
 def _line(budget: str, rows: list[Row]) -> str:
     (demand,) = demands.parse(budget)
     own = [row for row in rows if row.budget == budget]
-    used = [100 * demand.share(row.values[budget]) for row in own]
+    all_of_it = _least_step(demand) if demand.unit.at_least else demand
+    used = [100 * all_of_it.share(row.values[budget]) for row in own]
     others = []
     for row in own:
         controls = [r for r in rows if r.budget in map(str, MEAN_K) and r.seed == row.seed]
@@ -133,11 +144,30 @@ def _line(budget: str, rows: list[Row]) -> str:
     gains = [row.top1 - other[0] for row, other in zip(own, others, strict=True)]
     falls = [row.loss - other[1] for row, other in zip(own, others, strict=True)]
     return (
-        f"| {budget} | {min(used):.1f} to {max(used):.1f} | "
+        f"| {budget}{_told(demand, all_of_it)} | {min(used):.1f} to {max(used):.1f} | "
         f"{statistics.mean(o[0] for o in others):.2f}, {statistics.mean(o[1] for o in others):.3f}"
         f" | {statistics.mean(r.top1 for r in own):.2f}, {statistics.mean(r.loss for r in own):.3f}"
         f" | {_spread(gains, 2)} points, {_spread(falls, 3)} |"
     )
+
+
+def _told(demand: demands.Demand, all_of_it: demands.Demand) -> str:
+    """The step of a throughput in words."""
+    return "" if demand == all_of_it else f" ({all_of_it.bound:,.0f})"
+
+
+def _least_step(demand: demands.Demand) -> demands.Demand:
+    """The least throughput that keeps a bound, of all that engines of a layer may have."""
+    clock = 1e6 * device.named(SMALL).clock_mhz
+    network = networks.network("net4", width=BASE.width, input_shape=(8, 8, 3))
+    layers = workload.from_network(network, "lightnn1").layers
+    times = {
+        engine.cycles(dataclasses.replace(layer, k=(2,) * two + (1,) * (layer.filters - two)), fold)
+        for layer in layers
+        for fold in engine.foldings(layer)
+        for two in range(layer.filters + 1)
+    }
+    return demand._replace(bound=min(clock / t for t in times if demand.is_met(clock / t)))
 
 
 def _spread(values: list[float], digits: int) -> str:

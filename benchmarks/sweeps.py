@@ -6,7 +6,8 @@
 `cost` prints CPU seconds of members that differ in the seed alone, trained one after the other in
 one process, as a multiple of the same trained alone, with the programs that were compiled. `kill`
 ends a sweep of six tiny members by SIGKILL at random moments until it was killed so often, lets it
-end, and compares its table and its weights with those of a sweep that nobody killed.
+end, and compares its table and its weights with those of a sweep that nobody killed. Moments are
+counted in the CPU time of the process, so that they fall into the same work on a busy machine.
 """
 
 import argparse
@@ -36,6 +37,8 @@ def get_config(arguments=""):
 """
 _AXES = ("--over=scheme=lightnn1,flightnn", "--over=budget=1.25,1.5", "--over=seed=0,1")
 _INTEGERS = "integers.safetensors"
+_PART = 0.4  # of a sweep's work, the longest that one lives before it is killed
+_TICK = 0.01  # seconds between looks at a process
 
 
 def main() -> None:
@@ -91,32 +94,62 @@ def _seconds(command: str, words: list[str], log: Path | None = None) -> float:
 
 
 def _kill(directory: Path, kills: int, moments: random.Random) -> None:
-    whole, broken = directory / "whole", directory / "broken"
+    whole, again, broken = (directory / name for name in ("whole", "again", "broken"))
     (directory / "tiny.py").write_text(_CONFIG)
     # What one process compiled, the next one need not: kills come while members are trained.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory / "compiled")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    began = time.monotonic()
     subprocess.run(_sweep(whole), check=True, stderr=subprocess.DEVNULL)
-    longest = (time.monotonic() - began) / 4
+    start, end = _lived(again)
+    _compare(whole, again)
+    print(f"CPU seconds of a sweep: {start:.1f} until the first member, {end:.1f} in all")
     done = 0
     while done < kills:
-        process = subprocess.Popen(
-            _sweep(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(timeout=moments.uniform(1.0, longest))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            done += 1
-            print(f"kill {done} of {kills}: {_states(broken)}", flush=True)
+        moment = moments.uniform(0, start + _PART * (end - start))
+        if _lives_until(moment, broken):
+            print("it ended before it was killed often enough", flush=True)
+            _compare(whole, broken)
+            shutil.rmtree(broken)
             continue
-        print("it ended before it was killed often enough", flush=True)
-        _compare(whole, broken)
-        shutil.rmtree(broken)
+        done += 1
+        print(f"kill {done} of {kills}, after {moment:.1f} s: {_states(broken)}", flush=True)
     subprocess.run(_sweep(broken), check=True, stderr=subprocess.DEVNULL)
     _compare(whole, broken)
+
+
+def _lived(workdir: Path) -> tuple[float, float]:
+    """CPU seconds of a sweep until it begins with a member, and until its end."""
+    process = subprocess.Popen(
+        _sweep(workdir), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    process.stderr.readline()
+    start = _used(process.pid)
+    process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"the sweep ended with {status}")
+    return start, used.ru_utime + used.ru_stime
+
+
+def _lives_until(moment: float, workdir: Path) -> bool:
+    """Kills a sweep after so many CPU seconds; whether it ended before."""
+    process = subprocess.Popen(
+        _sweep(workdir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None:
+        if _used(process.pid) >= moment:
+            process.kill()
+            process.wait()
+            return False
+        time.sleep(_TICK)
+    return True
+
+
+def _used(process: int) -> float:
+    """CPU seconds of a process that lives, or has not been waited for."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _compare(whole: Path, broken: Path) -> None:

@@ -14,21 +14,20 @@ a limit is the number of filters of a layer that may have two terms: `engines`.
 
 import contextlib
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from flightnn_jax import networks, schemes
-from flightnn_jax.hardware import asic, engines, estimate, workload
+from flightnn_jax.hardware import asic, engines, estimate, layer_costs, workload
 from flightnn_jax.hardware.demands import Demand, Unit
 from flightnn_jax.hardware.device import Device
-from flightnn_jax.hardware.records import Estimate
-from flightnn_jax.hardware.styles import array
 from flightnn_jax.hardware.workload import Workload
 
-_MUCH = 10**9
+_MAX_KEPT = 64  # plans of engines; widths are often those of the epoch before
 _SCHEME = "flightnn"
 
 
@@ -125,14 +124,8 @@ def cost(work: Workload, unit: Unit, target: Target) -> float:
     if unit.name == "nJ":
         return asic.energy(work).value
     if unit.name == "LUT":
-        return _wired(work, target.device).resources["LUT"].value
+        return layer_costs.wired(work, target.device).resources["LUT"].value
     return engines.speed(estimate.estimate(work, target.device, target.style), unit)
-
-
-def _wired(work: Workload, device: Device) -> Estimate:
-    """Hard-wired, on a device with as much as it needs: whether it fits is not asked here."""
-    boundless = dataclasses.replace(device, bram=_MUCH, dsp=_MUCH, ff=_MUCH, lut=_MUCH)
-    return estimate.estimate(work, boundless, "hardwired")
 
 
 class Verdict(NamedTuple):
@@ -195,15 +188,35 @@ def plan(network: networks.Network, demand: Demand, target: Target) -> Plan:
     most = _of_all_terms(network, demand, target)
     if not demand.is_met(least):
         raise UnreachableError(demand, least, most, target)
-    timed = name in ("images/s", "cycles")
-    if timed and target.style == "hardwired":
+    if name in ("images/s", "cycles") and target.style == "hardwired":
         limits: tuple[Limit, ...] = ()
-    elif timed and target.style == "engine":
-        room = engines.room(lambda k: _work(network, k), fewest, demand, target.device)
-        limits = tuple(_of_engines(network, room, target.prune))
+    elif _is_by_engines(demand, target):
+        limits = _of_engines(network, demand, target, ())
     else:
         limits = (_additive(network, demand, target),)
     return Plan(demand, limits, least, most)
+
+
+def with_widths(
+    plan: Plan, network: networks.Network, target: Target, widths: tuple[int, ...]
+) -> Plan:
+    """A plan of engines for narrower sums, with which more lanes fit; any other as it is.
+
+    Args:
+      plan: of the network.
+      network: that is to be trained.
+      target: where it is to run.
+      widths: of each layer's sums, in the order of computation; () for the widest. The limits keep
+        the demand for as long as no sums are wider.
+    """
+    if not widths or not plan.binds or not plan.limits or not _is_by_engines(plan.demand, target):
+        return plan
+    return dataclasses.replace(plan, limits=_of_engines(network, plan.demand, target, widths))
+
+
+def _is_by_engines(demand: Demand, target: Target) -> bool:
+    """Whether k decides through packets of lanes."""
+    return demand.unit.name in ("images/s", "cycles") and target.style == "engine"
 
 
 def _of_all_terms(network: networks.Network, demand: Demand, target: Target) -> float:
@@ -321,7 +334,9 @@ def _additive(network: networks.Network, demand: Demand, target: Target) -> Limi
     """The limit of a cost that is a sum over filters."""
     rows = _of_each(network)
     works = [_work(network, [(k,) * n for n in rows]) for k in range(terms() + 1)]
-    costs = [_by_layer(demand.unit, work, works[-1], target) for work in works]
+    costs = [
+        layer_costs.of(demand.unit, work, works[-1], target.style, target.device) for work in works
+    ]
     prices = {}
     for i, layer in enumerate(works[0].layers):
         of_terms = np.diff([of_k[i] for of_k in costs]) / layer.filters
@@ -333,36 +348,34 @@ def _additive(network: networks.Network, demand: Demand, target: Target) -> Limi
     return Limit(str(demand), bound, sum(costs[0]), prices, planned)
 
 
-def _by_layer(unit: Unit, work: Workload, full: Workload, target: Target) -> list[float]:
-    """What each layer adds to the cost of a network; cycles in place of images a second.
-
-    Args:
-      unit: of the cost.
-      work: the network.
-      full: the same with all terms, for which an array is chosen.
-      target: where it is to run.
-    """
-    layers = work.layers
-    if unit.name == "k":
-        filters = sum(layer.filters for layer in layers)
-        return [layer.terms / filters for layer in layers]
-    if unit.name == "kB":
-        return [layer.weight_bits / 8e3 for layer in layers]
-    if unit.name == "nJ":
-        return [asic.layer_energy(layer).value for layer in layers]
-    if unit.name == "LUT":
-        return [layer.resources["LUT"].value for layer in _wired(work, target.device).layers]
-    design = estimate.largest(full, target.device, target.style)
-    units, batch = design.parallelism, design.batch
-    return [array.cycles(layer, units, batch) / batch for layer in layers]
-
-
-def _of_engines(network: networks.Network, room: list[list[int]], prune: bool) -> Iterator[Limit]:
+@functools.lru_cache(maxsize=_MAX_KEPT)
+def _of_engines(
+    network: networks.Network, demand: Demand, target: Target, widths: tuple[int, ...]
+) -> tuple[Limit, ...]:
     """For each layer and term, how many filters may have it; their number is that of layers."""
+    room = engines.room(
+        lambda k: _narrowed(_work(network, k), widths),
+        _fewest(network, target.prune),
+        demand,
+        target.device,
+    )
+    limits = []
     for step, counts in zip(networks.walk_weights(network), room, strict=True):
         for term, most in enumerate(counts):
-            if term or prune:
+            if term or target.prune:
                 prices = np.zeros((terms(), (step.kernel_shape or ())[-1]))
                 prices[term] = 1
                 name = f"{step.name}: filters with {term + 1} terms"
-                yield Limit(name, most, 0.0, {step.name: prices})
+                limits.append(Limit(name, most, 0.0, {step.name: prices}))
+    return tuple(limits)
+
+
+def _narrowed(work: Workload, widths: tuple[int, ...]) -> Workload:
+    """With sums no wider than these."""
+    if not widths:
+        return work
+    layers = (
+        dataclasses.replace(layer, accumulator_bits=min(layer.accumulator_bits, width))
+        for layer, width in zip(work.layers, widths, strict=True)
+    )
+    return dataclasses.replace(work, layers=tuple(layers))

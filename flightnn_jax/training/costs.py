@@ -4,7 +4,8 @@
     state --lower--> integers with certified widths --verdicts--> what it costs, in each unit
 
 Prices are those of sums as wide as the worst weights need. Certified ones are narrower, so after
-each epoch the room is corrected by the ratio of the two for the gates as they are.
+each epoch the room is corrected by the ratio of the two for the gates as they are, and engines are
+planned again for the certified widths.
 """
 
 import functools
@@ -25,12 +26,54 @@ from flightnn_jax.training.config import Config
 from flightnn_jax.training.step import TrainState
 
 PyTree = Any
-Factors = tuple[float, ...]  # for each bound, by what the room is corrected
 
 _CLIP = 1.2  # a factor changes by no more in an epoch
 _NOTHING = hardware_limits.Limit("nothing", 0.0, 0.0, {})
 _TRIES = 20
 _BACK = 1e-3  # of the room that each try gives up
+_OWN_WIDTHS = 5  # tries with certified widths; engines that are planned for the widest sums fit
+
+
+class Room(NamedTuple):
+    """What a network as it is says of the room of an epoch; empty before the first one ends.
+
+    Attributes:
+      factors: for each bound, by what its room is multiplied.
+      widths: of each layer's sums, for which engines are planned; () for the widest.
+    """
+
+    factors: tuple[float, ...] = ()
+    widths: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, record: dict[str, Any]) -> "Room":
+        """Of a checkpoint's record; ValueError or TypeError if it is damaged."""
+        factors, widths = (tuple(record.get(name, ())) for name in cls._fields)
+        numbers = all(type(f) in (int, float) and math.isfinite(f) for f in factors)
+        if not (numbers and all(type(width) is int and width > 0 for width in widths)):
+            raise ValueError(f"factors {factors!r:.80} or widths {widths!r:.80} are no numbers")
+        return cls(factors, widths)
+
+
+class Costed(NamedTuple):
+    """A network as it is.
+
+    Attributes:
+      work: what it computes.
+      verdicts: whether it keeps each bound of its budget.
+    """
+
+    work: Workload
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it keeps all of them."""
+        return all(verdict.is_kept for verdict in self.verdicts)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The bounds, for the record of a run, each with a line for people."""
+        return [{**verdict.as_json(), "line": str(verdict)} for verdict in self.verdicts]
 
 
 class Bounds(NamedTuple):
@@ -38,17 +81,20 @@ class Bounds(NamedTuple):
 
     Attributes:
       plans: one for each bound.
-      target: where the network is to run.
+      network: that is trained.
+      target: where it is to run.
       pruned: the layers whose filters may lose all terms.
     """
 
     plans: tuple[Plan, ...]
+    network: networks.Network
     target: Target
     pruned: tuple[str, ...] = ()
 
-    def verdicts(self, work: Workload) -> tuple[Verdict, ...]:
-        """Whether a workload keeps each of them."""
-        return hardware_limits.verdicts(work, [each.demand for each in self.plans], self.target)
+    def costed(self, work: Workload) -> Costed:
+        """A workload and whether it keeps each of them."""
+        demanded = [each.demand for each in self.plans]
+        return Costed(work, hardware_limits.verdicts(work, demanded, self.target))
 
 
 def bounds_of(config: Config, network: networks.Network) -> Bounds | None:
@@ -65,7 +111,7 @@ def bounds_of(config: Config, network: networks.Network) -> Bounds | None:
         plans = (hardware_limits.plan(network, each, target) for each in config.bounds)
         layers = [step.name for step in networks.walk_weights(network)]
         # A filter of the last layer is a class.
-        return Bounds(tuple(plans), target, tuple(layers[:-1]) if target.prune else ())
+        return Bounds(tuple(plans), network, target, tuple(layers[:-1]) if target.prune else ())
     except UnreachableError as error:
         narrower = None
         if isinstance(config.network, str):
@@ -81,15 +127,19 @@ def _of_width(name: str, network: networks.Network, width: int) -> networks.Netw
     )
 
 
-def limits_of(bounds: Bounds, factors: Factors, params: PyTree) -> limits.Limits:
+def limits_of(bounds: Bounds, room: Room, params: PyTree) -> limits.Limits:
     """What the training step takes for the bounds.
 
     Args:
       bounds: of the run.
-      factors: one for each bound; () for 1.
+      room: of the epoch.
       params: of the model; only names and shapes matter.
     """
-    pairs = zip(bounds.plans, _all(bounds, factors), strict=True)
+    plans = [
+        hardware_limits.with_widths(each, bounds.network, bounds.target, room.widths)
+        for each in bounds.plans
+    ]
+    pairs = zip(plans, _factors(bounds, room), strict=True)
     parts = [(part, factor if part.planned else 1.0) for p, factor in pairs for part in p.limits]
     parts = parts or [(_NOTHING, 1.0)]  # where no bound depends on k
 
@@ -131,21 +181,31 @@ def work_of(model: models.Model, state: TrainState) -> Workload:
         return workload.from_network(model.network, "flightnn", k=rows)
 
 
-def corrected(bounds: Bounds, factors: Factors, work: Workload) -> Factors:
-    """The factors for the next epoch: planned over real costs, of the network as it is."""
-    pairs = zip(_ratios(bounds, work), _all(bounds, factors), strict=True)
-    return tuple(min(max(ratio, old / _CLIP), old * _CLIP) for ratio, old in pairs)
+def costed(bounds: Bounds, model: models.Model, state: TrainState) -> Costed:
+    """What a state costs; the arguments are those of `work_of`."""
+    return bounds.costed(work_of(model, state))
 
 
-def _all(bounds: Bounds, factors: Factors) -> Factors:
-    return factors or (1.0,) * len(bounds.plans)
+def corrected(bounds: Bounds, room: Room, found: Costed) -> Room:
+    """The room of the next epoch: planned over real costs, of the network as it is."""
+    pairs = zip(_ratios(bounds, found), _factors(bounds, room), strict=True)
+    factors = tuple(min(max(ratio, old / _CLIP), old * _CLIP) for ratio, old in pairs)
+    return Room(factors, _widths(found.work))
 
 
-def _ratios(bounds: Bounds, work: Workload) -> Factors:
+def _widths(work: Workload) -> tuple[int, ...]:
+    return tuple(layer.accumulator_bits for layer in work.layers)
+
+
+def _factors(bounds: Bounds, room: Room) -> tuple[float, ...]:
+    return room.factors or (1.0,) * len(bounds.plans)
+
+
+def _ratios(bounds: Bounds, found: Costed) -> tuple[float, ...]:
     """The planned cost over the real one; 1 where nothing was planned."""
     ratios = []
-    for own, verdict in zip(bounds.plans, bounds.verdicts(work), strict=True):
-        planned = [part.total(work) for part in own.limits if part.planned]
+    for own, verdict in zip(bounds.plans, found.verdicts, strict=True):
+        planned = [part.total(found.work) for part in own.limits if part.planned]
         real = verdict.value
         if verdict.demand.unit.at_least:
             real = 1e6 * bounds.target.device.clock_mhz / real if real else math.inf
@@ -158,9 +218,10 @@ def settled(
     bounds: Bounds,
     model: models.Model,
     state: TrainState,
-    gates: Callable[[TrainState, Factors], TrainState],
-) -> TrainState:
-    """The state at the end, without the terms by which it is beyond a bound, if it is.
+    found: Costed,
+    gates: Callable[[TrainState, Room], TrainState],
+) -> tuple[TrainState, Costed]:
+    """The state at the end, without the terms by which it is beyond a bound, and what it costs.
 
     Widths may have grown since the room was last corrected. Without those terms, often a single
     one, the network is another, which was not trained; but it keeps its bounds.
@@ -169,12 +230,14 @@ def settled(
       bounds: of the run.
       model: whose state it is.
       state: after the last step.
-      gates: sets the gates of a state by limits with these factors.
+      found: what that costs.
+      gates: sets the gates of a state by the limits of a room.
     """
     for tried in range(1, _TRIES + 1):
-        work = work_of(model, state)
-        if all(verdict.is_kept for verdict in bounds.verdicts(work)):
+        if found.is_kept:
             break
-        factors = tuple(ratio * (1 - tried * _BACK) for ratio in _ratios(bounds, work))
-        state = gates(state, factors)
-    return state
+        factors = tuple(ratio * (1 - tried * _BACK) for ratio in _ratios(bounds, found))
+        widths = _widths(found.work) if tried <= _OWN_WIDTHS else ()
+        state = gates(state, Room(factors, widths))
+        found = costed(bounds, model, state)
+    return state, found

@@ -137,17 +137,16 @@ class _Progress(NamedTuple):
 
     epoch: _Epoch
     seconds: float
-    factors: costs.Factors = ()
+    room: costs.Room = costs.Room()
 
     @classmethod
     def parse(cls, record: dict[str, Any]) -> "_Progress":
         """Of the record in a checkpoint; ValueError, KeyError or TypeError if it is damaged."""
         epoch, seconds = _Epoch(**record["epoch"]), record["seconds"]
-        factors = tuple(record.get("factors", ()))
-        for value in (seconds, *dataclasses.astuple(epoch), *factors):
+        for value in (seconds, *dataclasses.astuple(epoch)):
             if type(value) not in (int, float) or not math.isfinite(value):
                 raise ValueError(f"{value!r} is no number")
-        return cls(epoch, seconds, factors)
+        return cls(epoch, seconds, costs.Room.parse(record))
 
 
 def fit(run: Run) -> TrainState | None:
@@ -198,7 +197,7 @@ class _Loop:
         progress: _Progress,
     ) -> None:
         self.run, self.checkpoints, self.log, self.state = run, checkpoints, log, state
-        self.epoch, self.factors = progress.epoch, progress.factors
+        self.epoch, self.room = progress.epoch, progress.room
         self.began = time.monotonic() - progress.seconds
         self.start = self.step = int(state.step)
         self.per_epoch = run.order.steps_per_epoch
@@ -210,7 +209,7 @@ class _Loop:
         train_step = step.make_train_step(
             config, run.model, run.train_split.dataset, run.steps, run.mesh
         )
-        self.hyper = self.numbers(self.factors)
+        self.hyper = self.numbers(self.room)
         if self.start:
             self.say(f"going on from step {self.start} of {run.steps}")
         batches = data.train_batches(
@@ -247,25 +246,26 @@ class _Loop:
         self.checkpoints.wait()
         return self.state
 
-    def numbers(self, factors: costs.Factors) -> optimizer.Hyperparameters:
-        """The arguments of the step, with the rooms of an epoch."""
+    def numbers(self, room: costs.Room) -> optimizer.Hyperparameters:
+        """The arguments of the step, with the room of an epoch."""
         bounds, limits = self.run.bounds, None
         if bounds is not None:
-            limits = costs.limits_of(bounds, factors, self.state.params)
+            limits = costs.limits_of(bounds, room, self.state.params)
         numbers = optimizer.hyperparameters(self.run.config, limits)
         return jax.device_put(numbers, step.replicated(self.run.mesh))
 
-    def correct(self, bounds: costs.Bounds) -> None:
-        """Takes what the network costs as it is for the next epoch's rooms; keeps them at last."""
+    def correct(self, bounds: costs.Bounds) -> costs.Costed:
+        """Takes what the network costs as it is for the next epoch's room; keeps bounds at last."""
         run = self.run
-        work = costs.work_of(run.model, self.state)
-        self.factors = costs.corrected(bounds, self.factors, work)
-        self.hyper = self.numbers(self.factors)
+        found = costs.costed(bounds, run.model, self.state)
+        self.room = costs.corrected(bounds, self.room, found)
+        self.hyper = self.numbers(self.room)
         if self.step == run.steps:
             gates = step.make_gates(run.config, run.model, run.steps, run.mesh)
-            self.state = costs.settled(
-                bounds, run.model, self.state, lambda s, factors: gates(s, self.numbers(factors))
+            self.state, found = costs.settled(
+                bounds, run.model, self.state, found, lambda s, room: gates(s, self.numbers(room))
             )
+        return found
 
     def read(self, all_but: int = 0) -> None:
         """Reads metrics of steps that are done; every loss must be a number."""
@@ -285,10 +285,10 @@ class _Loop:
     def end_epoch(self) -> None:
         """Writes what the epoch measured; validates and saves if it is time."""
         self.read()
-        if self.run.bounds is not None:
-            self.correct(self.run.bounds)
         config, number = self.run.config, self.step // self.per_epoch
         row: dict[str, Any] = {"step": self.step, "epoch": number, "train": self.epoch.means()}
+        if self.run.bounds is not None:
+            row["budgets"] = self.correct(self.run.bounds).as_json()
         self.epoch = _Epoch()
         if number % config.evaluate_every and number < config.epochs:
             return self.write(row)
@@ -309,7 +309,7 @@ class _Loop:
         self.read()
         progress = {
             "epoch": dataclasses.asdict(self.epoch),
-            "factors": self.factors,
+            **self.room._asdict(),
             "seconds": time.monotonic() - self.began,
         }
         self.checkpoints.save(self.step, self.state, progress, score)

@@ -181,7 +181,7 @@ def train(run: loop.Run) -> dict[str, Any] | None:
         "steps": run.steps,
         **accuracies,
         **run.count(state),
-        **_kept(run, state),
+        **_kept(run, state, last),
         "train": last.get("train"),
         "seconds": round(time.monotonic() - started, 1),
         **surroundings(),
@@ -191,12 +191,14 @@ def train(run: loop.Run) -> dict[str, Any] | None:
     return record
 
 
-def _kept(run: loop.Run, state: Any) -> dict[str, Any]:
-    """Of a run with budgets in units of hardware, whether it keeps them."""
+def _kept(run: loop.Run, state: Any, last: dict[str, Any]) -> dict[str, Any]:
+    """Of a run with budgets in units of hardware, whether it keeps them, as its last row says."""
     if run.bounds is None:
         return {}
-    found = run.bounds.verdicts(costs.work_of(run.model, state))
-    return {"budgets": [{**each.as_json(), "line": str(each)} for each in found]}
+    told = last.get("budgets")
+    if told is None:  # the row is lost
+        told = costs.costed(run.bounds, run.model, state).as_json()
+    return {"budgets": told}
 
 
 def surroundings() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Prices against what the cost models say of whole networks, and engines against their search."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -111,6 +112,22 @@ def test_engines_keep_a_speed_with_all_that_they_have_room_for(text):
         assert keeps([int(rng.integers(0, most + 1)) for most in room])
     for i, most in enumerate(room):  # there is no place where all may have two
         assert most == FILTERS[i] or not keeps([*room[:i], FILTERS[i], *room[i + 1 :]])
+
+
+@pytest.mark.parametrize("text", ["9500 images/s", "8000 images/s"])
+def test_narrower_sums_leave_more_room_which_keeps_the_speed(text):
+    found, target = plan(text), Target("engine", SMALL)
+    assert limits.with_widths(found, NET, target, ()) is found
+    other, widths = plan("30 nJ"), (18, 19, 20, 21)
+    assert limits.with_widths(other, NET, target, widths) is other
+    more = limits.with_widths(found, NET, target, widths)
+    before, after = ([int(each.bound) for each in some.limits] for some in (found, more))
+    assert sum(after) > sum(before)
+    work = work_of(rows_at(*after))
+    layers = zip(work.layers, widths, strict=True)
+    narrow = [dataclasses.replace(x, accumulator_bits=width) for x, width in layers]
+    work = dataclasses.replace(work, layers=tuple(narrow))
+    assert limits.verdicts(work, [found.demand], target)[0].is_kept
 
 
 def test_an_even_share_of_second_terms_is_slower():

@@ -62,9 +62,11 @@ def test_factors_are_planned_over_real_costs_and_move_a_fifth_at_most():
     config = Config.from_dict(training.TINY.to_dict() | FIELDS)
     network = runs.build_model(config).network
     bounds = costs.bounds_of(config, network)
-    work = workload.from_network(network, "flightnn", mean_k=1)
-    assert costs.corrected(bounds, (), work) == pytest.approx((1, 1))
-    assert costs.corrected(bounds, (2.0, 0.5), work) == pytest.approx((2 / 1.2, 0.6))
+    found = bounds.costed(workload.from_network(network, "flightnn", mean_k=1))
+    assert costs.corrected(bounds, costs.Room(), found).factors == pytest.approx((1, 1))
+    assert costs.corrected(bounds, costs.Room((2.0, 0.5)), found).factors == pytest.approx(
+        (2 / 1.2, 0.6)
+    )
 
 
 @pytest.mark.parametrize(
