@@ -94,3 +94,12 @@ def test_a_plain_mean_k_is_decided_by_what_it_was():
     assert Config.from_dict(asked.to_dict()) == asked
     assert asked.bounds == demands.parse("40 kB")
     assert Config(mode="budget", budget="40 kB", scheme="lightnn1").bounds == ()
+
+
+@pytest.mark.parametrize(
+    "record", [{"factors": [float("nan")]}, {"widths": [0]}, {"widths": [True]}, {"factors": 3}]
+)
+def test_a_damaged_room_is_refused(record):
+    with pytest.raises((ValueError, TypeError)):
+        costs.Room.parse(record)
+    assert costs.Room.parse({"factors": [1.5], "widths": [12, 9]}) == ((1.5,), (12, 9))
