@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flightnn_jax.checker.kinds import KINDS
 from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer
 from flightnn_jax.checker.reader import Network
 from flightnn_jax.checker.weights import filter_terms
@@ -212,7 +213,7 @@ def _sums(network: Network, layer: Conv | Dense, given: list[Bounds]) -> list[tu
             above, below = products.max(axis=0, initial=0), products.min(axis=0, initial=0)
             partial = max(int(above.sum()), int(-below.sum()))
         shifts = (0, 0)
-        if layer.weights == "shift" and sizes.size:
+        if KINDS[layer.weights].has_terms and sizes.size:
             shifts = (int(sizes.min()).bit_length() - 1, int(sizes.max()).bit_length() - 1)
         acc = (int(ends.min(axis=0).sum()), int(ends.max(axis=0).sum()))
         filters.append((*acc, partial, *shifts))

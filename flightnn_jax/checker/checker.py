@@ -16,7 +16,7 @@ from flightnn_jax.checker.certificate import ADD_COLUMNS, FILTER_COLUMNS, Bounds
 from flightnn_jax.checker.interpreter import run
 from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer, MaxPool
 from flightnn_jax.checker.reader import Network
-from flightnn_jax.checker.weights import unused_code
+from flightnn_jax.checker.weights import unused_bits
 
 MAX_SHIFT = 30
 MAX_LIFT = 24
@@ -58,8 +58,8 @@ def _limits(network: Network, layer: Layer) -> Iterator[str]:
     for suffix, limit in ("shift", MAX_SHIFT - slope), ("lift0", MAX_LIFT), ("lift1", MAX_LIFT):
         for o, n in _first(_numbers(network, layer, suffix), partial(operator.lt, limit)):
             yield f"{name}.{suffix}: channel {o} has {n}, and {limit} is the most (slope {slope})"
-    if isinstance(layer, Conv | Dense) and unused_code(network, layer):
-        yield f"{name}.codes: the half byte behind the last code must be 0"
+    if isinstance(layer, Conv | Dense) and unused_bits(network, layer):
+        yield f"{name}.codes: the bits behind the last code must be 0"
     lows, highs = _numbers(network, layer, "low"), _numbers(network, layer, "high")
     for o, (low, high) in _first(zip(lows, highs, strict=True), lambda pair: pair[0] > pair[1]):
         yield f"{name}: filter {o} has low {low} and high {high}: low must not be larger"

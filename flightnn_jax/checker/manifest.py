@@ -8,9 +8,11 @@ from typing import Any
 
 from flightnn_jax.checker.container import FileError, parse_json
 from flightnn_jax.checker.fields import MAX_AXIS, Fields
+from flightnn_jax.checker.kinds import KINDS
 
 FORMAT = "flightnn integer network"
-VERSIONS = (1, 2)
+USUAL = 2  # the version of a file whose kinds of weights ask for no later one
+VERSIONS = tuple(range(1, max(USUAL, *(kind.version for kind in KINDS.values())) + 1))
 MAX_LAYERS = 4096
 MAX_AFFINE_TERMS = 32
 MAX_DIGEST_IMAGES = 1024
@@ -117,14 +119,14 @@ def check_version(text: str) -> Any:
       Traceback (most recent call last):
         ...
       flightnn_jax.checker.container.FileError: the file has version 3, and this reader
-        knows 1 and 2: take a newer reader
+        knows 1 to 2: take a newer reader
     """
     value = parse_json(text, "the manifest")
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise FileError(f"the manifest's format is not {FORMAT!r}: this is some other file")
     version = value.get("version")
     if type(version) is not int or version not in VERSIONS:
-        known = " and ".join(map(str, VERSIONS))
+        known = f"{VERSIONS[0]} to {VERSIONS[-1]}"
         raise FileError(
             f"the file has version {version!r:.40}, and this reader knows {known}: take a newer "
             "reader"
@@ -161,6 +163,7 @@ def parse(value: Any) -> Manifest:
     layers = tuple(
         _layer(layer, f"layer {i}") for i, layer in enumerate(fields.objects("layers", MAX_LAYERS))
     )
+    _check_kinds(layers, value["version"])
     golden = fields.integer("golden", 0, MAX_AXIS)
     return Manifest(
         name=fields.text("name"),
@@ -176,6 +179,16 @@ def parse(value: Any) -> Manifest:
         digests=_digests(value.get("digests"), layers, golden),
         version=value["version"],
     )
+
+
+def _check_kinds(layers: tuple[Layer, ...], version: int) -> None:
+    """That the version has all kinds of weights, and is no later than they or `USUAL` ask for."""
+    kinds = [KINDS[layer.weights] for layer in layers if isinstance(layer, Conv | Dense)]
+    asked = max((kind.version for kind in kinds), default=1)
+    if not asked <= version <= max(asked, USUAL):
+        raise FileError(
+            f"the file has version {version}, and its weights ask for {max(asked, USUAL)}"
+        )
 
 
 def is_rounded(layer: Layer) -> bool:
@@ -222,7 +235,7 @@ def _conv(fields: Fields) -> Conv:
         input=fields.text("input"),
         stride=fields.integer("stride", 1, MAX_AXIS),
         shape=shape,
-        weights=fields.choice("weights", "shift", "integer"),
+        weights=fields.choice("weights", *KINDS),
         output=fields.choice("output", "activation", "sum"),
         weight_exponent=fields.exponent("weight_exponent"),
         exponent=fields.exponent("exponent"),
@@ -254,7 +267,7 @@ def _dense(fields: Fields) -> Dense:
         name=fields.name("name"),
         input=fields.text("input"),
         shape=fields.axes("shape", (2,)),
-        weights=fields.choice("weights", "shift", "integer"),
+        weights=fields.choice("weights", *KINDS),
         weight_exponent=fields.exponent("weight_exponent"),
     )
 

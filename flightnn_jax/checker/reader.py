@@ -12,6 +12,7 @@ import numpy as np
 
 from flightnn_jax.checker import container, manifest, wiring
 from flightnn_jax.checker.container import FileError, Tensor
+from flightnn_jax.checker.kinds import KINDS
 from flightnn_jax.checker.manifest import Add, Conv, Dense, Layer, Manifest
 from flightnn_jax.checker.wiring import Value
 
@@ -152,7 +153,7 @@ def _plain_tensors(layer: Layer, value: Value, values: dict[str, Value]) -> dict
     if isinstance(layer, Conv | Dense):
         expected["bias"] = ("I32", channels)
         expected["certificate"] = ("I32", (*channels, 10))
-        if layer.weights == "shift":
+        if KINDS[layer.weights].has_terms:
             expected["k"] = ("U8", channels)
     if isinstance(layer, Conv):
         expected |= dict.fromkeys(("multiplier", "low", "high"), ("I32", channels))
@@ -167,11 +168,11 @@ def _plain_tensors(layer: Layer, value: Value, values: dict[str, Value]) -> dict
 
 
 def _code_bytes(layer: Conv | Dense, arrays: dict[str, np.ndarray]) -> int:
-    """Length of a layer's codes, two a byte."""
-    filters = layer.shape[-1]
-    if layer.weights == "shift":
+    """Length of a layer's codes."""
+    kind, filters = KINDS[layer.weights], layer.shape[-1]
+    if kind.has_terms:
         k = arrays[f"{layer.name}.k"]
         if k.max() > MAX_K:
             raise FileError(f"{layer.name}.k has a {k.max()}: a filter has {MAX_K} terms at most")
         filters = int(k.sum())
-    return -(-math.prod(layer.shape[:-1]) * filters // 2)
+    return kind.code_bytes(math.prod(layer.shape[:-1]) * filters)

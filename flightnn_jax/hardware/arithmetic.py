@@ -27,6 +27,7 @@ class Arithmetic:
       product_exponent: a product is at most 2**product_exponent in magnitude, in units of the
         smallest weight; None for floats, whose sums have 32 bits.
       activity: which of `activity.N45` does.
+      terms: whether generated engines shift by the codes, or else multiply with them.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Arithmetic:
     k_range: tuple[int, int] = (1, 1)
     product_exponent: int | None = None
     activity: str | None = None
+    terms: bool = False
 
     @property
     def floats(self) -> bool:
@@ -85,6 +87,7 @@ _ROWS = (
         k_range=(0, 3),
         product_exponent=14,
         activity="shift",
+        terms=True,
     ),
 )
 KINDS = {row.kind: row for row in _ROWS}

@@ -77,7 +77,7 @@ def verdicts(compared: list[Row]) -> list[Verdict]:
         if row is against or schemes.find(row.scheme).weights is None:
             continue
         for ours, theirs in zip(row.figures, against.figures, strict=True):
-            if ours.verdict is not None:
+            if ours.verdict is not None and ours.value is not None:
                 gain, error = theirs.cost / ours.cost, ours.ratio_error
                 settled = not 1 / error <= gain <= error
                 judged.append(Verdict(row.scheme, ours.verdict, gain, settled))

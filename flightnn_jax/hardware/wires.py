@@ -9,6 +9,7 @@ share more sub-sums, so a part says too much and never too little: up to 18 % at
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,10 +26,6 @@ MAX_TAPS, MAX_FILTERS = 144, 16
 
 INPUTS = (-16, 127)
 """What a planned layer's activations can be: those of a leaky ReLU."""
-
-SCALES = {"fp4": (1.0, 2.0**0.5), "shift": (1.0,)}
-"""Of a planned layer's weights: steps are powers of two, and how many steps the weights span
-changes what 4-bit integers take by up to 1.32x. Of shifts it changes 1 %."""
 
 
 class Adders(NamedTuple):
@@ -143,9 +140,9 @@ def _planned(layer: LayerWork) -> Adders:
 
 @functools.lru_cache(maxsize=1 << 10)
 def _drawn_part(kind: str, k: int, taps: int, filters: int) -> _Part:
-    """The mean over `SCALES`."""
+    """The mean over the scales of its kind."""
     inputs = Range(*(np.full(taps, end) for end in INPUTS))
-    weights = (drawn(kind, k, (taps, filters), scale) for scale in SCALES[kind])
+    weights = (drawn(kind, k, (taps, filters), scale) for scale in _STORED[kind].scales)
     parts = [_Part.of(wiring.build(one, inputs)) for one in weights]
     lut, ff, srl, bits, depth = (sum(column) / len(parts) for column in zip(*parts, strict=True))
     return _Part(lut, ff, srl, bits, math.ceil(depth))
@@ -161,16 +158,40 @@ def drawn(kind: str, k: int, shape: tuple[int, int], scale: float = 1.0) -> np.n
       scale: of the normal weights.
     """
     normal = scale * np.random.default_rng(0).standard_normal(shape)
-    if kind == "fp4":
-        # The step, of three powers of two, with the least squared error.
-        reach = 2.0 ** np.ceil(np.log2(np.abs(normal).max() / 7))
-        tried = [np.clip(np.round(normal / s), -8, 7) * s for s in reach / (1, 2, 4)]
-        best = int(np.argmin([np.square(x - normal).sum() for x in tried]))
-        return np.round(tried[best] / (reach / 2**best)).astype(np.int64)
+    return _STORED[kind].integers(normal, k)
+
+
+def _fixed(normal: np.ndarray, k: int) -> np.ndarray:
+    """By the step, of three powers of two, with the least squared error."""
+    del k
+    reach = 2.0 ** np.ceil(np.log2(np.abs(normal).max() / 7))
+    tried = [np.clip(np.round(normal / s), -8, 7) * s for s in reach / (1, 2, 4)]
+    best = int(np.argmin([np.square(x - normal).sum() for x in tried]))
+    return np.round(tried[best] / (reach / 2**best)).astype(np.int64)
+
+
+def _shifts(normal: np.ndarray, k: int) -> np.ndarray:
+    """Term by term, each the nearest power of two."""
     rest = normal * 2.0 ** (7 - np.round(np.log2(np.abs(normal).max())))
-    total = np.zeros(shape, np.int64)
+    total = np.zeros(normal.shape, np.int64)
     for _ in range(k):
         shift = np.clip(np.round(np.log2(np.maximum(np.abs(rest), 1e-9))), 0, 7).astype(np.int64)
         term = np.where(rest < 0, -1, 1) << shift
         total, rest = total + term, rest - term
     return total
+
+
+class _Stored(NamedTuple):
+    """How normal weights are stored.
+
+    Attributes:
+      integers: of the weights and their terms.
+      scales: of the weights, to take the mean over. Steps are powers of two, and how many steps
+        the weights span changes what 4-bit integers take by up to 1.32x. Of shifts it changes 1 %.
+    """
+
+    integers: Callable[[np.ndarray, int], np.ndarray]
+    scales: tuple[float, ...] = (1.0,)
+
+
+_STORED = {"fp4": _Stored(_fixed, (1.0, 2.0**0.5)), "shift": _Stored(_shifts)}

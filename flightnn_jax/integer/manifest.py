@@ -29,7 +29,8 @@ from flightnn_jax.integer.network import (
 )
 
 FORMAT = "flightnn integer network"
-VERSION = 2  # that is written; version 1 is read too
+VERSION = 2  # that is written where no kind of weights asks for a later one; 1 is read too
+LATEST = max(VERSION, *(kind.version for kind in kinds.KINDS.values()))
 
 Tensors = dict[str, np.ndarray]
 _NETWORK = {
@@ -58,7 +59,7 @@ def describe(network: IntegerNetwork) -> tuple[dict[str, Any], Tensors]:
         golden = Golden(none.pop(IMAGE), none)
     fields = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": max(VERSION, _asked(network)),
         "name": network.name,
         "input_shape": list(network.input_shape),
         "output_exponent": network.output_exponent,
@@ -119,6 +120,7 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
         provenance=fields["provenance"],
         golden=None,
     )
+    _check_asked(network, version)
     invariants.check(network, version)
     golden = _read_golden(network, fields["golden"], rest)
     if rest:
@@ -136,11 +138,27 @@ def check_version(fields: Any) -> None:
             f'manifest: its format is not "{FORMAT}": the file is of another kind'
         )
     version = fields.get("version")
-    if not limits.whole(version, 1, VERSION):
+    if not limits.whole(version, 1, LATEST):
         raise IntegerNetworkError(
-            f"manifest: version {version!r:.50}: this program reads versions 1 to {VERSION}; a "
+            f"manifest: version {version!r:.50}: this program reads versions 1 to {LATEST}; a "
             "newer one may read the file"
         )
+
+
+def _asked(network: IntegerNetwork) -> int:
+    """The version that the kinds of weights ask for."""
+    return max((layer.weights.version for layer in network.weighted), default=1)
+
+
+def _check_asked(network: IntegerNetwork, version: int) -> None:
+    """A file has no later version than it needs, so that one network is one file."""
+    asked = _asked(network)
+    limits.require(
+        asked <= version <= max(asked, VERSION),
+        "manifest",
+        f"version {version} with weights that ask for {asked}",
+        f"a network without later kinds has version {VERSION} at most, others the one asked for",
+    )
 
 
 def _affine(terms: int | None) -> str:

@@ -40,6 +40,9 @@ class Weights(abc.ABC):
 
     kind: ClassVar[str]  # what files call it
     max_size: ClassVar[int]  # the largest that `sizes` can be
+    bits: ClassVar[int] = 4  # of a code: 1, 2, 4 or 8
+    version: ClassVar[int] = 1  # of the file format, the first that knows the kind
+    terms: ClassVar[bool] = False  # whether a code is 2 shift + (1 for minus), a power of two
 
     @property
     @abc.abstractmethod
@@ -78,11 +81,11 @@ class Weights(abc.ABC):
 
     @abc.abstractmethod
     def codes(self) -> np.ndarray:
-        """[sum of passes, taps] uint8, the codes of four bits in the order of files."""
+        """[sum of passes, taps] uint8, the codes in the order of files."""
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What a file holds of them, by the names that tensors have within a layer."""
-        return {"codes": codes.pack(self.codes())}
+        return {"codes": codes.pack(self.codes(), self.bits)}
 
     @classmethod
     @abc.abstractmethod
@@ -109,6 +112,7 @@ class ShiftWeights(Weights):
     k: np.ndarray
     kind: ClassVar[str] = "shift"
     max_size: ClassVar[int] = limits.MAX_TERMS << limits.MAX_TERM_SHIFT
+    terms: ClassVar[bool] = True
 
     @property
     def shape(self) -> Shape:

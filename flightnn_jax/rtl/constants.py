@@ -4,7 +4,7 @@ import numpy as np
 
 from flightnn_jax.integer.certificate import Range, width
 from flightnn_jax.integer.network import Affine, Convolution, Dense
-from flightnn_jax.integer.weights import ShiftWeights, Weights
+from flightnn_jax.integer.weights import Weights
 from flightnn_jax.rtl import orders
 from flightnn_jax.rtl.architecture import Convolve, Fold, Requantize, Stream
 
@@ -41,7 +41,7 @@ def convolution(layer: Convolution | Dense, source: Stream, output: Stream, fold
         fold=fold,
         size=size,
         stride=stride,
-        integer=not isinstance(layer.weights, ShiftWeights),
+        integer=not layer.weights.terms,
         codes=codes.reshape(-1, *codes.shape[2:])[~kept],
         turns=np.where(empty, 1, steps),
         first=number == 0,

@@ -190,7 +190,7 @@ def test_the_unused_half_byte():
     dtype, shape, data = tensors["dense.codes"]
     tensors["dense.codes"] = (dtype, shape, data[:-1] + bytes([data[-1] | 16]))
     found = check(read(assemble(json.dumps(net.manifest), tensors)))
-    assert found == ["dense.codes: the half byte behind the last code must be 0"]
+    assert found == ["dense.codes: the bits behind the last code must be 0"]
 
 
 def test_every_column_of_a_certificate():

@@ -1,4 +1,4 @@
-"""Codes of four bits, by hand; tests/integer/test_files.py has those of whole files."""
+"""Packed codes, by hand; tests/integer/test_files.py has those of whole files."""
 
 import numpy as np
 import pytest
@@ -26,5 +26,5 @@ def test_a_last_half_byte_is_zero():
     data = weights.tensors()["codes"]
     assert data.tolist() == [0, 0]
     changed = taking({"k": weights.k, "codes": np.array([0, 16], np.uint8)})
-    with pytest.raises(IntegerNetworkError, match="conv1: codes: the last half byte is 1"):
+    with pytest.raises(IntegerNetworkError, match="conv1: codes: the last byte is 0x10"):
         ShiftWeights.read("conv1", changed, weights.shape)

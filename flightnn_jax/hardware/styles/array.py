@@ -353,8 +353,14 @@ def _anchored(workload: Workload, anchor: Anchor, scale: float) -> list[float]:
 
 
 def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
-    """Throughput; ratios within a network are known better than each throughput."""
+    """Throughput; ratios within a network are known better than each throughput.
+
+    None for weights that the paper has no array for.
+    """
+    heading, verdict = "array images/s", "in the paper's array"
+    if not {layer.format for layer in workload.layers} <= FITS.keys():
+        return (Figure(heading, None, verdict),)
     speed = estimate(workload, device, None, Options()).images_per_s
     cost = fit_of(workload).relative * workload.mean_k
     error = FITS["shift"].anchored_error
-    return (Figure("array images/s", speed, "in the paper's array", cost, error),)
+    return (Figure(heading, speed, verdict, cost, error),)

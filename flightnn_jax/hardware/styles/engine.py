@@ -204,7 +204,7 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
         "ROWS_BLOCK": int(is_block((size + layer.stride) * width * channels, 8)),
         "LANES": at_once,
         "TERMS": 1,
-        "INTEGER": int(layer.format == "fp4"),
+        "INTEGER": int(not layer.arithmetic.terms),
         "DSP": int(in_dsp),
         "LEVELS": 0,
         "SUM": layer.accumulator_bits,
@@ -307,7 +307,7 @@ def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, batch:
     """A layer's costs and errors: those of engines that the constants of `rtl` never saw."""
     generated = not layer.arithmetic.floats and batch == 1
     measured = device.lut_factor == 1 and generated
-    kind = rtl_resources.ENGINE if layer.format == "shift" else rtl_resources.INTEGER_ENGINE
+    kind = rtl_resources.ENGINE if layer.arithmetic.terms else rtl_resources.INTEGER_ENGINE
     errors = rtl_resources.ERRORS[kind]
     factors = {
         "BRAM": errors.bram if generated else None,

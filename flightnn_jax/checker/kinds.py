@@ -1,0 +1,84 @@
+"""The kinds of weights, and the packed codes that they are stored as."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+def unpack_codes(packed: np.ndarray, bits: int) -> np.ndarray:
+    """The codes of each byte, the one in the lowest bits first.
+
+    Args:
+      packed: bytes.
+      bits: of a code, a divisor of 8.
+
+    Returns:
+      Codes 0 to 2^bits - 1, 8 / bits times as many.
+
+    Example:
+      >>> unpack_codes(np.array([0x21, 0x03], np.uint8), 4).tolist()
+      [1, 2, 3, 0]
+    """
+    places = np.arange(0, 8, bits, dtype=np.uint8)
+    return (packed[:, None] >> places & (2**bits - 1)).reshape(-1)
+
+
+def terms_of(codes: np.ndarray) -> np.ndarray:
+    """The signed powers of two that codes stand for: the code is 2 shift + (sign is -1).
+
+    Args:
+      codes: 0 to 15.
+
+    Returns:
+      int16, from -128 to 128.
+
+    Example:
+      >>> terms_of(np.array([0, 1, 6, 15])).tolist()
+      [1, -1, 8, -128]
+    """
+    power = np.left_shift(np.int16(1), codes.astype(np.int16) >> 1)
+    return np.where(codes & 1, -power, power)
+
+
+def integers_of(codes: np.ndarray) -> np.ndarray:
+    """Codes as integers in two's complement.
+
+    Args:
+      codes: 0 to 15.
+
+    Returns:
+      int16, from -8 to 7.
+
+    Example:
+      >>> integers_of(np.array([0, 7, 8, 15])).tolist()
+      [0, 7, -8, -1]
+    """
+    signed = codes.astype(np.int16)
+    return np.where(signed >= 8, signed - 16, signed)
+
+
+class Kind(NamedTuple):
+    """A kind of weights.
+
+    Attributes:
+      bits: of a code.
+      value_of: what codes stand for, int16.
+      has_terms: whether a filter has k rows of codes, or else one.
+      version: of the format, the first that has it.
+    """
+
+    bits: int
+    value_of: Callable[[np.ndarray], np.ndarray]
+    has_terms: bool
+    version: int
+
+    def code_bytes(self, count: int) -> int:
+        """How many bytes so many codes take."""
+        return -(-count * self.bits // 8)
+
+
+KINDS = {
+    "shift": Kind(4, terms_of, has_terms=True, version=1),
+    "integer": Kind(4, integers_of, has_terms=False, version=1),
+}
