@@ -124,6 +124,7 @@ WITHOUT_JAX = (
     "training.lock",
     "training.plan",
     "training.runlog",
+    "training.stages",
 )
 
 
@@ -235,7 +236,8 @@ ARROWS = {
     "data": ["data", "atomic", "lazy"],
     "training.layers": ["activations", "filters", "numerics"],
     "training.models": ["networks", "training.layers"],
-    "training.config": ["networks", "schemes", "data", "hardware.demands"],
+    "training.stages": ["schemes"],
+    "training.config": ["networks", "schemes", "data", "hardware.demands", "training.stages"],
     "training.summary": ["formats", "quantize", "spec"],
     "training.quantization": ["formats", "penalty", "schemes", "spec", "thresholds"],
     "training.optimizer": ["penalty", "training.config", "training.quantization"],

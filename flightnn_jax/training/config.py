@@ -9,6 +9,7 @@ from typing import Any
 from flightnn_jax import networks, schemes
 from flightnn_jax.data import Dataset, check_name, find
 from flightnn_jax.hardware import demands
+from flightnn_jax.training import stages
 
 MODES = ("paper", "budget")
 COSTS = ("filter", "storage")
@@ -27,6 +28,8 @@ _MAX_NUMBERS = {
     **dict.fromkeys(("lambda1", "lambda0", "learning_rate", "threshold_rate", "decay_by"), 1e30),
     "seed": 2**32 - 1,  # of a larger one JAX takes 32 bits, so two seeds would be one
 }
+
+_SEEDS_APART = 1 << 28  # of stages, so that no two of them see images in one order
 
 
 def _option(default: Any, meaning: str, decisive: bool = True) -> Any:
@@ -105,6 +108,11 @@ class Config:
     start_from: str | None = _option(
         None, "directory of a run of the same network, whose last weights this one begins with"
     )
+    stages: str | None = _option(
+        None,
+        "what is trained before the scheme, each for a part of the epochs, such as "
+        "full:0.4,lightnn2:0.3; the scheme has the rest; none for the scheme alone",
+    )
     seed: int = _option(0, "of the initial weights, the order of the data and its augmentation")
     evaluate_every: int = _option(1, "epochs between validations", decisive=False)
     checkpoint_every: int | None = _option(
@@ -153,6 +161,8 @@ class Config:
                 raise ValueError(f"track and decay_at are parts of the training, 0 to 1: {value}")
         if self.start_from == "":
             raise ValueError("start_from='': give the directory of a run, or none")
+        if self.stages is not None:
+            stages.parse(self.stages, self.epochs)
         if not self.device:
             raise ValueError("device='': give an FPGA's name, or its .json file")
 
@@ -217,6 +227,31 @@ class Config:
     def lambdas(self) -> tuple[float, float]:
         """The weights of the penalty on a filter's two residuals."""
         return (self.lambda1 / 3 if self.lambda0 is None else self.lambda0, self.lambda1)
+
+    @property
+    def own_epochs(self) -> int:
+        """Those that the stages leave for the scheme itself."""
+        return self.epochs - sum(each.epochs for each in self.stage_configs())
+
+    def stage_configs(self) -> tuple["Config", ...]:
+        """The stages before the scheme, each as a run that begins with the one before."""
+        if self.stages is None:
+            return ()
+        configs = []
+        for number, stage in enumerate(stages.parse(self.stages, self.epochs)):
+            floats = schemes.find(stage.scheme).activation_bits is None
+            configs.append(
+                dataclasses.replace(
+                    self,
+                    scheme=stage.scheme,
+                    epochs=stage.epochs,
+                    stages=None,
+                    start_from=None if number else self.start_from,
+                    affine_terms=None if floats else self.affine_terms,
+                    seed=(self.seed + (number + 1) * _SEEDS_APART) % 2**32,
+                )
+            )
+        return tuple(configs)
 
     def override(self, texts: dict[str, str]) -> "Config":
         """With other values for some fields, written as on a command line.

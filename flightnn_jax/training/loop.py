@@ -54,6 +54,8 @@ class Run:
       workdir: where metrics and checkpoints go; shared by all processes.
       origin: opens the run in `config.start_from`, with whose last weights this one begins; only
         called where there are no checkpoints.
+      before: the stage that is trained before it, with whose last weights it begins then; see
+        `Config.stages`.
       bounds: its budgets in units of hardware; None without any, and where it is only read.
     """
 
@@ -64,6 +66,7 @@ class Run:
     mesh: jax.sharding.Mesh
     workdir: Path
     origin: "Callable[[], Run]" = _no_origin
+    before: "Run | None" = None
     bounds: costs.Bounds | None = None
 
     @property
@@ -73,8 +76,8 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """The number of steps of the whole training."""
-        return self.order.steps_per_epoch * self.config.epochs
+        """The number of steps of the training, without its stages."""
+        return self.order.steps_per_epoch * self.config.own_epochs
 
     def initial_state(self) -> TrainState:
         """The state before the first step."""
@@ -169,11 +172,17 @@ def fit(run: Run) -> TrainState | None:
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(termination())
         if jax.process_index() == 0:
+            run.workdir.mkdir(parents=True, exist_ok=True)  # of a stage, it is not there yet
             stack.enter_context(lock.held(run.workdir))
         checkpoints = stack.enter_context(run.checkpoints())
         state, progress = run.initial_state(), _Progress(_Epoch(), 0.0)
         if (latest := checkpoints.restore(state, _Progress.parse)) is not None:
             state, progress = latest
+        elif run.before is not None:
+            ended = fit(run.before)
+            if ended is None or stop.received:
+                return None
+            state = step.carry_over(ended, state)
         elif run.config.start_from is not None:
             state = step.carry_over(run.origin().last_state(), state)
         log = None
@@ -290,14 +299,14 @@ class _Loop:
         if self.run.bounds is not None:
             row["budgets"] = self.correct(self.run.bounds).as_json()
         self.epoch = _Epoch()
-        if number % config.evaluate_every and number < config.epochs:
+        if number % config.evaluate_every and number < config.own_epochs:
             return self.write(row)
         validation = self.run.evaluate(self.state, self.run.validation_split)
         counts = self.run.count(self.state)
         self.write({**row, "validation": validation._asdict(), **counts})
         mean_k = "" if counts["mean_k"] is None else f"  mean k {counts['mean_k']:.3f}"
         self.say(
-            f"epoch {number}/{config.epochs}  loss {row['train']['loss']:.3f}  validation "
+            f"epoch {number}/{config.own_epochs}  loss {row['train']['loss']:.3f}  validation "
             f"{100 * validation.top1:.2f} %{mean_k}"
         )
         if validation.float_reason is not None and self.run.model.activation_bits is not None:

@@ -17,6 +17,7 @@ from flightnn_jax.training import costs, loop, models, runlog
 from flightnn_jax.training.config import Config, network_of
 from flightnn_jax.training.step import by_batch, data_mesh
 
+STAGES = "stages"  # in a workdir: a directory for each stage before its scheme
 _MAX_STEPS = 2**31 - 1  # they are counted in int32
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -53,13 +54,23 @@ def prepare(
             f"epochs={config.epochs} are {run.steps} steps, more than {_MAX_STEPS}: choose fewer "
             "epochs or a larger batch_size"
         )
-    run = dataclasses.replace(run, bounds=costs.bounds_of(config, run.model.network))
-    if config.start_from is None:
+    before = None
+    for number, each in enumerate(config.stage_configs(), 1):
+        model = build_model(each, run.train_split.dataset)
+        directory = workdir / STAGES / f"{number}-{each.scheme}"
+        stage = dataclasses.replace(run, config=each, model=model, workdir=directory)
+        before = dataclasses.replace(_begun(stage), before=before)
+    return dataclasses.replace(_begun(run), before=before)
+
+
+def _begun(run: loop.Run) -> loop.Run:
+    """With its bounds, and the run it begins with where no stage is trained before."""
+    run = dataclasses.replace(run, bounds=costs.bounds_of(run.config, run.model.network))
+    if run.config.start_from is None:
         return run
-    run = dataclasses.replace(run, origin=lambda: _origin(run))
-    if not (workdir / "checkpoints").exists():
-        run.origin()  # what is wrong with it is known before anything is compiled
-    return run
+    if not (run.workdir / "checkpoints").exists():
+        _origin(run)  # what is wrong with it is known before anything is compiled
+    return dataclasses.replace(run, origin=lambda: _origin(run))
 
 
 def reopen(

@@ -35,6 +35,7 @@ _NOT_COMPILED_IN = (
         "device",
         "prune",
         "start_from",
+        "stages",
         "evaluate_every",
         "checkpoint_every",
         "keep",
