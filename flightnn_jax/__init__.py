@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import paper as paper
     from flightnn_jax import pareto as pareto
     from flightnn_jax import penalty as penalty
+    from flightnn_jax import platforms as platforms
     from flightnn_jax import quantize as quantize
     from flightnn_jax import rtl as rtl
     from flightnn_jax import schemes as schemes
@@ -88,6 +89,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "paper": (),
     "pareto": (),
     "penalty": ("add_residual_group_lasso", "residual_group_lasso"),
+    "platforms": (),
     "quantize": ("Storage", "count_shifts", "quantize_params", "storage_bits"),
     "rtl": (),
     "schemes": (),

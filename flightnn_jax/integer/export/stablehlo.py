@@ -1,11 +1,13 @@
 """The integer network as StableHLO: bytes that JAX, IREE or another compiler runs again."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax import export
 
+from flightnn_jax import platforms as known
 from flightnn_jax.integer import inference
 from flightnn_jax.integer.network import IntegerNetwork
 
@@ -17,8 +19,12 @@ def to_stablehlo(
 
     Args:
       network: a valid one.
-      path: as in `make_inference`. The fast path is made for the backend that exports it.
-      platforms: where the bytes are to run, such as ("cpu", "cuda", "tpu").
+      path: as in `make_inference`. The bytes hold what it is on each of the platforms.
+      platforms: where the bytes are to run, such as ("cpu", "cuda", "tpu"). None of them has to
+        be there.
+
+    Raises:
+      ValueError: if there is no such path or platform, or no platform at all.
 
     Example:
       >>> import jax.numpy as jnp
@@ -31,8 +37,13 @@ def to_stablehlo(
     """
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.input_shape), jax.numpy.uint8)
-    infer = jax.jit(inference.make_inference(network, path))
-    return bytes(export.export(infer, platforms=platforms)(images).serialize())
+    names = [known.resolved(name) for name in platforms]
+    if not names:
+        raise ValueError("platforms=(): name one at least, such as ('cpu', 'cuda', 'tpu')")
+    forms = {name: inference.make_inference(network, path, name) for name in names}
+    whole = path != "fast" or len(forms) == 1  # all other paths are the same everywhere
+    infer = forms[names[0]] if whole else functools.partial(jax.lax.platform_dependent, **forms)
+    return bytes(export.export(jax.jit(infer), platforms=names)(images).serialize())
 
 
 def from_stablehlo(data: bytes) -> Callable[[Any], jax.Array]:

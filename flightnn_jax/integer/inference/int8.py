@@ -31,6 +31,7 @@ from flightnn_jax.integer.inference.int8_columns import Columns
 from flightnn_jax.integer.inference.operations import Tensors
 from flightnn_jax.integer.limits import Shape
 from flightnn_jax.integer.network import Affine, Convolution, Dense, IntegerNetwork, MaxPool
+from flightnn_jax.platforms import Platform
 
 _MIN_PRODUCT = 512  # inputs times filters below which XLA's convolution leaves the fast path
 _HALF = 16  # filters that fill half of its vectors
@@ -39,15 +40,18 @@ _WIDE = 128  # filters from which on shared columns have a product of their own
 Sums = Callable[[jax.Array], jax.Array]
 
 
-def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
+def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], Tensors]:
     """The function from images to every layer's output; to be jitted, so that XLA drops the rest.
 
     Args:
       network: a valid one; its certificates are not needed.
+      platform: where it is to run; the ways to sum differ.
     """
     known, proven = shapes.outputs(network), certificate.bounds(network)
     convolutions = {
-        layer.name: _convolution(layer, known[layer.input].shape, proven[layer.name].accumulators)
+        layer.name: _convolution(
+            layer, known[layer.input].shape, proven[layer.name].accumulators, platform
+        )
         for layer in network.layers
         if isinstance(layer, Convolution)
     }
@@ -120,9 +124,11 @@ class _Convolution:
         return operations.max_pool(acc ^ -flipped) ^ -flipped  # ~acc falls where acc rises
 
 
-def _convolution(layer: Convolution, input_shape: Shape, acc: Range) -> _Convolution:
+def _convolution(
+    layer: Convolution, input_shape: Shape, acc: Range, platform: Platform
+) -> _Convolution:
     weights, affine, clips = turned(layer, acc)
-    sums = _sums(Columns.of(weights), layer.stride, input_shape)
+    sums = _sums(Columns.of(weights), layer.stride, input_shape, platform)
     return _Convolution(sums, affine, clips, layer.shift)
 
 
@@ -206,21 +212,24 @@ def _dot(x: jax.Array, weights: np.ndarray) -> jax.Array:
     return lax.dot(x, jnp.asarray(weights), preferred_element_type=jnp.int32)
 
 
-def _sums(columns: Columns, stride: int, input_shape: Shape) -> Sums:
+def _sums(columns: Columns, stride: int, input_shape: Shape, platform: Platform) -> Sums:
     """The sums of all columns by one product, or the shared ones by their own; joined."""
+    of_windows = functools.partial(
+        _sums_of_windows, stride=stride, input_shape=input_shape, platform=platform
+    )
     filters, others = columns.own.shape[-1], columns.shared.shape[-1]
     if not others:
-        return _sums_of_windows(columns.own, stride, input_shape)
+        return of_windows(columns.own)
     if filters >= _WIDE:
-        own = _sums_of_windows(columns.own, stride, input_shape)
+        own = of_windows(columns.own)
         filled = np.pad(columns.shared, ((0, 0),) * 3 + ((0, -others % _HALF),))
-        shared = _sums_of_windows(filled, stride, input_shape)
+        shared = of_windows(filled)
 
         def both(x: jax.Array) -> tuple[jax.Array, jax.Array]:
             return own(x), shared(x)
     else:
         every = np.concatenate([columns.own, columns.shared], axis=-1)
-        product = _sums_of_windows(every, stride, input_shape)
+        product = of_windows(every)
 
         def both(x: jax.Array) -> tuple[jax.Array, jax.Array]:
             sums = product(x)
@@ -233,10 +242,15 @@ def _sums(columns: Columns, stride: int, input_shape: Shape) -> Sums:
     return sums
 
 
-def _sums_of_windows(weights: np.ndarray, stride: int, input_shape: Shape) -> Sums:
-    """The fastest of several equal ways, by rules that were measured."""
+def _sums_of_windows(
+    weights: np.ndarray, stride: int, input_shape: Shape, platform: Platform
+) -> Sums:
+    """One of several equal ways: on a CPU the fastest, by rules that were measured.
+
+    XLA knows no convolution of integers for GPUs, so windows are gathered there.
+    """
     size, _, inputs, filters = weights.shape
-    convolves = jax.default_backend() == "cpu" and _convolutions_are_fast()
+    convolves = platform == "cpu" and _convolutions_are_fast()
     folds = stride == 1 and size > 1 and input_shape[1] % 2 == 0
     if folds and inputs <= _MAX_GATHERED:
         return lambda x: _folded(x, weights, gather=True)

@@ -23,22 +23,24 @@ from flightnn_jax.integer.network import (
     IntegerNetwork,
     MaxPool,
 )
+from flightnn_jax.platforms import Platform
 
 _LANES = 16  # filters of a block
 _STEP = 4  # bytes of a window, and weights of each filter, that one instruction takes
 _NOTHING = jnp.int8  # the type of an operand that is not there
 
 
-def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
+def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], Tensors]:
     """The function from images to every layer's output; to be jitted, so that XLA drops the rest.
 
     Args:
       network: a valid one; its certificates are not needed.
+      platform: where it is to run.
 
     Raises:
-      native_build.NativeError: if there is no compiler, or JAX does not run on a CPU.
+      native_build.NativeError: if there is no compiler, or the platform is not a CPU.
     """
-    native_build.load()
+    native_build.load(platform)
     layers = {layer.name: layer for layer in network.layers}
     packed = {layer.name: _Packed.of(layer) for layer in network.weighted}
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import jax
 import jaxlib.version
 
-from flightnn_jax import atomic
+from flightnn_jax import atomic, platforms
 
 TARGET = "flightnn_jax_convolve"  # by which XLA knows the function
 _SYMBOL = "FlightnnConvolve"
@@ -44,10 +44,14 @@ def compilers() -> list[list[str]]:
     return [[name] for name in _COMPILERS if shutil.which(name)]
 
 
-def unavailable() -> str | None:
-    """Why the native path cannot run here, as far as one can tell without compiling; or None."""
-    if jax.default_backend() != "cpu":
-        return f"JAX runs on {jax.default_backend()}, and the native path on a CPU alone"
+def unavailable(platform: str | None = None) -> str | None:
+    """Why the native path cannot run here, as far as one can tell without compiling; or None.
+
+    Args:
+      platform: where the program is to run; None for where JAX runs.
+    """
+    if (known := platforms.resolved(platform)) != "cpu":
+        return f"the program is for {known}, and the native path runs on a CPU alone"
     if not any(shutil.which(command[0]) for command in compilers()):
         tried = os.environ.get("CXX") or ", ".join(_COMPILERS)
         return f"there is no C++ compiler (tried {tried}): install one, or set CXX"
@@ -66,13 +70,16 @@ def why_not() -> str | None:
 
 
 @functools.cache
-def load() -> None:
+def load(platform: str | None = None) -> None:
     """Registers the library's function with XLA, as `TARGET`, and compiles it first if need be.
+
+    Args:
+      platform: as in `unavailable`.
 
     Raises:
       NativeError: if that is not possible.
     """
-    why_not = unavailable()
+    why_not = unavailable(platform)
     if why_not is not None:
         raise NativeError(f'path="native": {why_not}; or use path="fast", which needs no compiler')
     if "avx512_vnni" not in _processor():

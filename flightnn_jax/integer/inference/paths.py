@@ -8,18 +8,21 @@ import jax.numpy as jnp
 
 from flightnn_jax.integer.inference import int8, native, shifts
 from flightnn_jax.integer.network import IntegerNetwork
+from flightnn_jax.platforms import Platform, resolved
 
 Function = Callable[[jax.Array], dict[str, jax.Array]]
 
-# A path takes a network and gives the function from images to every layer's output.
-PATHS: Mapping[str, Callable[[IntegerNetwork], Function]] = {
+# A path takes a network and a platform, and gives the function from images to every layer's output.
+PATHS: Mapping[str, Callable[[IntegerNetwork, Platform], Function]] = {
     "fast": int8.build,
     "native": native.build,
-    "shifts": lambda network: lambda images: shifts.layer_outputs(network, images),
+    "shifts": lambda network, _: lambda images: shifts.layer_outputs(network, images),
 }
 
 
-def make_inference(network: IntegerNetwork, path: str = "fast") -> Callable[[Any], jax.Array]:
+def make_inference(
+    network: IntegerNetwork, path: str = "fast", platform: str | None = None
+) -> Callable[[Any], jax.Array]:
     """The network as one compiled function; it compiles once for each size of batch.
 
     Args:
@@ -27,12 +30,15 @@ def make_inference(network: IntegerNetwork, path: str = "fast") -> Callable[[Any
       path: "fast"; "native", a kernel in C++ that is faster still, for CPUs: the first use
         compiles it, which takes seconds and a C++ compiler; or "shifts", the reference with
         shifts and additions. The integers are equal.
+      platform: "cpu", "cuda", "rocm" or "tpu", for which the program is made, as paths differ; by
+        default where JAX runs. Name it to compile or to export for another one.
 
     Returns:
       From images, [batch, height, width, channels] uint8, to logits, [batch, classes] int32.
 
     Raises:
-      ValueError: if there is no such path; the function, if images are not what the network takes.
+      ValueError: if there is no such path or platform; the function, if images are not what the
+        network takes.
       native_build.NativeError: if the native path cannot run on this machine; it says why.
 
     Example:
@@ -43,13 +49,13 @@ def make_inference(network: IntegerNetwork, path: str = "fast") -> Callable[[Any
       >>> infer(jnp.full((1, 2, 2, 3), 130, jnp.uint8)).tolist()  # 4 (130 - 128)
       [[8, 8, 8]]
     """
-    outputs = _checked(network, path)
+    outputs = _checked(network, path, platform)
     last = network.layers[-1].name
     return jax.jit(lambda images: outputs(images)[last])
 
 
 def make_layer_outputs(
-    network: IntegerNetwork, path: str = "fast"
+    network: IntegerNetwork, path: str = "fast", platform: str | None = None
 ) -> Callable[[Any], dict[str, jax.Array]]:
     """As `make_inference`, but the function returns every layer's output by the layer's name.
 
@@ -61,13 +67,13 @@ def make_layer_outputs(
       >>> {name: output.tolist() for name, output in outputs.items()}
       {'average': [[-128]], 'pool1': [[[[-128]]]]}
     """
-    return jax.jit(_checked(network, path))
+    return jax.jit(_checked(network, path, platform))
 
 
-def _checked(network: IntegerNetwork, path: str) -> Function:
+def _checked(network: IntegerNetwork, path: str, platform: str | None) -> Function:
     if path not in PATHS:
         raise ValueError(f"path={path!r} is unknown: choose of {', '.join(PATHS)}")
-    outputs = PATHS[path](network)
+    outputs = PATHS[path](network, resolved(platform))
 
     def checked(images: jax.Array) -> dict[str, jax.Array]:
         if images.dtype != jnp.uint8 or images.shape[1:] != tuple(network.input_shape):

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from jax import export
 from numpy.testing import assert_array_equal
 
+from flightnn_jax.integer import inference
 from flightnn_jax.integer.export import onnx as onnx_export
 from flightnn_jax.integer.export import stablehlo
 from tests.integer.inference.test_shifts import check_every_layer, extreme_images
@@ -59,13 +61,46 @@ def test_wrong_weights_are_told():
         onnx_export.to_onnx(random_network(), weights="int4")
 
 
+def integer_convolutions(network, *platforms):
+    """How many convolutions there are in the fast path that is exported for these platforms."""
+    data = stablehlo.to_stablehlo(network, path="fast", platforms=platforms)
+    module = export.deserialize(bytearray(data))
+    assert set(module.platforms) == {"cuda" if name == "gpu" else name for name in platforms}
+    text = module.mlir_module()
+    assert "stablehlo.dot_general" in text
+    return text.count("stablehlo.convolution")
+
+
+def test_the_fast_path_is_exported_as_the_platform_needs_it():
+    """XLA compiles convolutions of int8 on a CPU, and none for CUDA."""
+    network = random_network(1, "vgg", "shift2", width=32)
+    on_cpu = integer_convolutions(network, "cpu")
+    assert on_cpu > 0
+    assert integer_convolutions(network, "cuda") == integer_convolutions(network, "gpu") == 0
+    assert integer_convolutions(network, "cpu", "cuda") >= on_cpu  # one program for each
+
+
+def test_wrong_platforms_are_told():
+    network = random_network()
+    with pytest.raises(ValueError, match="platform 'npu' is unknown: choose one of cpu, cuda, "):
+        stablehlo.to_stablehlo(network, platforms=("npu",))
+    with pytest.raises(ValueError, match="name one at least"):
+        stablehlo.to_stablehlo(network, platforms=())
+    with pytest.raises(ValueError, match="platform 'npu' is unknown"):
+        inference.make_layer_outputs(network, platform="npu")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["shifts", "fast"])
-def test_stablehlo_runs_from_its_bytes(path):
+@pytest.mark.parametrize(
+    ("path", "platforms"),
+    [("shifts", ("cpu",)), ("fast", ("cpu",)), ("fast", ("tpu", "cuda", "cpu"))],
+)
+def test_stablehlo_runs_from_its_bytes(path, platforms):
     network = random_network(1, "vgg", "shift2")
     images = random_images(network, 5)
     want = brute_force.layer_outputs(network, images)["average"]
-    infer = stablehlo.from_stablehlo(stablehlo.to_stablehlo(network, path=path))
+    data = stablehlo.to_stablehlo(network, path=path, platforms=platforms)
+    infer = stablehlo.from_stablehlo(data)
     for count in (1, 5):
         assert_array_equal(infer(images[:count]), want[:count])
     assert np.asarray(infer(images)).dtype == np.int32

@@ -61,15 +61,17 @@ WINDOWS = [
 ]
 
 
-@pytest.mark.parametrize("convolves", [True, False])
+@pytest.mark.parametrize(
+    ("platform", "convolves"), [("cpu", True), ("cpu", False), ("cuda", True), ("tpu", True)]
+)
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
-def test_sums_of_windows(window, convolves, monkeypatch):
+def test_sums_of_windows(window, platform, convolves, monkeypatch):
     size, stride, inputs, filters, width = window
     monkeypatch.setattr(int8, "_convolutions_are_fast", lambda: convolves)
     rng = np.random.default_rng(0)
     weights = rng.integers(-128, 128, (size, size, inputs, filters)).astype(np.int8)
     x = rng.integers(-128, 128, (2, 5, width, inputs)).astype(np.int8)
-    sums = int8._sums_of_windows(weights, stride, x.shape[1:])
+    sums = int8._sums_of_windows(weights, stride, x.shape[1:], platform)
     want = brute_force.convolve(x.astype(np.int64), weights.astype(np.int64), stride)
     assert_array_equal(jax.jit(sums)(x), want)
 
@@ -116,7 +118,7 @@ def one_convolution(weights, multiplier, low, high):
     none = np.zeros((filters, 10), np.int32)
     layer = Convolution("conv1", IMAGE, 1, weights, 0, affine, shift, 0, none)
     x = np.random.default_rng(0).integers(-128, 128, (4, 2, 2, weights.shape[2]))
-    made = int8._convolution(layer, x.shape[1:], certificate.accumulators(weights))
+    made = int8._convolution(layer, x.shape[1:], certificate.accumulators(weights), "cpu")
 
     @jax.jit
     def outputs(x):
@@ -180,6 +182,6 @@ def test_certificates_are_not_needed():
     assert certificate.certified(bare).layers[0].certificate.any()
     images = random_images(network, 2)
     want = brute_force.layer_outputs(network, images)
-    outputs = jax.jit(int8.build(bare))(images)
+    outputs = jax.jit(int8.build(bare, "cpu"))(images)
     assert_array_equal(outputs["average"], want["average"])
     assert_array_equal(operations.max_pool(outputs["conv1"]), outputs["pool1"])

@@ -291,10 +291,10 @@ def test_a_library_that_others_may_have_written_is_not_loaded(monkeypatch, tmp_p
         load()
 
 
-def test_another_backend_is_told(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    with pytest.raises(native_build.NativeError, match=r'JAX runs on gpu.* use path="fast"'):
-        load()
+def test_another_platform_is_told():
+    message = r'the program is for cuda.* on a CPU alone; or use path="fast"'
+    with pytest.raises(native_build.NativeError, match=message):
+        inference.make_inference(random_network(), "native", platform="gpu")
 
 
 @compiles

@@ -26,8 +26,8 @@ def skip_where_it_cannot_run(path):
 def test_compiles_once_for_each_size_of_batch(path, monkeypatch):
     skip_where_it_cannot_run(path)
     chex.clear_trace_counter()  # it counts by name, so those of the other paths, too
-    traced = chex.assert_max_traces(paths.PATHS[path](NETWORK), n=2)
-    monkeypatch.setitem(paths.PATHS, "traced", lambda _: traced)
+    traced = chex.assert_max_traces(paths.PATHS[path](NETWORK, "cpu"), n=2)
+    monkeypatch.setitem(paths.PATHS, "traced", lambda *_: traced)
     infer = inference.make_inference(NETWORK, "traced")
     for count in (1, 5, 1, 5):
         for images in (IMAGES[:count], jnp.asarray(IMAGES[:count])):
