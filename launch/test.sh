@@ -18,11 +18,11 @@ esac
 ruff check .
 ruff format --check .
 mypy
-# Two processes: JAX compiles on one thread, and that is what the tests spend their time on. A module
+# Three processes for two cores: JAX compiles on one thread, and some tests wait for others. A module
 # stays in one of them, so that what it compiles or trains is made once; tests/conftest.py has the
 # longest modules first.
 run() {
-  pytest --quiet --numprocesses=2 --dist=loadfile --no-loadscope-reorder "$@"
+  pytest --quiet --numprocesses=3 --dist=loadfile --no-loadscope-reorder "$@"
 }
 if [ "$quick" ]; then
   run -m "not slow"

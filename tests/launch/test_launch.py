@@ -13,7 +13,7 @@ import time
 import pytest
 
 from launch import command, options
-from tests.support import commands, prepared
+from tests.support import commands, prepared, strict
 
 SMOKE = "--config=configs/digits.py:smoke"
 
@@ -183,6 +183,7 @@ def test_two_processes_train_together(tmp_path, finished):
             coordinator,
             "--processes=2",
             f"--process={number}",
+            XLA_FLAGS=strict.HARDLY_OPTIMIZED,
         )
         for number in range(2)
     ]

@@ -12,19 +12,17 @@ compile. Commands that tests start compile as a user's do.
 import os
 import tempfile
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + " --xla_force_host_platform_device_count=8"
-    + (
-        ""
-        if os.environ.get("FLIGHTNN_TESTS_OPTIMIZED") == "1"
-        else " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-        " --xla_cpu_use_fusion_emitters=false"
-    )
+HARDLY_OPTIMIZED = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
+_flags = [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
+if os.environ.get("FLIGHTNN_TESTS_OPTIMIZED") != "1":
+    _flags.append(HARDLY_OPTIMIZED)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = " ".join(_flags)
 
-import jax
+import jax  # noqa: E402 - which reads the flags
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # A directory for each process of a run (pytest-xdist starts them with this environment): a cache
