@@ -3,7 +3,7 @@
     python -m benchmarks.imports [--rounds=9]
 
 Each time is that of a process from its start to its end. The commands are those that start without
-JAX, and `train` for comparison. CPU time is told too, since other work on the machine moves it less.
+JAX, and two others for comparison. CPU time is told too, since other work moves it less.
 """
 
 import os
