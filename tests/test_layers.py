@@ -383,8 +383,16 @@ ARROWS = {
         "training.config",
     ],
     "explore.costs": ["explore.members", "hardware"],
-    "explore.fronts": ["explore.costs", "explore.members", "hardware", "pareto"],
+    "explore.attainment": [],
+    "explore.fronts": [
+        "explore.attainment",
+        "explore.costs",
+        "explore.members",
+        "hardware",
+        "pareto",
+    ],
     "explore.front_plots": [
+        "explore.attainment",
         "explore.costs",
         "explore.fronts",
         "explore.members",

@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from flightnn_jax import schemes
 from flightnn_jax.explore import fronts, plots
+from flightnn_jax.explore.attainment import Corners
 from flightnn_jax.explore.costs import UNITS, Unit
 from flightnn_jax.explore.fronts import Point, Spread
 from flightnn_jax.explore.members import Member
@@ -69,12 +70,14 @@ def pictures(
     with matplotlib.style.context(["default", plots.STYLE]):
         for number, (setting, some) in enumerate(places.items(), 1):
             for unit in UNITS:
-                groups = _groups([members[i] for i in some], [costs[i] for i in some], unit)
+                own, theirs = [members[i] for i in some], [costs[i] for i in some]
+                groups = _groups(own, theirs, unit)
                 if groups:
+                    halves = fronts.attained(own, theirs, unit)
                     bar = next(costs[i][unit.key].bar for i in some if unit.key in costs[i])
                     label = _label(unit, bar, device)
                     name = _NAMES[unit.key] + f"_{number}" * (len(places) > 1)
-                    figures[name] = _picture(groups, unit, label, setting)
+                    figures[name] = _picture(groups, halves, unit, label, setting)
     return figures
 
 
@@ -100,10 +103,17 @@ def _label(unit: Unit, bar: str, device: str) -> str:
     return f"{unit.label}{on}" + ("" if bar == "exact" else f", {bar}")
 
 
-def _picture(groups: Sequence[_Group], unit: Unit, label: str, setting: str) -> Figure:
+def _picture(
+    groups: Sequence[_Group],
+    halves: Mapping[tuple[str, ...], Corners],
+    unit: Unit,
+    label: str,
+    setting: str,
+) -> Figure:
     figure = Figure(figsize=(plots.WIDTH * 0.75, 3.1))
     axes = figure.add_subplot()
     _line(axes, groups, unit)
+    _attained(axes, groups, halves, unit)
     front = [groups[i] for i in fronts.front([group.point for group in groups])]
     places = [group.value for group in front], [group.accuracy.mean for group in front]
     axes.plot(*places, color="0.45", linestyle="-", linewidth=1, label="front, by validation")
@@ -137,6 +147,30 @@ def _picture(groups: Sequence[_Group], unit: Unit, label: str, setting: str) -> 
     axes.set_title(setting)
     plots.legend_above(figure)
     return figure
+
+
+def _attained(
+    axes: Axes,
+    groups: Sequence[_Group],
+    halves: Mapping[tuple[str, ...], Corners],
+    unit: Unit,
+) -> None:
+    """What half of the seeds attain with all schemes of the front, up to the largest cost."""
+    corners = halves[max(halves, key=len)] if halves else []
+    if not corners:
+        return
+    costs = [cost for cost, _ in corners]
+    costs.append(max(costs[-1], *(group.point.cost for group in groups)))
+    accuracies = [100 * accuracy for _, accuracy in corners]
+    axes.step(
+        [1 / cost if unit.larger else cost for cost in costs],
+        [*accuracies, accuracies[-1]],
+        where="post",
+        color="0.6",
+        linestyle="--",
+        linewidth=1,
+        label="half of the seeds attain",
+    )
 
 
 def _line(axes: Axes, groups: Sequence[_Group], unit: Unit) -> None:

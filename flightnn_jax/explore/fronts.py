@@ -7,10 +7,11 @@ seed, and its standard error is that of the mean over seeds.
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from flightnn_jax import pareto
+from flightnn_jax.explore import attainment
 from flightnn_jax.explore.costs import UNITS, Unit
 from flightnn_jax.explore.members import Member
 from flightnn_jax.hardware.records import Number
@@ -136,9 +137,12 @@ class Gain(NamedTuple):
 
 _ENDS = ("lightnn1", "lightnn2")
 _SETS = (_ENDS, ("flightnn",), (*_ENDS, "flightnn"))
+_PLACES = (0, 0.25, 0.5, 0.75, 1)  # at LightNN-1's cost, to LightNN-2's
 
 
-def points(members: Sequence[Member], costs: Sequence[Costs], unit: Unit) -> dict[int, Point]:
+def points(
+    members: Sequence[Member], costs: Sequence[Mapping[str, Number]], unit: Unit
+) -> dict[int, Point]:
     """By a member's place, its point; members without a cost in the unit have none."""
     return {
         i: Point(unit.cost(cost[unit.key].value), member.judged, member.run.top1)
@@ -159,16 +163,55 @@ def volumes(members: Sequence[Member], costs: Sequence[Costs], unit: Unit) -> li
     reference = REFERENCE * statistics.fmean(ends)
     rows = []
     for names in _SETS:
-        by_seed: dict[int, list[Point]] = {}
-        for i, point in known.items():
-            if members[i].scheme.name in names:
-                by_seed.setdefault(members[i].seed, []).append(point)
-        values = []
-        for _, of_seed in sorted(by_seed.items()):
-            chosen = [of_seed[i] for i in front(of_seed)]
-            values.append(hypervolume([(p.cost, p.reported) for p in chosen], reference))
+        of_seeds = _of_seeds(members, known, names)
+        values = [hypervolume(pairs, reference) for pairs in of_seeds]
         if values:
             rows.append(Volume(names, unit, spread(values)))
+    return rows
+
+
+def _of_seeds(
+    members: Sequence[Member], known: dict[int, Point], names: Sequence[str]
+) -> list[list[tuple[float, float]]]:
+    """The front of each seed, of members of some schemes: costs and accuracies on the test."""
+    by_seed: dict[int, list[Point]] = {}
+    for i, point in known.items():
+        if members[i].scheme.name in names:
+            by_seed.setdefault(members[i].seed, []).append(point)
+    return [
+        [(some[i].cost, some[i].reported) for i in front(some)]
+        for _, some in sorted(by_seed.items())
+    ]
+
+
+def attained(
+    members: Sequence[Member], costs: Sequence[Mapping[str, Number]], unit: Unit
+) -> dict[tuple[str, ...], attainment.Corners]:
+    """By set of schemes, what at least half of the seeds attain on the test split; of one setting.
+
+    Sets with fewer than `attainment.LEAST_SEEDS` seeds are left out.
+    """
+    known = points(members, costs, unit)
+    of_sets = {names: _of_seeds(members, known, names) for names in _SETS}
+    return {
+        names: attainment.surface(of_seeds)
+        for names, of_seeds in of_sets.items()
+        if len(of_seeds) >= attainment.LEAST_SEEDS
+    }
+
+
+def _attained_at(members: Sequence[Member], costs: Sequence[Costs], unit: Unit) -> list[list[str]]:
+    """A row for each set of schemes: accuracies at places between the LightNNs' costs."""
+    known = points(members, costs, unit)
+    ends = [[known[i].cost for i in known if members[i].scheme.name == name] for name in _ENDS]
+    if not all(ends):
+        return []
+    one, two = map(max, ends)  # so that every seed has its LightNNs there
+    rows = []
+    for names, corners in attained(members, costs, unit).items():
+        found = [attainment.at(corners, one + place * (two - one)) for place in _PLACES]
+        cells = ["" if accuracy is None else f"{100 * accuracy:.2f}" for accuracy in found]
+        rows.append([f"{' + '.join(names)}: {unit.label}", *cells])
     return rows
 
 
@@ -214,12 +257,13 @@ Rows = list[list[str]]
 
 
 def tables(members: Sequence[Member], costs: Sequence[Costs]) -> list[tuple[str, list[Rows]]]:
-    """Hypervolumes and gains of each setting, in each unit that it has, as text with headings."""
+    """Of each setting hypervolumes, gains, and what half of the seeds attain, as text."""
     parts = []
     for setting, places in settings(members).items():
         some, theirs = [members[i] for i in places], [costs[i] for i in places]
         sizes = [["hypervolume (% x decades)", *(" + ".join(names) for names in _SETS)]]
         lines = [["above the line LightNN-1 to LightNN-2", "at", "points of accuracy"]]
+        halves = [["attained by half of the seeds (%)", *(f"{100 * x:.0f} %" for x in _PLACES)]]
         for unit in UNITS:
             row = {v.schemes: v.volume.text() for v in volumes(some, theirs, unit)}
             if row:
@@ -227,15 +271,17 @@ def tables(members: Sequence[Member], costs: Sequence[Costs]) -> list[tuple[str,
             for gain in gains(some, theirs, unit):
                 at = f"{100 * gain.place:.0f} %"
                 lines.append([f"{gain.title}: {unit.label}", at, gain.gain.text(sign="+")])
-        parts.append((setting, [rows for rows in (sizes, lines) if len(rows) > 1]))
+            halves += _attained_at(some, theirs, unit)
+        parts.append((setting, [rows for rows in (sizes, lines, halves) if len(rows) > 1]))
     return parts
 
 
 NOTE = (
     "Hypervolume: the area over the logarithm of the cost down from 1.05 of LightNN-2's, of points "
-    "chosen by validation, with their test accuracy. At: where the cost lies, LightNN-1's being "
-    "0 % and LightNN-2's 100 %, in seconds for throughput. ± is the standard error of the mean "
-    "over seeds."
+    "chosen by validation, with their test accuracy. At, and the headings in percent: where the "
+    "cost lies, LightNN-1's being 0 % and LightNN-2's 100 %, in seconds for throughput. Attained: "
+    "test accuracy that the fronts of at least half of the seeds have at that cost or below. ± is "
+    "the standard error of the mean over seeds."
 )
 
 

@@ -1,11 +1,13 @@
 """Fronts, hypervolumes and gains against their definitions, and their pictures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightnn_jax.explore import costs, fronts, members
+from flightnn_jax.explore import attainment, costs, fronts, members
 from flightnn_jax.explore.costs import UNITS, Unit
 from tests.support import sweeps
 
@@ -39,6 +41,19 @@ def test_a_hypervolume_is_the_area_of_the_boxes(rows):
         for y in range(10)
     )
     assert fronts.hypervolume(points, reference) == pytest.approx(10.0 * cells)
+
+
+@check
+@given(st.lists(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 5)), max_size=4), min_size=1))
+def test_half_of_the_seeds_attain_what_is_counted(rows):
+    corners = attainment.surface(rows)
+    for cost in range(1, 7):
+        counts = {
+            a: sum(any(c <= cost and b >= a for c, b in row) for row in rows) for a in range(6)
+        }
+        best = max((a for a, n in counts.items() if a and 2 * n >= len(rows)), default=None)
+        assert attainment.at(corners, cost) == best
+    assert corners == sorted(corners)
 
 
 def test_spreads():
@@ -103,6 +118,19 @@ def test_volumes_are_over_seeds(sweep):
     assert rows["lightnn1", "lightnn2", "flightnn"].mean > rows["lightnn1", "lightnn2"].mean
     assert fronts.volumes(found, own, Unit("none", "none")) == []
     assert fronts.gains(found, own, Unit("none", "none")) == []
+
+
+def test_what_half_of_three_seeds_attain(sweep):
+    found, own = of_setting(sweep)
+    assert fronts.attained(found, own, UNITS[0]) == {}  # two seeds
+    third = [dataclasses.replace(m, seed=2) for m in found if m.seed == 1]
+    every, costs_of = found + third, own + [own[i] for i, m in enumerate(found) if m.seed == 1]
+    corners = fronts.attained(every, costs_of, UNITS[0])["lightnn1", "lightnn2"]
+    assert [accuracy for _, accuracy in corners] == [0.94, 0.98]  # of the seed that is there twice
+    (_, parts), *_ = fronts.tables(every, costs_of)
+    rows = {row[0]: row[1:] for row in parts[-1]}
+    assert rows["attained by half of the seeds (%)"] == ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    assert rows["lightnn1 + lightnn2: weights (kB)"] == [*["94.00"] * 4, "98.00"]
 
 
 def test_tables_are_of_each_setting(sweep):
