@@ -1,9 +1,10 @@
 """Whether trained networks keep budgets in units of hardware, and what that does for accuracy.
 
     python -m benchmarks.budgets --out=DIR [--seeds=4] [--epochs=10] [--bounds="2 kB" ...]
+        [--mean_k=1.45,1.53,1.6]
 
 Trains members on the digits at 8x8, network 4 at width 16: three bounds in each of five units, or
-those that are given, and mean k of 1 to 2 to compare with. Members that are done in DIR are not
+those that are given, and a mean k of 1 to 2 to compare with. Members that are done in DIR are not
 trained again. Prints a row
 for each bound: the share of it that is used, least and most of the seeds; accuracy and loss on the
 test images; and what a mean k reaches at the same cost, between its members, for each seed. Of a
@@ -33,6 +34,8 @@ _OUT = flags.DEFINE_string("out", None, "Directory of the members.", required=Tr
 _SEEDS = flags.DEFINE_integer("seeds", 4, "Members of each budget.", 1)
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of each training.", 1)
 _SOME = flags.DEFINE_multi_string("bounds", [], "Bounds to be tried, of those below; else all.")
+
+_MEAN_K = flags.DEFINE_list("mean_k", None, "To compare with; those below if none are given.")
 
 BASE = Config(
     network="net4",
@@ -82,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     mesh = step.data_mesh(jax.devices()[:1])
     bounds = [each for each in BOUNDS if not _SOME.value or each[0] in _SOME.value]
-    budgets: list[tuple[str | float, dict[str, Any]]] = [*bounds, *((k, {}) for k in MEAN_K)]
+    budgets: list[tuple[str | float, dict[str, Any]]] = [*bounds, *((k, {}) for k in _means())]
     rows = [
         _member(budget, fields, seed, mesh)
         for seed in range(_SEEDS.value)
@@ -94,6 +97,11 @@ def main(argv: Sequence[str]) -> None:
     print("|---|---|---|---|---|")
     for budget, _ in bounds:
         print(_line(budget, rows))
+
+
+def _means() -> list[float]:
+    """The controls."""
+    return list(MEAN_K) if _MEAN_K.value is None else [float(k) for k in _MEAN_K.value]
 
 
 def _member(budget: str | float, fields: dict[str, Any], seed: int, mesh: jax.sharding.Mesh) -> Row:
@@ -130,7 +138,7 @@ def _line(budget: str, rows: list[Row]) -> str:
     used = [100 * all_of_it.share(row.values[budget]) for row in own]
     others = []
     for row in own:
-        controls = [r for r in rows if r.budget in map(str, MEAN_K) and r.seed == row.seed]
+        controls = [r for r in rows if r.budget in map(str, _means()) and r.seed == row.seed]
         controls.sort(key=lambda r: float(r.budget))
         if demand.unit.at_least:
             kept = [r for r in controls if demand.is_met(r.values[budget])]
