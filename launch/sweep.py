@@ -28,6 +28,14 @@ _OVER = flags.DEFINE_multi_string(
     "combined. A member ignores fields that its scheme or mode does not read.",
 )
 _STATUS = flags.DEFINE_bool("status", False, "Say how far each member is, and train nothing.")
+_ENGINE = flags.DEFINE_enum(
+    "engine",
+    "loop",
+    ["loop", "vmap"],
+    "How members with one compiled step are trained: one after the other, with the bits of their "
+    "runs alone; or --at_once of them as one, which fills a GPU with small networks.",
+)
+_AT_ONCE = flags.DEFINE_integer("at_once", 16, "For vmap: members that fit into memory.", 2)
 _EXECUTOR = flags.DEFINE_enum(
     "executor", "local", ["local", "slurm"], "Train here, or submit --jobs to Slurm by submitit."
 )
@@ -42,12 +50,15 @@ def main() -> int:
     devices.refuse_several_processes("a sweep trains each member in one process: use --shard")
     planned = _planned(workdir)
     if _EXECUTOR.value == "slurm":
+        if _ENGINE.present:
+            raise command.UsageError("--engine with --executor=slurm, whose jobs train in the loop")
         print(slurm.submit(workdir))
         return 0
     from flightnn_jax.training import sweep
 
     devices.initialize()
-    ended = sweep.train(planned, workdir, shard, say=_say)
+    at_once = _AT_ONCE.value if _ENGINE.value == "vmap" else 1
+    ended = sweep.train(planned, workdir, shard, say=_say, at_once=at_once)
     states = _print(planned, workdir)
     if ended.stopped:
         _say("stopped; the same command goes on from there")

@@ -4,15 +4,12 @@ import collections
 import contextlib
 import dataclasses
 import math
-import signal
 import time
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax.experimental import multihost_utils
 
 from flightnn_jax import data
 from flightnn_jax.training import (
@@ -28,9 +25,10 @@ from flightnn_jax.training import (
 )
 from flightnn_jax.training.config import Config
 from flightnn_jax.training.step import StepMetrics, TrainState
+from flightnn_jax.training.termination import Termination, termination
 
 DATA_RECORD = "data.json"  # in a workdir, beside config.json: where the data was, absolute
-_STEPS_IN_FLIGHT = 2  # metrics are read this many steps late: the devices do not wait for the host
+STEPS_IN_FLIGHT = 2  # metrics are read this many steps late: the devices do not wait for the host
 
 
 class DivergedError(FloatingPointError):
@@ -169,8 +167,22 @@ def fit(run: Run) -> TrainState | None:
       CheckpointError: if the workdir has checkpoints of another config.
       LockedError: if another run trains in the workdir.
     """
+    with termination() as stop, opened(run, stop) as loop:
+        return None if loop is None else loop.go(stop)
+
+
+@contextlib.contextmanager
+def opened(run: Run, stop: Termination) -> Iterator["Loop | None"]:
+    """A run at its latest checkpoint, with its directory locked; None if a stage was stopped.
+
+    Args:
+      run: what to train.
+      stop: of the process.
+
+    Raises:
+      CheckpointError, LockedError: see `fit`.
+    """
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(termination())
         if jax.process_index() == 0:
             run.workdir.mkdir(parents=True, exist_ok=True)  # of a stage, it is not there yet
             stack.enter_context(lock.held(run.workdir))
@@ -181,7 +193,8 @@ def fit(run: Run) -> TrainState | None:
         elif run.before is not None:
             ended = fit(run.before)
             if ended is None or stop.received:
-                return None
+                yield None
+                return
             state = step.carry_over(ended, state)
         elif run.config.start_from is not None:
             state = step.carry_over(run.origin().last_state(), state)
@@ -191,11 +204,19 @@ def fit(run: Run) -> TrainState | None:
             data_dir = run.train_split.dataset.source.home
             runlog.write_json(run.workdir / DATA_RECORD, {"data_dir": data_dir})
             log = stack.enter_context(runlog.RunLog(run.workdir, int(state.step)))
-        return _Loop(run, checkpoints, log, state, progress).go(stop)
+        yield Loop(run, checkpoints, log, state, progress)
 
 
-class _Loop:
-    """The loop's variables, so that each of its parts is a method."""
+class Loop:
+    """The loop's variables, so that each of its parts is a method.
+
+    Attributes:
+      run: what is trained.
+      state: after `step` steps.
+      room: of its budgets, in this epoch.
+      hyper: the arguments of the step, in this epoch.
+      waiting: metrics of steps that were not read yet.
+    """
 
     def __init__(
         self,
@@ -212,26 +233,35 @@ class _Loop:
         self.per_epoch = run.order.steps_per_epoch
         self.waiting: collections.deque[tuple[int, StepMetrics]] = collections.deque()
         self.display = runlog.Progress(self.start, run.steps, run.config.batch_size)
-
-    def go(self, stop: "Termination") -> TrainState | None:
-        run, config = self.run, self.run.config
-        train_step = step.make_train_step(
-            config, run.model, run.train_split.dataset, run.steps, run.mesh
-        )
         self.hyper = self.numbers(self.room)
         if self.start:
             self.say(f"going on from step {self.start} of {run.steps}")
-        batches = data.train_batches(
+
+    @property
+    def tracked(self) -> int:
+        """The first step that measures no ranges."""
+        run = self.run  # where there are none, all steps are one program
+        return math.ceil(run.config.track * run.steps) if self.state.ranges else 0
+
+    def batches(self) -> Iterator[data.Batch]:
+        """Those that are left."""
+        run = self.run
+        return data.train_batches(
             run.train_split,
             run.order,
             start=self.start,
             stop=run.steps,
             sharding=step.by_batch(run.mesh),
         )
-        tracked = math.ceil(config.track * run.steps)  # steps that measure ranges, then the others
-        tracked = tracked if self.state.ranges else 0  # there are none: one program
+
+    def go(self, stop: Termination) -> TrainState | None:
+        """Trains to the end; see `fit`."""
+        run, tracked = self.run, self.tracked
+        train_step = step.make_train_step(
+            run.config, run.model, run.train_split.dataset, run.steps, run.mesh
+        )
         programs: dict[bool, Any] = {}
-        for batch in batches:
+        for batch in self.batches():
             if not programs:  # both before the first step, so that no later step waits for one
                 kinds = {self.step < tracked, run.steps - 1 < tracked}
                 programs = {
@@ -241,19 +271,32 @@ class _Loop:
             self.state, metrics = programs[self.step < tracked](self.state, batch, self.hyper)
             self.step += 1
             self.waiting.append((self.step, metrics))
-            self.read(all_but=_STEPS_IN_FLIGHT)
-            every = config.checkpoint_every
-            if self.step % self.per_epoch == 0:
-                self.end_epoch()
-            elif every is not None and self.step % every == 0:
-                self.save()
+            self.read(all_but=STEPS_IN_FLIGHT)
+            if self.is_due(self.step):
+                self.write_down()
             if stop.stops(self.step) and self.step < run.steps:
-                self.save()
-                self.checkpoints.wait()
-                self.say(f"saved at step {self.step}; the same command goes on from there")
+                self.leave()
                 return None
         self.checkpoints.wait()
         return self.state
+
+    def is_due(self, number: int) -> bool:
+        """Whether something is done after a step: an epoch ends, or a checkpoint is written."""
+        every = self.run.config.checkpoint_every
+        return number % self.per_epoch == 0 or (every is not None and number % every == 0)
+
+    def write_down(self) -> None:
+        """Ends the epoch, or writes a checkpoint within it."""
+        if self.step % self.per_epoch == 0:
+            self.end_epoch()
+        else:
+            self.save()
+
+    def leave(self) -> None:
+        """Saves what the same command goes on from."""
+        self.save()
+        self.checkpoints.wait()
+        self.say(f"saved at step {self.step}; the same command goes on from there")
 
     def numbers(self, room: costs.Room) -> optimizer.Hyperparameters:
         """The arguments of the step, with the room of an epoch."""
@@ -324,45 +367,11 @@ class _Loop:
         self.checkpoints.save(self.step, self.state, progress, score)
 
     def write(self, row: dict[str, Any]) -> None:
+        """Appends a row to the metrics."""
         if self.log is not None:
             self.log.write(row)
 
     def say(self, text: str) -> None:
+        """Tells a line."""
         if self.log is not None:
             self.display.line(text)
-
-
-class Termination:
-    """Whether this process, or one of several, has received SIGTERM.
-
-    The handler that was there before hears of it, too: a sweep's, around those of its members.
-    """
-
-    def __init__(self, before: Any) -> None:
-        self.received, self.before = False, before
-
-    def handle(self, number: int, frame: types.FrameType | None) -> None:
-        """What the signal calls."""
-        self.received = True
-        if callable(self.before):
-            self.before(number, frame)
-
-    def stops(self, after: int) -> bool:
-        """Whether training stops after this step; the same step in every process."""
-        if jax.process_count() > 1:  # jax.distributed has the handler and agrees on a step
-            return multihost_utils.reached_preemption_sync_point(after)
-        return self.received
-
-
-@contextlib.contextmanager
-def termination() -> Iterator[Termination]:
-    """Records SIGTERM instead of dying of it, so that the step in progress is finished."""
-    received = Termination(signal.getsignal(signal.SIGTERM))
-    if jax.process_count() > 1:
-        yield received
-        return
-    signal.signal(signal.SIGTERM, received.handle)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, received.before)

@@ -193,6 +193,60 @@ def make_train_step(
 def _jitted_step(
     config: Config, model: Model, pad: int, flip: bool, steps: int, mesh: jax.sharding.Mesh
 ) -> TrainStep:
+    everywhere = replicated(mesh)
+    return jax.jit(
+        _step_of(config, model, pad, flip, steps),
+        static_argnums=3,
+        in_shardings=(everywhere, by_batch(mesh), everywhere),
+        out_shardings=everywhere,
+        donate_argnums=0,
+    )
+
+
+def make_steps(
+    config: Config, model: Model, dataset: Dataset, steps: int, mesh: jax.sharding.Mesh
+) -> TrainStep:
+    """As `make_train_step`, for several runs at once, by `jax.vmap`.
+
+    All arrays have a first axis more, that of the runs. States are given and returned as the lists
+    of their leaves, whose shapes the records of formats would not take. Results are those of
+    `make_train_step` up to the order in which floats are summed.
+    """
+    return _jitted_steps(compiled_in(config), model, dataset.pad, dataset.flip, steps, mesh)
+
+
+@functools.lru_cache(maxsize=_MAX_KEPT)
+def _jitted_steps(
+    config: Config, model: Model, pad: int, flip: bool, steps: int, mesh: jax.sharding.Mesh
+) -> TrainStep:
+    one = _step_of(config, model, pad, flip, steps)
+    structure = jax.tree.structure(jax.eval_shape(_initial(config, model, mesh), jax.random.key(0)))
+
+    def several(
+        leaves: list[jax.Array], batches: Batch, hypers: Hyperparameters, track: bool
+    ) -> tuple[list[jax.Array], StepMetrics]:
+        def of_one(
+            leaves: list[jax.Array], batch: Batch, hyper: Hyperparameters
+        ) -> tuple[list[jax.Array], StepMetrics]:
+            state, metrics = one(jax.tree.unflatten(structure, leaves), batch, hyper, track)
+            return jax.tree.leaves(state), metrics
+
+        return jax.vmap(of_one)(leaves, batches, hypers)
+
+    everywhere = replicated(mesh)
+    by_second = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
+    return jax.jit(
+        several,
+        static_argnums=3,
+        in_shardings=(everywhere, by_second, everywhere),
+        out_shardings=everywhere,
+        donate_argnums=0,
+    )
+
+
+def _step_of(
+    config: Config, model: Model, pad: int, flip: bool, steps: int
+) -> Callable[[TrainState, Batch, Hyperparameters, bool], tuple[TrainState, StepMetrics]]:
     penalties_of_w = quantization.penalties_of(schemes.find(config.scheme))
     loss = functools.partial(_loss, model, config.has_budget)
 
@@ -228,14 +282,7 @@ def _jitted_step(
             done = dataclasses.replace(done, spec=spec)
         return done, StepMetrics(entropy + penalty, penalty, accuracy)
 
-    everywhere = replicated(mesh)
-    return jax.jit(
-        step,
-        static_argnums=3,
-        in_shardings=(everywhere, by_batch(mesh), everywhere),
-        out_shardings=everywhere,
-        donate_argnums=0,
-    )
+    return step
 
 
 def _gates(

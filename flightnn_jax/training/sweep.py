@@ -6,6 +6,7 @@ follow each other. Several processes may train one plan: who holds a member's lo
 
 import contextlib
 import errno
+import itertools
 import statistics
 import time
 import traceback
@@ -17,7 +18,7 @@ import jax
 
 from flightnn_jax import schemes
 from flightnn_jax.integer import files
-from flightnn_jax.training import export, lock, loop, plan, runlog, runs, step
+from flightnn_jax.training import export, lock, loop, plan, population, runlog, runs, step
 from flightnn_jax.training.plan import Member, Plan, Shard
 
 INTEGERS = "integers.safetensors"  # in a member's directory, beside result.json
@@ -47,12 +48,19 @@ def ordered(members: Sequence[Member]) -> list[Member]:
     return [members[i] for i in places]
 
 
+def alike(members: Sequence[Member]) -> list[Member]:
+    """The first members, as many as have the same compiled step."""
+    program = step.compiled_in(members[0].config)
+    return list(itertools.takewhile(lambda m: step.compiled_in(m.config) == program, members))
+
+
 def train(
     planned: Plan,
     workdir: str | Path,
     shard: Shard = plan.WHOLE,
     mesh: jax.sharding.Mesh | None = None,
     say: Callable[[str], None] = print,
+    at_once: int = 1,
 ) -> Ended:
     """Trains and lowers every member of a shard that is not done.
 
@@ -65,6 +73,8 @@ def train(
       shard: which members.
       mesh: the devices; all by default.
       say: gets lines about the progress.
+      at_once: how many members with the same compiled step are trained as one, see `population`.
+        1 trains them one after the other, with the bits of their runs alone.
 
     Raises:
       OSError: if the disk is full.
@@ -74,8 +84,13 @@ def train(
     work = _Work(planned.data_dir, workdir, mesh)
     clock = _Clock(len(members), say)
     ends: dict[str, list[str]] = {name: [] for name in Ended._fields}
+    together: set[str] = set()
     with loop.termination() as stop:
-        for member in members:
+        for place, member in enumerate(members):
+            if at_once > 1 and member.name not in together:
+                group = alike(members[place : place + at_once])
+                together.update(each.name for each in group)
+                work.train_together(group, say, stop)
             if stop.received or ends["stopped"]:
                 break
             end = "done"
@@ -118,6 +133,34 @@ class _Work(NamedTuple):
             runlog.write_json(failure, {"error": told, "traceback": trace})
             return "failed"
         return "stopped" if record is None else "trained"
+
+    def train_together(
+        self, members: Sequence[Member], say: Callable[[str], None], stop: loop.Termination
+    ) -> None:
+        """Takes those that are not done to their last step, from where `train` ends them.
+
+        Whatever is in the way of that is told, and met again by the member that it concerns.
+        """
+        waiting = [
+            m for m in members if plan.state_of(m, self.workdir).name in ("waiting", "failed")
+        ]
+        if len(waiting) < 2 or stop.received:
+            return
+        say(f"at once: {', '.join(member.name for member in waiting)}")
+        try:
+            made = [
+                runs.prepare(m.config, self.workdir / m.name, self.data_dir, self.mesh)
+                for m in waiting
+            ]
+            done = population.fit(made, stop)
+        except Exception as error:  # each is tried by itself next
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise
+            done, why = False, _told(error)
+        else:
+            why = "they stand at different steps, or begin with stages"
+        if not done:
+            say(f"  one after the other: {why}")
 
     def lower(self, member: Member, say: Callable[[str], None]) -> None:
         """Writes the integers of a member that is done, if it has some that are not written."""

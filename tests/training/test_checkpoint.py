@@ -271,7 +271,7 @@ class StopError(Exception):
 def interrupted(workdir, monkeypatch, at, exception):
     """Trains up to a step, at which the loop is told to stop, or an exception stops it."""
     run = training.prepare(workdir)
-    before = loop._Loop.read
+    before = loop.Loop.read
 
     def read(self, all_but=0):
         before(self, all_but)
@@ -280,7 +280,7 @@ def interrupted(workdir, monkeypatch, at, exception):
                 raise StopError
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop._Loop, "read", read)
+    monkeypatch.setattr(loop.Loop, "read", read)
     try:
         assert loop.fit(run) is None
     except StopError:

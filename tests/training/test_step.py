@@ -164,7 +164,7 @@ def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
     # a config of no earlier test: compiled steps are shared
     run = training.prepare(tmp_path, **TRACKED, checkpoint_every=None)
     compiled, counts = [], []
-    original = loop._Loop.read
+    original = loop.Loop.read
 
     def listen(event, *_, **_kwargs):
         compiled.extend([event] if "backend_compile" in event else [])
@@ -174,7 +174,7 @@ def test_nothing_compiles_after_the_first_step(tmp_path, monkeypatch):
             counts.append(len(compiled))
         original(self, all_but)
 
-    monkeypatch.setattr(loop._Loop, "read", read)
+    monkeypatch.setattr(loop.Loop, "read", read)
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         loop.fit(run)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import jax
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from flightnn_jax.data import DataError
 from flightnn_jax.networks import Conv, GlobalAverage, Network
-from flightnn_jax.training import lock, loop, plan, runlog, runs, sweep
+from flightnn_jax.training import lock, loop, plan, population, runlog, runs, sweep
 from flightnn_jax.training.plan import Shard
 from tests.support import training
 
@@ -151,9 +151,9 @@ class Sweep:
         self.workdir, self.lines = workdir, []
         self.plan = plan.make(TRAINED, over)
 
-    def train(self, say=None):
-        mesh = training.one_device()
-        return sweep.train(self.plan, self.workdir, mesh=mesh, say=say or self.lines.append)
+    def train(self, say=None, at_once=1):
+        mesh, say = training.one_device(), say or self.lines.append
+        return sweep.train(self.plan, self.workdir, mesh=mesh, say=say, at_once=at_once)
 
     def states(self):
         return [plan.state_of(member, self.workdir) for member in self.plan.members]
@@ -205,6 +205,33 @@ def test_a_member_is_its_solo_run(swept, tmp_path):
         strict=True,
     ):
         assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_members_at_once_are_those_alone_up_to_rounding(swept, tmp_path):
+    alone, _ = swept
+    joint = Sweep(tmp_path, [("seed", ["0", "1"])])
+    ended = joint.train(at_once=2)
+    assert len(ended.trained) == 2
+    assert joint.lines[0] == "at once: seed=0, seed=1"
+    assert not any("one after the other" in line for line in joint.lines)
+    mesh = training.one_device()
+    for member, name in zip(joint.plan.members, (0, 2), strict=True):
+        workdirs = (tmp_path / member.name, alone.workdir / alone.plan.members[name].name)
+        rows = [runlog.read_rows(workdir / "metrics.jsonl") for workdir in workdirs]
+        assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
+        ours, theirs = (runs.reopen(workdir, mesh=mesh).last_state() for workdir in workdirs)
+        for one, other in zip(*map(jax.tree.leaves, (ours.params, theirs.params)), strict=True):
+            assert_allclose(one, other, atol=1e-3)
+    assert {state.name for state in joint.states()} == {"done"}
+
+
+def test_what_stands_at_different_steps_is_trained_one_by_one(tmp_path):
+    members = plan.make(TRAINED, [("seed", ["0", "1"])]).members
+    assert sweep.alike([*members, *plan.make(BASE, []).members]) == list(members)
+    made = [runs.prepare(m.config, tmp_path / m.name, mesh=training.one_device()) for m in members]
+    staged = dataclasses.replace(made[0], before=made[1])
+    assert not population.fit([staged, made[1]], loop.Termination(None))
 
 
 def test_sigterm_ends_it_and_it_goes_on(swept, tmp_path):
