@@ -30,7 +30,7 @@ TWINS = (frozenset({2, 6}),)
 
 
 def kind_of(row: tables.Row | tables.Utilization) -> str:
-    """The kind of a row's weights, one of `arithmetic.KINDS`."""
+    """The kind of a row's weights, one of `array.FITS`."""
     return arithmetic.of(schemes.find(row.scheme).weights).kind
 
 
@@ -64,10 +64,10 @@ def constants(without: frozenset[int] = frozenset()) -> dict[str, float]:
 
     Example:
       >>> {kind: round(c, 2) for kind, c in constants().items()}
-      {'full': 18.28, 'fp4': 11.8, 'shift': 4.85}
+      {'shift': 4.85, 'fp4': 11.8, 'full': 18.28}
     """
     used = [r for r in tables.results() if r.scheme != "flightnn" and r.network not in without]
-    implied = {kind: [r for r in used if kind_of(r) == kind] for kind in arithmetic.KINDS}
+    implied = {kind: [r for r in used if kind_of(r) == kind] for kind in array.FITS}
     return {kind: _median(map(implied_cycles, rows)) for kind, rows in implied.items()}
 
 
