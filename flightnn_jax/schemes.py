@@ -1,4 +1,4 @@
-"""The five schemes of the paper's tables as plain data: how weights and activations are stored.
+"""The schemes as plain data: how weights and activations are stored. The paper's come first.
 
 Training makes formats and spec trees of them, hardware costs and the paper's tables read them.
 """
@@ -11,7 +11,8 @@ class Weights(NamedTuple):
     """How every kernel is stored.
 
     Attributes:
-      kind: "shift", sums of powers of two; or "fixed", integers times one power of two.
+      kind: "shift", sums of powers of two; "fixed", integers times one power of two; or "binary",
+        -1 and 1.
       bits: of a weight; for shifts, of each term: a sign and the exponent.
       k: for shifts, the terms of every filter; the largest number of them in a flexible scheme.
     """
@@ -47,6 +48,7 @@ SCHEMES = (
     Scheme("lightnn2", "L-2 8W8A", Weights("shift", bits=4, k=2)),
     Scheme("lightnn1", "L-1 4W8A", Weights("shift", bits=4, k=1)),
     Scheme("flightnn", "FL", Weights("shift", bits=4, k=2), flexible=True),
+    Scheme("binaryconnect", "BC 1W8A", Weights("binary", bits=1)),
 )
 
 

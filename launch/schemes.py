@@ -1,4 +1,4 @@
-"""Prints a network's largest layer in the five schemes and all styles, and where shifts lose.
+"""Prints a network's largest layer in the schemes and all styles, and where shifts lose.
 
 python -m launch.schemes --network=net1 --mean_k=1.3 --device=XC7Z045
 """

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from flightnn_jax import (
+    Binary,
     FixedPoint,
     FixedPointCodes,
     Shift,
@@ -234,12 +235,13 @@ FORMATS = [
     Shift(k=3, window=FLUSH, gates="independent", thresholds=jnp.array([10.0, 0.1, -0.5])),
     Shift(k=3, window=None),
     FixedPoint(bits=5),
+    Binary(),
 ]
 
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=20)
 @given(WEIGHTS)
-@pytest.mark.parametrize("fmt", FORMATS, ids=["k1", "k2", "flush", "none", "fixed"])
+@pytest.mark.parametrize("fmt", FORMATS, ids=["k1", "k2", "flush", "none", "fixed", "binary"])
 def test_any_weights(fmt, w):
     codes = encode_params(w, fmt)
     codes.check()

@@ -1,4 +1,4 @@
-"""The five schemes, and the config that chooses one of them."""
+"""The schemes, and the config that chooses one of them."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flightnn_jax import FixedPoint, Shift, networks, quantize_params, schemes, storage_bits
+from flightnn_jax import Binary, FixedPoint, Shift, networks, quantize_params, schemes, storage_bits
 from flightnn_jax.training import models, quantization
 from flightnn_jax.training.config import Config
 
@@ -42,6 +42,7 @@ def test_the_table():
         "lightnn2": (Shift(k=2), 8),
         "lightnn1": (Shift(k=1), 8),
         "flightnn": (Shift(k=2), 8),
+        "binaryconnect": (Binary(), 8),
     }
 
 

@@ -135,6 +135,7 @@ FORMATS = {
     "no window": lambda w: dividing(w, k=3, window=None, rounding="linear"),
     "filters first": lambda w: fl.Shift(k=2, thresholds=jnp.zeros(2), filter_axis=0),
     "fixed point": lambda w: fl.FixedPoint(bits=4),
+    "binary": lambda w: fl.Binary(),
 }
 
 
@@ -351,7 +352,7 @@ def measure(w, fmt):
 def test_sharded_weights(layout, axis_type):
     axis, w, placed = spread(layout, axis_type)
     formats = [fl.Shift(thresholds=t, filter_axis=axis) for t in (DIVIDING, jnp.zeros(2), None)]
-    formats.append(fl.FixedPoint(filter_axis=axis))
+    formats += [fl.FixedPoint(filter_axis=axis), fl.Binary(filter_axis=axis)]
     exact, close = measure(w, formats[0])
     assert set(exact[1].k.tolist()) == {1, 2}
     with jax.set_mesh(placed.sharding.mesh):
@@ -439,12 +440,13 @@ PLACES = {"filters": P(None, None, None, "d"), "inputs": P(None, None, "d"), "no
 @pytest.mark.parametrize("place", PLACES)
 def test_what_a_layer_shares_is_that_of_all_shards(place, check_vma):
     formats = [fl.Shift(k=1), fl.Shift(window=fl.Window(below="flush")), fl.FixedPoint()]
+    formats.append(fl.Binary())
     how = {"in_specs": PLACES[place], "out_specs": PLACES[place], "check_vma": check_vma}
     run = over_devices(lambda *w: tuple(fl.quantize_params(list(w), formats)), **how)
     whole = [SPREAD] * len(formats)
     assert_trees_equal(list(run(*whole)), fl.quantize_params(whole, formats))
     if place != "nothing":
-        bad = (np.nan, np.inf, np.nan)
+        bad = (np.nan, np.inf, np.nan, np.inf)
         broken = [w.at[0, 0, 0, 31].set(x) for w, x in zip(whole, bad, strict=True)]
         assert all(np.isnan(w).all() for w in run(*broken))
 

@@ -58,6 +58,16 @@ def integers_of(codes: np.ndarray) -> np.ndarray:
     return np.where(signed >= 8, signed - 16, signed)
 
 
+def signs_of(codes: np.ndarray) -> np.ndarray:
+    """-1 for the code 1, and 1 for 0, int16.
+
+    Example:
+      >>> signs_of(np.array([0, 1])).tolist()
+      [1, -1]
+    """
+    return 1 - 2 * codes.astype(np.int16)
+
+
 class Kind(NamedTuple):
     """A kind of weights.
 
@@ -81,4 +91,5 @@ class Kind(NamedTuple):
 KINDS = {
     "shift": Kind(4, terms_of, has_terms=True, version=1),
     "integer": Kind(4, integers_of, has_terms=False, version=1),
+    "binary": Kind(1, signs_of, has_terms=False, version=3),
 }

@@ -29,6 +29,7 @@ _LOOKS = {  # by scheme: marker, colour, whether it is filled
     "lightnn2": ("s", "#b03a2e", True),
     "lightnn1": ("^", "#1b8a6b", True),
     "flightnn": ("D", "#20497f", False),
+    "binaryconnect": ("v", "#8a6d1b", True),
 }
 _NAMES = {
     "kb": "accuracy_and_weights",

@@ -89,6 +89,18 @@ _ROWS = (
         activity="shift",
         terms=True,
     ),
+    # Generated engines, and the simulated units, compute it as a shift by 0.
+    Arithmetic(
+        kind="binary",
+        bits=1,
+        units={"dsp": "shift", "lut": "shift"},
+        asic="shift",
+        stored="binary",
+        integers="binary",
+        product_exponent=7,
+        activity="shift",
+        terms=True,
+    ),
 )
 KINDS = {row.kind: row for row in _ROWS}
 

@@ -181,6 +181,12 @@ def _shifts(normal: np.ndarray, k: int) -> np.ndarray:
     return total
 
 
+def _signs(normal: np.ndarray, k: int) -> np.ndarray:
+    """The signs alone."""
+    del k
+    return np.where(normal < 0, -1, 1)
+
+
 class _Stored(NamedTuple):
     """How normal weights are stored.
 
@@ -194,4 +200,8 @@ class _Stored(NamedTuple):
     scales: tuple[float, ...] = (1.0,)
 
 
-_STORED = {"fp4": _Stored(_fixed, (1.0, 2.0**0.5)), "shift": _Stored(_shifts)}
+_STORED = {
+    "fp4": _Stored(_fixed, (1.0, 2.0**0.5)),
+    "shift": _Stored(_shifts),
+    "binary": _Stored(_signs),
+}

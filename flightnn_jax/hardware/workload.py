@@ -210,7 +210,7 @@ def from_network(
 
     Args:
       network: a record, or what `networks.network` takes.
-      scheme: "full", "fp4", "lightnn2", "lightnn1" or "flightnn".
+      scheme: of `schemes.SCHEMES`, "lightnn1" say.
       mean_k: for "flightnn", the mean k of every layer's filters, 0 to 2.
       k: for "flightnn" instead, the k of each filter, layer by layer.
 

@@ -24,7 +24,13 @@ from flightnn_jax.integer.network import (
     MaxPool,
 )
 from flightnn_jax.integer.shapes import Output, outputs
-from flightnn_jax.integer.weights import IntegerWeights, LoweringError, ShiftWeights, Weights
+from flightnn_jax.integer.weights import (
+    BinaryWeights,
+    IntegerWeights,
+    LoweringError,
+    ShiftWeights,
+    Weights,
+)
 from flightnn_jax.lazy import getter
 
 if not TYPE_CHECKING:
@@ -38,6 +44,7 @@ __all__ = [
     "Add",
     "Affine",
     "Average",
+    "BinaryWeights",
     "Convolution",
     "Dense",
     "Digests",

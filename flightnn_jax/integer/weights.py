@@ -295,7 +295,74 @@ class IntegerWeights(Weights):
         limits.check_within(where, "weights", self.value, -8, 7)
 
 
-KINDS: dict[str, type[Weights]] = {kind.kind: kind for kind in (ShiftWeights, IntegerWeights)}
+@dataclasses.dataclass(frozen=True)
+class BinaryWeights(Weights):
+    """Weights of -1 and 1.
+
+    Attributes:
+      negative: [*shape] uint8, 1 for -1 and 0 for 1; filters are the last axis.
+    """
+
+    negative: np.ndarray
+    kind: ClassVar[str] = "binary"
+    max_size: ClassVar[int] = 1
+    bits: ClassVar[int] = 1
+    version: ClassVar[int] = 3
+    terms: ClassVar[bool] = True  # of shift 0
+
+    @property
+    def shape(self) -> Shape:
+        """Of the weights."""
+        return self.negative.shape
+
+    @property
+    def passes(self) -> np.ndarray:
+        """One for each filter."""
+        return np.ones(self.shape[-1:], np.uint8)
+
+    def integers(self) -> np.ndarray:
+        """[*shape] int32."""
+        return 1 - 2 * self.negative.astype(np.int32)
+
+    def summands(self) -> list[Summand]:
+        """All filters at once: whether the weight is negative."""
+        filters = self.shape[-1]
+        return [Summand(np.arange(filters), (self.negative.reshape(-1, filters),))]
+
+    @staticmethod
+    def product(x: Any, *operands: Any) -> Any:
+        """Activations, negated where the weight is -1: what is summed is added or subtracted."""
+        negative = operands[0].astype(np.int32)
+        return (x ^ -negative) + negative  # ~a + 1 is -a
+
+    def codes(self) -> np.ndarray:
+        """[filters, taps] uint8, 1 for -1.
+
+        Example:
+          >>> weights = BinaryWeights(np.array([[0, 1], [1, 1], [0, 0]], np.uint8))
+          >>> [f"{byte:08b}" for byte in weights.tensors()["codes"]]
+          ['00011010']
+        """
+        return self.negative.reshape(-1, self.shape[-1]).T
+
+    @classmethod
+    def read(cls, where: str, take: Take, shape: Shape) -> "BinaryWeights":
+        """Undoes `tensors`."""
+        count = math.prod(shape)
+        data = take("codes", np.uint8, (codes.packed_bytes(count, cls.bits),))
+        negative = codes.unpack(where, data, count, cls.bits).reshape(shape[-1], -1)
+        return cls(np.ascontiguousarray(negative.T).reshape(shape))
+
+    def check(self, where: str, rank: int) -> None:
+        """The invariants that the attribute names."""
+        limits.check_axes(where, np.shape(self.negative), rank)
+        limits.check_array(where, "weights", self.negative, np.uint8, self.shape)
+        limits.check_within(where, "weights", self.negative, 0, 1)
+
+
+KINDS: dict[str, type[Weights]] = {
+    kind.kind: kind for kind in (ShiftWeights, IntegerWeights, BinaryWeights)
+}
 
 
 class Scaled(NamedTuple):

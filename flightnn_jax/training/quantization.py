@@ -7,7 +7,7 @@ import jax
 
 from flightnn_jax import penalty, schemes, thresholds
 from flightnn_jax import spec as specs
-from flightnn_jax.formats import base, fixed_point, shift
+from flightnn_jax.formats import base, binary, fixed_point, shift
 
 PyTree = Any
 Penalty = Callable[[PyTree, PyTree, Any], jax.Array]  # of params, spec, Hyperparameters
@@ -26,6 +26,8 @@ def format_of(scheme: schemes.Scheme) -> base.Format | None:
         return shift.Shift(k=weights.k)
     if weights.kind == "fixed":
         return fixed_point.FixedPoint(bits=weights.bits)
+    if weights.kind == "binary":
+        return binary.Binary()
     raise ValueError(
         f"scheme {scheme.name!r} has weights of kind {weights.kind!r}, which no format stores: "
         "add the format to training/quantization.py"

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from flightnn_jax import FixedPoint, FixedPointCodes, Shift, ShiftCodes, Window
+from flightnn_jax import Binary, FixedPoint, FixedPointCodes, Shift, ShiftCodes, Window
 from flightnn_jax.formats import packing
 
 CLAMP, FLUSH = Window(), Window(below="flush")
@@ -145,15 +145,18 @@ FLOATS = arrays.arrays(
         Shift(k=3, window=FLUSH, filter_axis=0),
         Shift(k=2, window=None),
         FixedPoint(bits=5),
+        Binary(),
     ],
-    ids=["clamp", "flush", "none", "fixed"],
+    ids=["clamp", "flush", "none", "fixed", "binary"],
 )
 def test_round_trip(fmt, w):
     codes = fmt.encode(jnp.asarray(w))
     assert_same_codes(type(codes).from_bytes(codes.to_bytes()), codes)
 
 
-@pytest.mark.parametrize("fmt", [Shift(k=2), FixedPoint()], ids=["shift", "fixed"])
+@pytest.mark.parametrize(
+    "fmt", [Shift(k=2), FixedPoint(), Binary()], ids=["shift", "fixed", "binary"]
+)
 @pytest.mark.parametrize(("shape", "axis"), [((1,), 0), ((0, 3), 1), ((2, 0), 0), ((1,) * 32, 5)])
 def test_round_trip_of_odd_shapes(shape, axis, fmt):
     codes = type(fmt)(filter_axis=axis).encode(jnp.ones(shape))

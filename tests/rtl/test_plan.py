@@ -26,7 +26,7 @@ def sums_of(stage, kind):
             for lane in range(stage.fold.lanes):
                 codes = stage.codes[step, lane].astype(np.int64)
                 value = codes - 16 * (codes > 7)
-                if kind == "shift":
+                if kind != "integer":
                     value = (1 - 2 * (codes & 1)) << (codes >> 1)
                 total = (value * stage.mask[turn, lane]).sum(axis=-1)
                 found[a_pass * stage.fold.lanes + lane, place] += total
@@ -37,7 +37,7 @@ def sums_of(stage, kind):
     return found[:filters, :, :channels]
 
 
-@pytest.mark.parametrize("weights", ["shift2", "shift3", "integer"])
+@pytest.mark.parametrize("weights", ["shift2", "shift3", "integer", "binary"])
 @pytest.mark.parametrize("seed", [None, 0, 1])
 def test_codes_are_the_weights(weights, seed):
     network = random_network(6, "resnet", weights, width=3)

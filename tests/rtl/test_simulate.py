@@ -21,6 +21,7 @@ pytestmark = needs("iverilog")
     [
         ("vgg", "integer", None, True, 1),
         ("resnet", "shift3", 2, False, None),
+        ("resnet", "binary", None, False, 2),
         ("resnet", "shift1", None, True, None),
     ],
 )

@@ -18,9 +18,10 @@ def pack(dtype, numbers):
     return struct.pack(f"<{len(numbers)}{LETTERS[dtype]}", *numbers)
 
 
-def nibbles(codes):
-    codes = [*codes, 0] if len(codes) % 2 else codes
-    return [low + 16 * high for low, high in zip(codes[::2], codes[1::2], strict=True)]
+def packed(codes, bits=4):
+    each = 8 // bits
+    rows = [codes[start : start + each] for start in range(0, len(codes), each)]
+    return [sum(code << bits * i for i, code in enumerate(row)) for row in rows]
 
 
 def tensors_of(net, images, certificates):
@@ -48,7 +49,10 @@ def tensors_of(net, images, certificates):
         if f"{name}.integers" in net.numbers:
             codes = [w % 16 for w in flatten(net.numbers[f"{name}.integers"])]
         if layer["kind"] in ("conv", "dense"):
-            put(f"{name}.codes", "U8", [(len(codes) + 1) // 2], nibbles(codes))
+            data = packed(codes)
+            if layer["weights"] == "binary":
+                data = packed([int(code == 15) for code in codes], bits=1)
+            put(f"{name}.codes", "U8", [len(data)], data)
         if name in certificates:
             columns = len(certificates[name][0])
             # what does not fit loses its upper bits, as it would in a careless writer
@@ -105,8 +109,9 @@ class Builder:
         for axis in shape[:-1]:
             count *= axis
         draw = self.random
-        if kind == "integer":
-            rows = [[draw.randint(-8, 7) for _ in range(count)] for _ in range(shape[-1])]
+        if kind != "shift":
+            values = range(-8, 8) if kind == "integer" else (-1, 1)
+            rows = [[draw.choice(values) for _ in range(count)] for _ in range(shape[-1])]
             self.numbers[f"{name}.integers"] = rows
             return
         self.numbers[f"{name}.terms"] = [
@@ -186,9 +191,10 @@ class Builder:
 
     def net(self):
         last = self.layers[-1]["name"]
+        kinds = {layer.get("weights") for layer in self.layers}
         manifest = {
             "format": "flightnn integer network",
-            "version": 2,
+            "version": 3 if "binary" in kinds else 2,
             "name": "small",
             "input_shape": self.shapes["image"],
             "output_exponent": self.exponents[last],
@@ -248,7 +254,23 @@ def matrix(seed=0, **options):
     return b.net()
 
 
-NETS = {"plain": plain, "residual": residual, "lifted": lifted, "matrix": matrix}
+def binary(seed=0, **options):
+    """Weights of one bit beside shifts, a number of them that fills no byte."""
+    b = Builder(seed, [3, 4, 2], **options)
+    b.conv("conv1", "image", 3, weights="binary")
+    b.conv("conv2", "conv1", 2, size=1)
+    b.average("average", "conv2", 1)
+    b.dense("dense", "average", 3, weights="binary")
+    return b.net()
+
+
+NETS = {
+    "plain": plain,
+    "residual": residual,
+    "lifted": lifted,
+    "matrix": matrix,
+    "binary": binary,
+}
 
 
 def random_image(shape, draw):

@@ -14,6 +14,7 @@ from flightnn_jax.integer import (
     Add,
     Affine,
     Average,
+    BinaryWeights,
     Convolution,
     Dense,
     IntegerNetwork,
@@ -26,7 +27,7 @@ from flightnn_jax.integer import (
 )
 
 KINDS = ("vgg", "resnet")
-WEIGHTS = ("shift1", "shift2", "shift3", "integer")
+WEIGHTS = ("shift1", "shift2", "shift3", "integer")  # of `random_networks`; "binary" besides
 
 
 def random_network(
@@ -38,7 +39,7 @@ def random_network(
       seed: of everything.
       kind: "vgg" (convolutions, pools, average as logits) or "resnet" (large stem, both kinds of
         skips, an add of two activations, average, dense).
-      weights: of KINDS: "shift" and the most terms, or "integer".
+      weights: "shift" and the most terms, "integer" or "binary".
       affine_terms: as in `IntegerNetwork`.
       extreme: multipliers of 0 and of both signs up to 2**15, biases up to 2**29, clips that
         always or never take hold, shifts from 0 to the largest.
@@ -196,6 +197,8 @@ class _Draw:
         filters = shape[-1]
         if self.weights == "integer":
             return IntegerWeights(self.rng.integers(-8, 8, shape).astype(np.int8))
+        if self.weights == "binary":
+            return BinaryWeights(self.rng.integers(0, 2, shape, np.uint8))
         most = int(self.weights[-1])
         k = self.rng.integers(0, most + 1, filters).astype(np.uint8)
         k[0] = most
