@@ -9,11 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from flightnn_jax.integer.inference import operations
 from flightnn_jax.integer.inference.operations import Tensors
 from flightnn_jax.integer.network import Affine, Convolution, Dense, IntegerNetwork
+from flightnn_jax.integer.powers import signed_powers
 from flightnn_jax.integer.weights import ShiftWeights, Summand, Weights
 
 
@@ -48,26 +48,6 @@ def affine_by_shifts(acc: jax.Array, numbers: Affine) -> jax.Array:
     return jnp.broadcast_to(v, acc.shape)
 
 
-def signed_powers(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The fewest signed powers of two that sum to each integer: (signs, exponents), [n] each.
-
-    They are the digits of the non-adjacent form, from below; a sign of 0 is none.
-
-    Example:
-      >>> [(s.tolist(), e.tolist()) for s, e in signed_powers(np.array([7, -8, 0]))]
-      [([-1, -1, 0], [0, 3, 0]), ([1, 0, 0], [3, 0, 0])]
-    """
-    rest, powers = values.astype(np.int64), []
-    while rest.any():
-        lowest = rest & -rest
-        exponent = np.bitwise_count(np.maximum(lowest, 1) - 1).astype(np.int64)
-        above = rest >> exponent  # odd, or 0
-        sign = np.where(above % 4 == 3, -1, np.sign(above % 4))
-        powers.append((sign, exponent))
-        rest = rest - (sign << exponent)
-    return powers
-
-
 def convolution_sums(x: jax.Array, layer: Convolution) -> jax.Array:
     """The sums acc of a convolution, [batch, height, width, filters] int32."""
     patches = operations.patches_of(x, layer.weights.shape[0], layer.stride)
@@ -83,8 +63,7 @@ def shift_dot(x: jax.Array, weights: Weights) -> jax.Array:
       weights: [..., filters], whose other axes count `inputs` values.
 
     Example:
-      >>> import numpy as np
-      >>> from flightnn_jax.integer import ShiftWeights
+      >>>       >>> from flightnn_jax.integer import ShiftWeights
       >>> sign = np.array([[[1], [-1]], [[-1], [1]]], np.int8)
       >>> shift = np.array([[[3], [2]], [[0], [1]]], np.uint8)
       >>> weights = ShiftWeights(sign, shift, np.array([2], np.uint8))  # 8 - 1 and -4 + 2

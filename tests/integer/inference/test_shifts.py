@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 
 from flightnn_jax.integer import Convolution, inference
 from flightnn_jax.integer.inference import operations, shifts
+from flightnn_jax.integer.powers import signed_powers
 from tests.support import brute_force
 from tests.support.networks_at_random import output_of, random_images, random_network
 
@@ -95,7 +96,7 @@ def test_with_powers_of_two_nothing_is_multiplied(kind, terms):
 
 def test_integers_are_the_fewest_signed_powers_of_two():
     values = np.concatenate([np.arange(-300, 301), [1 << 15, -(1 << 15), 21845, 32767, -32767]])
-    powers = shifts.signed_powers(values)
+    powers = signed_powers(values)
     assert_array_equal(sum(sign * 2**exponent for sign, exponent in powers), values)
     used = sum(np.abs(sign) for sign, _ in powers)
     reached = {0: 0}  # by breadth first: how many powers an integer takes
