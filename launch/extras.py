@@ -17,6 +17,7 @@ COMMANDS = {
     "lower": "train",
     "verify": "cli",
     "check": None,
+    "export": "cli",
     "rtl": "cli",
     "estimate": "cli",
     "designs": "cli",

@@ -39,8 +39,8 @@ _DATASET = flags.DEFINE_string(
     "dataset", None, "Its test split is run; by default that of the training. See --config.dataset."
 )
 _KNOWN = ", ".join([verify.TRAINED, *verify.PATHS])
-_SLOW = ", ".join(verify.SIMULATORS)
-_PATHS = flags.DEFINE_list("paths", None, f"Of {_KNOWN} (by default all that can), {_SLOW}.")
+_MORE = ", ".join(verify.ON_REQUEST)
+_PATHS = flags.DEFINE_list("paths", None, f"Of {_KNOWN} (by default all that can), {_MORE}.")
 _BATCH = flags.DEFINE_integer("batch", 40, "Images at once.", lower_bound=1)
 
 

@@ -117,7 +117,9 @@ WITHOUT_JAX = (
     "integer.files",
     "integer.affine",
     "integer.inference.int8_columns",
+    "integer.export.c",
     "integer.export.onnx",
+    "integer.powers",
     *(f"data.{name}" for name in ("catalog", "dataset", "digits", "npz", "folder", "records")),
     *(f"data.{name}" for name in ("splits", "images", "photographs", "cache", "order")),
     "training.config",
@@ -177,7 +179,7 @@ def test_the_doors_of_integer_networks_need_no_jax():
 import sys
 from flightnn_jax import integer
 assert integer.IntegerNetwork and integer.export.to_onnx and integer.export.__all__
-assert not {"jax", "onnx"} & set(sys.modules)
+assert integer.export.to_c and not {"jax", "onnx"} & set(sys.modules)
 assert integer.lower.lower and integer.inference.make_inference and integer.export.to_stablehlo
 assert integer.verify.PATHS and integer.switching.collect and "jax" in sys.modules
 """
@@ -304,6 +306,7 @@ ARROWS = {
     "integer.codes": ["integer.limits"],
     "integer.weights": ["integer.limits", "integer.codes"],
     "integer.network": ["integer.limits", "integer.weights"],
+    "integer.powers": [],
     "integer.shapes": ["integer.limits", "integer.network"],
     "integer.certificate": RECORDS,
     "integer.digests": ["integer.limits", "integer.network"],
@@ -323,7 +326,7 @@ ARROWS = {
         "networks",
     ],
     "integer.inference.operations": RECORDS,
-    "integer.inference.shifts": [*RECORDS, "integer.inference.operations"],
+    "integer.inference.shifts": [*RECORDS, "integer.inference.operations", "integer.powers"],
     "integer.inference.float32": [
         *RECORDS,
         "integer.certificate",
@@ -348,7 +351,14 @@ ARROWS = {
     ],
     "integer.inference.paths": ["integer.network", "integer.inference", "platforms"],
     "integer.inference": ["lazy", "integer.inference.paths"],
-    "integer.export": ["lazy", *RECORDS, "integer.inference", "integer.export", "platforms"],
+    "integer.export": [
+        "lazy",
+        *RECORDS,
+        "integer.powers",
+        "integer.inference",
+        "integer.export",
+        "platforms",
+    ],
     "integer.switching": [*RECORDS, "integer.inference"],
     "integer.verify": [
         *RECORDS,

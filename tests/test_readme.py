@@ -89,7 +89,7 @@ def workdir(tmp_path_factory):
 
 def test_documents_have_what_is_tested():
     assert {b.document for b in PROGRAMS} > {"README.md", "docs/quantize.md", "docs/lower.md"}
-    assert {b.language for b in BLOCKS} <= {"python", "sh", "text", "json", "verilog"}
+    assert {b.language for b in BLOCKS} <= {"python", "sh", "text", "json", "verilog", "c"}
 
 
 def programs():

@@ -2,8 +2,8 @@
 
 `verify` runs the reference (shifts) and what is named besides it: the fast path, the kernel in C++,
 the float32 form, the independent interpreter, which reads the network from a file, onnxruntime,
-simulators of its Verilog, and, where there is a training run, the trained network itself. Integers
-are equal or they are not.
+simulators of its Verilog, its C compiled, and, where there is a training run, the trained network
+itself. Integers are equal or they are not.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ import numpy as np
 
 from flightnn_jax.checker import interpreter, reader
 from flightnn_jax.integer import files, inference
+from flightnn_jax.integer.export import c as c_export
 from flightnn_jax.integer.export import onnx as onnx_export
 from flightnn_jax.integer.inference import float32, native_build
 from flightnn_jax.integer.network import IntegerNetwork
@@ -148,7 +149,7 @@ def verify(
       network: a valid one.
       batches: pairs of images, [batch, height, width, channels] uint8, and labels, [batch] or
         None. Batches of one size compile once; a smaller last one is filled up.
-      paths: of PATHS and SIMULATORS, and "trained" if that is given; by default all of PATHS that
+      paths: of PATHS and ON_REQUEST, and "trained" if that is given; by default all of PATHS that
         can run here, see `unavailable`.
       trained: every layer's output by the network that was trained: `LoweredRun.trained` of
         `training.export`.
@@ -184,7 +185,7 @@ def runners(
         paths = [TRAINED, *(path for path in PATHS if path not in missing)]
     elif TRAINED in paths and trained is None:
         raise ValueError(f"path {TRAINED!r} without a training run: name one (--run=WORKDIR)")
-    known = {**PATHS, **SIMULATORS}
+    known = {**PATHS, **ON_REQUEST}
     unknown = sorted(set(paths) - {*known, REFERENCE, TRAINED})
     if unknown:
         raise ValueError(f"paths {unknown} are unknown: choose of {', '.join([TRAINED, *known])}")
@@ -253,6 +254,11 @@ def _simulator(tool: str) -> Interpreter:
 
 # Its Verilog: slow, so only where it is named.
 SIMULATORS: dict[str, Interpreter] = {tool: _simulator(tool) for tool in simulate.TOOLS}
+# And its C, which takes a second or more to compile.
+ON_REQUEST: dict[str, Interpreter] = {
+    **SIMULATORS,
+    "c": Interpreter(c_export.make_runner, unavailable=c_export.unavailable),
+}
 
 
 def compare(network: IntegerNetwork, runners: Mapping[str, Runner], batches: Batches) -> Report:

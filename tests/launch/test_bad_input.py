@@ -151,6 +151,8 @@ CASES = [
     ("verify --integers={}/pipe", "pipe"),
     ("verify --integers=/dev/zero", "/dev/zero"),
     ("verify --integers={}", "{}"),
+    ("export --integers={}/pipe --to=c --out={}/x", "pipe"),
+    ("export --integers={}/gone --to=c,rust --out={}/x", "--to=rust: choose of c, onnx"),
     ("check {}/pipe", "cannot be read"),
     ("check /dev/zero", "cannot be read"),
     ("check {}", "cannot be read"),

@@ -1,23 +1,26 @@
-"""An integer network as a program of other runtimes; what needs JAX or ONNX is imported on use."""
+"""An integer network as a program elsewhere; what needs JAX or ONNX is imported on use."""
 
 from typing import TYPE_CHECKING
 
 from flightnn_jax.lazy import getter
 
 if TYPE_CHECKING:
+    from flightnn_jax.integer.export.c import to_c
     from flightnn_jax.integer.export.onnx import run_onnx, to_onnx
     from flightnn_jax.integer.export.stablehlo import from_stablehlo, to_stablehlo
 else:
     __getattr__ = getter(
         __name__,
         {
+            "c": "c",
             "from_stablehlo": "stablehlo",
             "onnx": "onnx",
             "run_onnx": "onnx",
             "stablehlo": "stablehlo",
+            "to_c": "c",
             "to_onnx": "onnx",
             "to_stablehlo": "stablehlo",
         },
     )
 
-__all__ = ["from_stablehlo", "run_onnx", "to_onnx", "to_stablehlo"]
+__all__ = ["from_stablehlo", "run_onnx", "to_c", "to_onnx", "to_stablehlo"]
