@@ -238,7 +238,9 @@ ARROWS = {
     "networks": ["networks"],
     "data": ["data", "atomic", "lazy"],
     "training.layers": ["activations", "filters", "numerics"],
-    "training.models": ["networks", "training.layers"],
+    "training.machine": ["platforms"],
+    "training.products": ["platforms"],
+    "training.models": ["networks", "training.layers", "training.machine", "training.products"],
     "training.stages": ["schemes"],
     "training.config": ["networks", "schemes", "data", "hardware.demands", "training.stages"],
     "training.summary": ["formats", "quantize", "spec"],
@@ -332,6 +334,7 @@ ARROWS = {
         "integer.certificate",
         "integer.inference.operations",
         "numerics",
+        "platforms",
     ],
     "integer.inference.int8_columns": [],
     "integer.inference.int8": [

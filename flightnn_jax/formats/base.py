@@ -168,6 +168,11 @@ class Format(abc.ABC):
     def storage_bits(self, w: jax.Array) -> int:
         """Bits that the weights of `encode(w)` take, headers apart; for concrete arrays."""
 
+    @property
+    def significant_bits(self) -> int | None:
+        """The most that a weight takes, as an integer times a power of two; None if unknown."""
+        return None
+
     def count_shifts(self, w: jax.Array) -> ShiftCounts | None:
         """Shifts for each filter; None for a format that does not shift."""
         del w

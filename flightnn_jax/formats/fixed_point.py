@@ -153,6 +153,11 @@ class FixedPoint(base.Format):
         if not isinstance(self.scale, str) or self.scale not in ("layer", "unit"):
             raise ValueError(f"scale={self.scale!r} is unknown: choose 'layer' or 'unit'")
 
+    @property
+    def significant_bits(self) -> int | None:
+        """Those of a value."""
+        return self.bits
+
     def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:
         """The rule that weights of this shape and type break, or None."""
         numerics.layout_of(dtype)

@@ -51,6 +51,18 @@ class Shift(greedy.ShiftRule, base.Format):
         names = [field.name for field in dataclasses.fields(greedy.ShiftRule)]
         return greedy.ShiftRule(**{name: getattr(self, name) for name in names})
 
+    @property
+    def significant_bits(self) -> int | None:
+        """Sums of two terms end below 2**width, or at it; a third one may go beyond.
+
+        Example:
+          >>> [Shift(k=k).significant_bits for k in (1, 2, 3)]  # 2**7 + 2**7 + 1 takes 9 bits
+          [1, 8, 9]
+        """
+        if self.window is None:
+            return None
+        return 1 if self.k <= 1 else self.window.width + self.k - 2
+
     def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:
         """The rule that weights of this shape and type break, or None."""
         if problem := base.problem_with_axis(self.filter_axis, shape):

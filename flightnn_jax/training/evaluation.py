@@ -128,7 +128,7 @@ def _on_integers(
         real = np.ldexp(layer.weights.integers().astype(np.float32), layer.weight_exponent)
         if not np.array_equal(real, kernels[layer.name]):
             raise LoweringError(f"{layer.name}: its integers are not its quantized weights")
-    program, numbers = float32.form_of(network, kernels)
+    program, numbers = float32.form_of(network, kernels, model.machine.platform)
     unit = np.float32(2.0**network.output_exponent)
     return _integer_step(program, mesh), jax.device_put((numbers, unit), replicated(mesh))
 

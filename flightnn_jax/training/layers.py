@@ -11,6 +11,7 @@ and one saturation.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -30,6 +31,8 @@ class Activation(NamedTuple):
       momentum: of the running range: new = momentum * old + (1 - momentum) * measured. The first
         measurement is taken as it is.
       epsilon: what batch norm adds to the variance.
+      devices: over which the batch is spread. Sums are then taken on each device first, and those
+        of a channel travel together. It changes their order, and nothing else.
     """
 
     slope_exponent: int | None = None
@@ -37,6 +40,7 @@ class Activation(NamedTuple):
     track: bool = False
     momentum: float = 0.9
     epsilon: float = 1e-5
+    devices: int = 1
 
 
 class Normalized(NamedTuple):
@@ -115,15 +119,39 @@ _Kept = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
 def _normalize_forward(
     rule: Activation, x: jax.Array, scale: jax.Array, bias: jax.Array, largest: jax.Array
 ) -> tuple[Normalized, _Kept]:
-    mean = jnp.mean(x, (0, 1, 2))
-    variance = jnp.maximum(jnp.mean(x * x, (0, 1, 2)) - mean * mean, 0)
+    mean, of_squares = _on_all_devices(rule, jnp.mean, x, x * x)
+    variance = jnp.maximum(of_squares - mean * mean, 0)
     a, b = affine(rule, mean, variance, scale, bias)
     if rule.track:
         # y is monotone in x, so a channel's ends are enough, and the sums' pass finds them.
-        ends = jnp.stack([jnp.max(x, (0, 1, 2)), jnp.min(x, (0, 1, 2))])
-        largest = moved(rule, largest, leaky(rule, scaled(ends, a, b)))
+        largest = moved(rule, largest, leaky(rule, scaled(_ends(rule, x), a, b)))
     output = _activated(rule, scaled(x, a, b), largest)
     return Normalized(output, mean, variance, largest), (x, scale, bias, mean, variance, largest)
+
+
+def _ends(rule: Activation, x: jax.Array) -> jax.Array:
+    """[2, channels] the largest and the smallest value."""
+    if rule.devices == 1:
+        return jnp.stack([jnp.max(x, (0, 1, 2)), jnp.min(x, (0, 1, 2))])
+    top, bottom = _on_all_devices(rule, jnp.max, x, -x)
+    return jnp.stack([top, -bottom])
+
+
+def _on_all_devices(
+    rule: Activation, reduce: Callable[..., jax.Array], *values: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Reduces arrays over all but their channels, [channels] each, with one exchange for all.
+
+    A partitioner puts an exchange behind every reduction over a batch that is spread. So what a
+    device has comes first, and is stacked before devices are reduced, too. On one device, and for
+    a batch that the devices do not divide, there is nothing to exchange.
+    """
+    batch, devices = values[0].shape[0], rule.devices
+    if devices == 1 or batch % devices:
+        return tuple(reduce(each, (0, 1, 2)) for each in values)
+    shape = (devices, batch // devices, *values[0].shape[1:])
+    own = jnp.stack([reduce(each.reshape(shape), (1, 2, 3)) for each in values], 1)
+    return tuple(reduce(own, 0))
 
 
 def _normalize_backward(
@@ -138,8 +166,8 @@ def _normalize_backward(
     g = _activated_backward(rule, scaled(x, a, b), largest, cotangents.output)
     inverse = _inverse(rule, variance)
     count = x.size // x.shape[-1]
-    to_bias = jnp.sum(g, (0, 1, 2))
-    to_scale = (jnp.sum(g * x, (0, 1, 2)) - mean * to_bias) * inverse
+    to_bias, of_products = _on_all_devices(rule, jnp.sum, g, g * x)
+    to_scale = (of_products - mean * to_bias) * inverse
     of_x = -a * inverse * to_scale / count
     constant = -a * to_bias / count - of_x * mean
     to_x = scaled(x, of_x, constant) + g * filters.per_filter(a, x.ndim, -1)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from flightnn_jax import networks
-from flightnn_jax.training import layers
+from flightnn_jax.training import layers, products
+from flightnn_jax.training.machine import ONE_CPU, Machine
 
 
 class Model(nn.Module):
@@ -35,6 +36,9 @@ class Model(nn.Module):
       momentum: of the running statistics and ranges; new = momentum * old + (1 - momentum) * now.
       epsilon: of batch norm.
       affine_terms: as in `Config`; it scales weights outside of the model, see `scaling`.
+      weight_bits: the most significant bits of a kernel's weights; None if that is not known.
+      machine: what the model is compiled for. It decides how sums are computed, and not what they
+        are: see `products` and `layers.normalize`.
 
     Example:
       >>> import functools, jax, jax.numpy as jnp
@@ -52,6 +56,8 @@ class Model(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     affine_terms: int | None = None
+    weight_bits: int | None = None
+    machine: Machine = ONE_CPU
 
     @nn.compact
     def __call__(
@@ -114,7 +120,7 @@ class Model(nn.Module):
                     x = self._quantized(step, x, self._rule(leaky=False, track=track))
             else:
                 weights = self._weights(step)
-                x = x @ weights["kernel"] + weights["bias"][None]
+                x = products.dot(x, weights["kernel"], self._products) + weights["bias"][None]
             before = step.name
         return x
 
@@ -127,7 +133,12 @@ class Model(nn.Module):
             track=track and self.activation_bits is not None,
             momentum=self.momentum,
             epsilon=self.epsilon,
+            devices=self.machine.devices,
         )
+
+    @property
+    def _products(self) -> products.Products:
+        return products.products_for(self.machine.platform, self.activation_bits, self.weight_bits)
 
     def _image(self, images: jax.Array) -> jax.Array:
         """On the grid of signed integers of `activation_bits` that reaches from -1 to 1."""
@@ -148,14 +159,7 @@ class Model(nn.Module):
         """Convolution, batch norm, and what `rule` lets follow."""
         assert isinstance(step.layer, networks.Conv)
         weights = self._weights(step)
-        padding = step.layer.size // 2
-        x = jax.lax.conv_general_dilated(
-            x,
-            weights["kernel"],
-            (step.layer.stride, step.layer.stride),
-            ((padding, padding), (padding, padding)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        x = products.convolve(x, weights["kernel"], step.layer.stride, self._products)
         channels = x.shape[-1]
         stats = self.variable(
             "batch_stats",

@@ -13,8 +13,9 @@ from typing import Any
 import jax
 
 from flightnn_jax import data, schemes
-from flightnn_jax.training import costs, loop, models, runlog
+from flightnn_jax.training import costs, loop, models, quantization, runlog
 from flightnn_jax.training.config import Config, network_of
+from flightnn_jax.training.machine import ONE_CPU, Machine
 from flightnn_jax.training.step import by_batch, data_mesh
 
 STAGES = "stages"  # in a workdir: a directory for each stage before its scheme
@@ -56,7 +57,7 @@ def prepare(
         )
     before = None
     for number, each in enumerate(config.stage_configs(), 1):
-        model = build_model(each, run.train_split.dataset)
+        model = build_model(each, run.train_split.dataset, machine=run.model.machine)
         directory = workdir / STAGES / f"{number}-{each.scheme}"
         stage = dataclasses.replace(run, config=each, model=model, workdir=directory)
         before = dataclasses.replace(_begun(stage), before=before)
@@ -99,7 +100,7 @@ def _opened(
     dataset = data.find(
         config.dataset, data_dir=_data_dir(workdir, data_dir), image_size=config.image_size
     )
-    model = build_model(config, dataset)
+    model = build_model(config, dataset, machine=Machine.of(mesh))
     return loop.Run(config, model, dataset.open("train"), dataset.open("validation"), mesh, workdir)
 
 
@@ -108,7 +109,7 @@ def _origin(run: loop.Run) -> loop.Run:
     assert run.config.start_from is not None
     workdir = _resolved(run.config.start_from)
     config = _config_in(workdir)
-    model = build_model(config, data_dir=_data_dir(workdir))
+    model = build_model(config, data_dir=_data_dir(workdir), machine=run.model.machine)
     return dataclasses.replace(run, config=config, model=model, workdir=workdir)
 
 
@@ -161,12 +162,23 @@ def _data_dir(workdir: Path, given: str | None = None) -> str | None:
 
 
 def build_model(
-    config: Config, dataset: data.Dataset | None = None, data_dir: str | None = None
+    config: Config,
+    dataset: data.Dataset | None = None,
+    data_dir: str | None = None,
+    machine: Machine = ONE_CPU,
 ) -> models.Model:
-    """The model of a config; the arguments are those of `network_of`."""
+    """The model of a config, for a machine; the other arguments are those of `network_of`."""
     network = network_of(config, dataset, data_dir)
-    bits = schemes.find(config.scheme).activation_bits
-    return models.Model(network, activation_bits=bits, affine_terms=config.affine_terms)
+    scheme = schemes.find(config.scheme)
+    stored = quantization.format_of(scheme)
+    scaled = config.affine_terms is not None  # by any number
+    return models.Model(
+        network,
+        activation_bits=scheme.activation_bits,
+        affine_terms=config.affine_terms,
+        weight_bits=None if stored is None or scaled else stored.significant_bits,
+        machine=machine,
+    )
 
 
 def train(run: loop.Run) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from flightnn_jax.integer.inference.operations import Tensors
 from flightnn_jax.integer.limits import IMAGE, MIN_ACTIVATION, IntegerNetworkError
 from flightnn_jax.integer.network import Affine, Convolution, Dense, IntegerNetwork, Layer
 from flightnn_jax.integer.weights import Weights
+from flightnn_jax.platforms import Platform, has_matrix_units, resolved
 
 _IMAGE_EXPONENT = -7
 _MAX_EXPONENT = 60  # products of two such steps, and their sums, are far within float32
@@ -39,15 +40,19 @@ class Program(NamedTuple):
       layers: the records, without what depends on weights, statistics and ranges.
       channels: for each layer, how many input channels a float32 sum takes; 0 without weights.
       slope: of the leaky ReLU.
+      narrow: for each layer, whether its operands are bfloat16, which holds them exactly.
     """
 
     layers: tuple[Layer, ...]
     channels: tuple[int, ...]
     slope: int
+    narrow: tuple[bool, ...]
 
 
 def form_of(
-    network: IntegerNetwork, kernels: Mapping[str, ArrayLike] | None = None
+    network: IntegerNetwork,
+    kernels: Mapping[str, ArrayLike] | None = None,
+    platform: Platform = "cpu",
 ) -> tuple[Program, Numbers]:
     """The program of a network and its numbers, as NumPy arrays.
 
@@ -56,12 +61,13 @@ def form_of(
       kernels: the quantized float32 weights that were trained, by the layers' names; those of the
         network by default. They are the same numbers if the network was lowered from them, and
         then the outputs show that the integers are the network that was trained.
+      platform: where the program is to run; matrix units take narrow operands.
 
     Raises:
       IntegerNetworkError: if float32 cannot hold a layer, because of its exponents or its size.
     """
     sources = _source_exponents(network)
-    channels, numbers = [], {}
+    channels, narrow, numbers = [], [], {}
     for layer in network.layers:
         fields = {name: getattr(layer, name, None) for name in ("bias", "shift", "lift")}
         own = {name: value for name, value in fields.items() if value is not None}
@@ -73,9 +79,10 @@ def form_of(
             own |= _weights(layer, sources[layer.name], kernel)
             at_once = _channels(layer.name, layer.weights)
         channels.append(at_once)
+        narrow.append(has_matrix_units(platform) and "kernel" in own and _is_narrow(own["kernel"]))
         numbers[layer.name] = own
     layers = tuple(_without_numbers(layer) for layer in network.layers)
-    return Program(layers, tuple(channels), network.slope), numbers
+    return Program(layers, tuple(channels), network.slope, tuple(narrow)), numbers
 
 
 def layer_outputs(program: Program, numbers: Numbers, images: jax.Array) -> Tensors:
@@ -86,11 +93,14 @@ def layer_outputs(program: Program, numbers: Numbers, images: jax.Array) -> Tens
       numbers: its numbers, or those of another state of the same training.
       images: [batch, *input_shape] uint8.
     """
-    channels = {layer.name: c for layer, c in zip(program.layers, program.channels, strict=True)}
+    names = [layer.name for layer in program.layers]
+    channels = dict(zip(names, program.channels, strict=True))
+    narrow = dict(zip(names, program.narrow, strict=True))
 
     def sums(layer: Convolution | Dense, values: Tensors) -> jax.Array:
-        own = numbers[layer.name]
-        return _sums(values[layer.input], own, getattr(layer, "stride", None), channels[layer.name])
+        x, name = values[layer.input], layer.name
+        stride = getattr(layer, "stride", None)
+        return _sums(x, numbers[name], stride, channels[name], narrow[name])
 
     def convolution(layer: Convolution, values: Tensors) -> jax.Array:
         v = operations.affine(sums(layer, values), layer.affine)
@@ -108,14 +118,18 @@ _jitted = jax.jit(layer_outputs, static_argnums=0)
 
 
 def function_of(
-    network: IntegerNetwork, kernels: Mapping[str, ArrayLike] | None = None
+    network: IntegerNetwork,
+    kernels: Mapping[str, ArrayLike] | None = None,
+    platform: str | None = None,
 ) -> Callable[[ArrayLike], Tensors]:
     """The network as a compiled function of images; arguments and errors are those of `form_of`.
+
+    Without a platform it is for the one that JAX runs on.
 
     Returns:
       A function of [batch, *input_shape] uint8 that gives what `layer_outputs` does.
     """
-    return functools.partial(_jitted, *form_of(network, kernels))
+    return functools.partial(_jitted, *form_of(network, kernels, resolved(platform)))
 
 
 def _without_numbers(layer: Layer) -> Layer:
@@ -202,14 +216,24 @@ def _check_exact(name: str, weights: Weights, part: slice) -> None:
         )
 
 
-def _sums(x: jax.Array, own: Mapping[str, Any], stride: int | None, channels: int) -> jax.Array:
+def _is_narrow(kernel: np.ndarray) -> bool:
+    """Whether bfloat16 holds every weight; it holds every activation."""
+    return np.array_equal(kernel.astype(jnp.bfloat16).astype(np.float32), kernel)
+
+
+def _sums(
+    x: jax.Array, own: Mapping[str, Any], stride: int | None, channels: int, narrow: bool
+) -> jax.Array:
     """int32 accumulators by float32 sums of real products; without a stride, of a dense layer."""
-    real = x.astype(jnp.float32) * own["step"]
+    kind, precision = (jnp.bfloat16, None) if narrow else (jnp.float32, "highest")
+    real = (x.astype(jnp.float32) * own["step"]).astype(kind)
     integers = []
     for part in _slices(x.shape[-1], channels):
-        kernel = own["kernel"][..., part, :]
+        kernel = jnp.asarray(own["kernel"])[..., part, :].astype(kind)
         if stride is None:
-            sums = jnp.dot(real[..., part], kernel, precision="highest")
+            sums = jnp.dot(
+                real[..., part], kernel, precision=precision, preferred_element_type=jnp.float32
+            )
         else:
             padding = kernel.shape[0] // 2
             sums = jax.lax.conv_general_dilated(
@@ -218,7 +242,8 @@ def _sums(x: jax.Array, own: Mapping[str, Any], stride: int | None, channels: in
                 (stride, stride),
                 ((padding, padding), (padding, padding)),
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                precision="highest",
+                precision=precision,
+                preferred_element_type=jnp.float32,
             )
         integers.append((sums * own["per_one"]).astype(jnp.int32))
     return functools.reduce(jnp.add, integers)

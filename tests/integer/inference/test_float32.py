@@ -19,6 +19,7 @@ from flightnn_jax.integer import (
     certificate,
 )
 from flightnn_jax.integer.inference import float32
+from tests.integer.inference.test_shifts import extreme_images
 from tests.support import brute_force
 from tests.support.networks_at_random import (
     random_images,
@@ -32,8 +33,8 @@ pytestmark = pytest.mark.optimized
 NETWORKS = dict(random_networks())
 
 
-def compare(network, images):
-    outputs = float32.function_of(network)(images)
+def compare(network, images, platform=None):
+    outputs = float32.function_of(network, platform=platform)(images)
     wanted = brute_force.layer_outputs(network, images)
     assert set(outputs) == {layer.name for layer in network.layers}
     for name, output in outputs.items():
@@ -48,6 +49,20 @@ def test_equals_the_document(name):
     outputs = compare(network, random_images(network, 5))
     assert outputs["conv1"].dtype == np.int8
     assert outputs[network.layers[-1].name].dtype == np.int32
+
+
+def test_matrix_units_get_operands_that_bfloat16_holds():
+    """Layers with a weight of 9 bits stay with float32; the integers are the same."""
+    network = random_network(3, "vgg", "shift3", extreme=True)
+    weights = next(layer.weights for layer in network.layers if layer.name == "conv2")
+    sign, shift, k = weights.sign.copy(), weights.shift.copy(), weights.k.copy()
+    sign[:, 0, 0, 0, 0], shift[:, 0, 0, 0, 0], k[0] = 1, (7, 7, 0), 3
+    network = with_layer(network, "conv2", weights=ShiftWeights(sign, shift, k))
+    program, _ = float32.form_of(network, platform="tpu")
+    narrow = {layer.name: n for layer, n in zip(network.layers, program.narrow, strict=True)}
+    assert [layer.name for layer in network.weighted if not narrow[layer.name]] == ["conv2"]
+    assert not any(float32.form_of(network)[0].narrow)
+    compare(network, extreme_images(network), "tpu")
 
 
 def test_activations_of_tests_at_random_are_spread():
