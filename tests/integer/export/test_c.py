@@ -28,9 +28,10 @@ STRICT = (
 )
 NETWORKS = dict(random_networks()) | {f"chain{seed}": random_chain(seed) for seed in range(12)}
 NETWORKS["vector"] = random_chain(99, (7,))
+NETWORKS["binary"] = random_network(7, "resnet", "binary", affine_terms=1)
 QUICK = (
     *("vgg-shift3-None-extreme", "vgg-integer-3", "resnet-shift2-1-extreme"),
-    *("resnet-integer-None-extreme", "vector"),
+    *("resnet-integer-None-extreme", "vector", "binary"),
 )
 needs_a_compiler = pytest.mark.skipif(c.unavailable() is not None, reason=str(c.unavailable()))
 
@@ -130,7 +131,7 @@ def code_of(network):
 
 def test_only_what_must_be_is_multiplied():
     for terms in (None, 2):
-        for weights in ("shift2", "integer"):
+        for weights in ("shift2", "integer", "binary"):
             network = random_network(2, "resnet", weights, affine_terms=terms)
             products = re.findall(r"[\w\])] \* [\w(]+", code_of(network))
             expected = ["] * weight"] * (weights == "integer") + ["m * a"] * (terms is None)

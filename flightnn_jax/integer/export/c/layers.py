@@ -21,7 +21,8 @@ from flightnn_jax.integer.powers import signed_powers
 from flightnn_jax.integer.shapes import Output
 from flightnn_jax.integer.weights import Weights
 
-_DOTS = {"shift": "shifted", "integer": "multiplied"}  # the function for each kind of weights
+# The function for each kind of weights.
+_DOTS = {"shift": "shifted", "integer": "multiplied", "binary": "added"}
 _NO_POWER = 64
 
 

@@ -31,8 +31,10 @@ _FUNCTIONS: dict[str, tuple[str, ...]] = {
     "even": (),
     "activate": ("even",),
     "dot": (),
-    "shifted": ("dot",),
-    "multiplied": ("dot",),
+    "code": (),
+    "shifted": ("dot", "code"),
+    "multiplied": ("dot", "code"),
+    "added": ("dot",),
     "affine_multiplier": (),
     "affine_shifts": ("number",),
     "convolve": ("number", "dot", "activate"),
@@ -178,8 +180,8 @@ def _source(
 
 
 def _about(network: IntegerNetwork) -> str:
-    products = [f"weights of kind {x.weights.kind}" for x in network.weighted]
-    products = [product for product in dict.fromkeys(products) if "shift" not in product]
+    kinds = dict.fromkeys(x.weights.kind for x in network.weighted if not x.weights.terms)
+    products = [f"weights of kind {kind}" for kind in kinds]
     if network.affine_terms is None and any(isinstance(x, Convolution) for x in network.layers):
         products.append("the sums of convolutions, each filter's by one number")
     what = f"Products of integers: {'; '.join(products)}." if products else "Nothing is multiplied."
@@ -187,7 +189,7 @@ def _about(network: IntegerNetwork) -> str:
 /* {text.comment(network.name)}: an integer network in C99, written by flightnn_jax.
 
    {what}
-   Weights that are powers of two are shifts, additions and subtractions.
+   Weights that are sums of powers of two are shifts, additions and subtractions.
 
    With -DFLIGHTNN_MAIN this file is a program that tests itself. With a macro of your own,
    FLIGHTNN_LAYER(name, values, count, is_sums), you see what each layer gives: int8_t
