@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import platforms as platforms
     from flightnn_jax import quantize as quantize
     from flightnn_jax import rtl as rtl
+    from flightnn_jax import rules as rules
     from flightnn_jax import schemes as schemes
     from flightnn_jax import spec as spec
     from flightnn_jax import thresholds as thresholds
@@ -59,6 +60,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax.quantize import count_shifts as count_shifts
     from flightnn_jax.quantize import quantize_params as quantize_params
     from flightnn_jax.quantize import storage_bits as storage_bits
+    from flightnn_jax.rules import spec_from_rules as spec_from_rules
     from flightnn_jax.spec import make_spec as make_spec
     from flightnn_jax.thresholds import SharedThresholds as SharedThresholds
     from flightnn_jax.thresholds import init_thresholds as init_thresholds
@@ -95,6 +97,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "platforms": (),
     "quantize": ("Storage", "count_shifts", "quantize_params", "storage_bits"),
     "rtl": (),
+    "rules": ("spec_from_rules",),
     "schemes": (),
     "spec": ("make_spec",),
     "thresholds": ("SharedThresholds", "init_thresholds"),

@@ -74,7 +74,7 @@ def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
             f"rule {rule!r}: give a format, such as Shift(k=2), or a function of (path, leaf) that "
             "returns a format or None"
         )
-    choose = _for_kernels(rule) if isinstance(rule, base.Format) else rule
+    choose = for_kernels(rule) if isinstance(rule, base.Format) else rule
     _raise_if_endless(params)
     _raise_if_hidden(params)
     spec = jax.tree_util.tree_map_with_path(choose, params)
@@ -82,7 +82,9 @@ def make_spec(params: PyTree, rule: base.Format | Rule) -> PyTree:
     return spec
 
 
-def _for_kernels(fmt: base.Format) -> Rule:
+def for_kernels(fmt: base.Format) -> Rule:
+    """The rule that gives a format to every kernel, as `make_spec` says it."""
+
     def choose(path: tuple[Any, ...], leaf: Any) -> base.Format | None:
         if not _is_floating(leaf) or len(leaf.shape) < 2 or _own_name(path).endswith(_NO_KERNELS):
             return None

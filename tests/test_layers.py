@@ -225,6 +225,7 @@ ARROWS = {
     "activations": ["numerics"],
     "formats": ["numerics", "filters", "formats", "integer.weights"],
     "spec": ["formats", "numerics"],
+    "rules": ["formats", "spec"],
     "thresholds": ["formats", "numerics", "spec"],
     "quantize": ["formats", "spec"],
     "penalty": ["formats", "numerics", "spec"],
