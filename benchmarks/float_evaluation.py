@@ -36,8 +36,8 @@ def compared(workdir: str, data_dir: str | None = None, batch_size: int = 100) -
     """
     run = runs.reopen(workdir, data_dir)
     step, state = run.state_at("last")
-    state = jax.device_get(state)
-    scales = scaling.scales_of(run.model, state.params, state.batch_stats)
+    state = jax.device_get(state).deployed()
+    scales = scaling.scales_of(run.model, state)
     variables = {
         "params": scaling.quantized(state.params, state.spec, scales),
         "batch_stats": state.batch_stats,

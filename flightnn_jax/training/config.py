@@ -2,30 +2,33 @@
 
 import dataclasses
 import math
-import types
 import typing
 from typing import Any
 
 from flightnn_jax import networks, schemes
 from flightnn_jax.data import Dataset, check_name, find
 from flightnn_jax.hardware import demands
+from flightnn_jax.training import fields as records
 from flightnn_jax.training import stages
 
 MODES = ("paper", "budget")
 COSTS = ("filter", "storage")
 SCHEDULES = ("cosine", "step", "constant")
 PER = ("layer", "network", "filter")
+FIRST = "first"  # in place of a teacher's directory
+ROUNDINGS = ("log", "linear")
 MAX_WEIGHTS = 1 << 28  # with gradients and Adam's two means they take 4 GB
 _MAX_INT = 2**31 - 1  # steps are counted in int32
-_MAX_FLOAT = 1.7e308
 _MAX_COUNTS = {
     "image_size": 1024,
     "affine_terms": 4,
     **dict.fromkeys(("epochs", "batch_size", "evaluate_every"), _MAX_INT),
+    "reestimate": _MAX_INT,
     **dict.fromkeys(("checkpoint_every", "keep"), _MAX_INT),
 }
 _MAX_NUMBERS = {
     **dict.fromkeys(("lambda1", "lambda0", "learning_rate", "threshold_rate", "decay_by"), 1e30),
+    **dict.fromkeys(("weight_decay", "teacher_weight", "temperature"), 1e30),
     "seed": 2**32 - 1,  # of a larger one JAX takes 32 bits, so two seeds would be one
 }
 
@@ -91,11 +94,43 @@ class Config:
     batch_size: int = _option(128, "images a step, over all devices")
     learning_rate: float = _option(1e-3, "Adam's, for weights, biases and batch norm")
     threshold_rate: float = _option(1e-3, "Adam's, for thresholds; 0 freezes them")
+    weight_decay: float = _option(0.0, "AdamW's, of kernels; 0 for Adam")
+    label_smoothing: float = _option(
+        0.0, "the part of a label that is spread over all classes, 0 to 1"
+    )
+    teacher: str | None = _option(
+        None,
+        "directory of a run of the same classes, usually of full precision, whose logits are "
+        "learned, too; or first, for the first of the stages of this run",
+    )
+    teacher_weight: float = _option(1.0, "for a teacher: of its part of the loss")
+    temperature: float = _option(4.0, "for a teacher: by which logits are divided")
+    ema: float | None = _option(
+        None,
+        "decay of a running average of the weights, such as 0.999, which is evaluated and lowered "
+        "in place of the last ones; none for these",
+    )
+    filter_scales: bool = _option(
+        False,
+        "whether each filter has a scale from 1 to 2, the best one for its weights where the "
+        "training or its last stage begins; batch norm takes it up, so it costs nothing",
+    )
+    reestimate: int | None = _option(
+        None,
+        "batches of the train split, without augmentation, from which batch norm's statistics are "
+        "measured anew at the end; none to keep the running ones",
+    )
+    rounding: str = _option(
+        "log",
+        "to a power of two: log, the nearest exponent, as in the paper; or linear, the nearest "
+        "value; for weights that are sums of powers",
+    )
     schedule: str = _option("cosine", "of both rates: cosine down to 0, step or constant")
     decay_at: tuple[float, ...] = _option(
         (0.5, 0.75), "for step: the parts of the training after which rates are multiplied"
     )
     decay_by: float = _option(0.1, "for step: by what")
+    warmup: float = _option(0.0, "the part of the training in which both rates rise from 0, 0 to 1")
     clamp: bool = _option(True, "whether latent weights are kept in [-1, 1]")
     affine_terms: int | None = _option(
         None,
@@ -125,10 +160,18 @@ class Config:
         kinds = typing.get_type_hints(Config)
         for field in dataclasses.fields(self):
             kind, value = kinds[field.name], getattr(self, field.name)
-            if field.name != "network" and not _is_of(kind, value):
-                raise ValueError(f"{field.name}={value!r:.80}: the field takes {_needed(kind)}")
+            if field.name != "network" and not records.is_of(kind, value):
+                raise ValueError(
+                    f"{field.name}={value!r:.80}: the field takes {records.needed(kind)}"
+                )
         self._check_network()
         check_name(self.dataset)
+        if self.affine_terms is not None and (self.filter_scales or self.reestimate is not None):
+            raise ValueError(
+                f"affine_terms={self.affine_terms} with filter_scales={self.filter_scales} and "
+                f"reestimate={self.reestimate}: slopes that are powers of two have scales of their "
+                "own, and keep batch norm's statistics; leave the others out"
+            )
         if schemes.find(self.scheme).activation_bits is None and self.affine_terms is not None:
             raise ValueError(
                 f"affine_terms={self.affine_terms} with scheme {self.scheme!r}, which has no "
@@ -139,6 +182,7 @@ class Config:
             ("budget_cost", COSTS),
             ("schedule", SCHEDULES),
             ("thresholds_per", PER),
+            ("rounding", ROUNDINGS),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -156,11 +200,18 @@ class Config:
                     f"{largest}"
                 )
         self._check_budget()
-        for value in (self.track, *self.decay_at):
-            if not 0 <= value <= 1:
-                raise ValueError(f"track and decay_at are parts of the training, 0 to 1: {value}")
-        if self.start_from == "":
-            raise ValueError("start_from='': give the directory of a run, or none")
+        parts = (self.track, self.warmup, self.label_smoothing, self.ema or 0, *self.decay_at)
+        if not all(0 <= value <= 1 for value in parts):
+            raise ValueError(
+                f"track, warmup, label_smoothing, ema and decay_at are parts, 0 to 1: {parts}"
+            )
+        for name in ("start_from", "teacher"):
+            if getattr(self, name) == "":
+                raise ValueError(f"{name}='': give the directory of a run, or none")
+        if not self.temperature:
+            raise ValueError(
+                "temperature=0: logits are divided by it, so choose above 0; 4 is usual"
+            )
         if self.stages is not None:
             stages.parse(self.stages, self.epochs)
         if not self.device:
@@ -239,6 +290,7 @@ class Config:
             return ()
         configs = []
         for number, stage in enumerate(stages.parse(self.stages, self.epochs)):
+            is_first = number == 0
             floats = schemes.find(stage.scheme).activation_bits is None
             configs.append(
                 dataclasses.replace(
@@ -246,7 +298,9 @@ class Config:
                     scheme=stage.scheme,
                     epochs=stage.epochs,
                     stages=None,
-                    start_from=None if number else self.start_from,
+                    start_from=self.start_from if is_first else None,
+                    teacher=None if is_first and self.teacher == FIRST else self.teacher,
+                    filter_scales=self.filter_scales and not floats,
                     affine_terms=None if floats else self.affine_terms,
                     seed=(self.seed + (number + 1) * _SEEDS_APART) % 2**32,
                 )
@@ -264,7 +318,7 @@ class Config:
             raise ValueError(
                 f"unknown fields {', '.join(unknown)}: choose one of {', '.join(kinds)}"
             )
-        values = {name: _parsed(name, kinds[name], text) for name, text in texts.items()}
+        values = {name: records.parsed(name, kinds[name], text) for name, text in texts.items()}
         return dataclasses.replace(self, **values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -327,49 +381,3 @@ def network_of(
             "layer), or image_size"
         )
     return record
-
-
-def _parsed(name: str, kind: Any, text: str) -> Any:
-    """A value of type `kind` from its text."""
-    if isinstance(kind, types.UnionType):
-        parts = typing.get_args(kind)
-        if text.lower() == "none" and type(None) in parts:
-            return None
-        kind = next(part for part in parts if part is not type(None))
-        if str in parts and not _is_float(text):
-            kind = str
-    try:
-        if typing.get_origin(kind) is tuple:
-            return tuple(float(part) for part in text.split(",") if part)
-        if kind is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        return kind(text)
-    except (KeyError, ValueError):
-        raise ValueError(f"{name}={text!r:.80}: the field takes {_needed(kind)}") from None
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _needed(kind: Any) -> str:
-    """A type in words."""
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    known = [words.get(one, "numbers between commas") for one in kinds if one is not type(None)]
-    return known[0] + ", or none" * (type(None) in kinds)
-
-
-def _is_of(kind: Any, value: Any) -> bool:
-    """Whether a value, which JSON or a user's Python may have made, is of a field's type."""
-    if isinstance(kind, types.UnionType):
-        return any(_is_of(one, value) for one in typing.get_args(kind))
-    if typing.get_origin(kind) is tuple:
-        return type(value) is tuple and all(_is_of(float, part) for part in value)
-    if kind is float:  # 10**400 is no float, and NaN none that can be compared
-        return type(value) in (int, float) and -_MAX_FLOAT <= value <= _MAX_FLOAT
-    return type(value) is kind

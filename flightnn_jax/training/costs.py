@@ -174,7 +174,7 @@ def work_of(model: models.Model, state: TrainState) -> Workload:
     try:
         return workload.from_integers(evaluation.lowered(model, state))
     except (LoweringError, IntegerNetworkError):
-        fold = scaling.folded(model, state.params, state.batch_stats)
+        fold = scaling.folded(model, state)
         counts = quantize.count_shifts(fold.params, state.spec)
         steps = networks.walk_weights(model.network)
         rows = [np.asarray(counts[step.name]["kernel"].k_eff).tolist() for step in steps]

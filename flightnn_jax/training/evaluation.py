@@ -53,8 +53,7 @@ def lowered(model: models.Model, state: TrainState, **options: Any) -> IntegerNe
     Raises:
       LoweringError, IntegerNetworkError: if the state has no form in integers.
     """
-    state = jax.device_get(state)
-    fold = scaling.folded(model, state.params, state.batch_stats)
+    fold, state = scaling.folded(model, state), jax.device_get(state)
     return lower.lower(
         model.network,
         fold.params,
@@ -72,9 +71,8 @@ def trained_kernels(model: models.Model, state: TrainState) -> dict[str, np.ndar
 
     They are what batch norm's map is for: with `Model.affine_terms`, Q(w / c) of `scaling`.
     """
-    state = jax.device_get(state)
-    fold = scaling.folded(model, state.params, state.batch_stats)
-    quantized = jax.device_get(quantize.quantize_params(fold.params, state.spec))
+    fold = scaling.folded(model, state)
+    quantized = jax.device_get(quantize.quantize_params(fold.params, jax.device_get(state.spec)))
     return {s.name: quantized[s.name]["kernel"] for s in networks.walk_weights(model.network)}
 
 
@@ -148,7 +146,8 @@ def _integer_step(program: float32.Program, mesh: jax.sharding.Mesh) -> _Step:
 @functools.lru_cache(maxsize=_MAX_KEPT)
 def _on_floats(model: models.Model, mesh: jax.sharding.Mesh) -> _Step:
     def step(state: TrainState, batch: Batch) -> jax.Array:
-        scales = scaling.scales_of(model, state.params, state.batch_stats)
+        state = state.deployed()
+        scales = scaling.scales_of(model, state)
         variables = {"params": scaling.quantized(state.params, state.spec, scales)}
         variables["batch_stats"] = state.batch_stats
         if state.ranges:

@@ -15,11 +15,13 @@ from flightnn_jax import data
 from flightnn_jax.training import (
     checkpoint,
     costs,
+    distillation,
     evaluation,
     lock,
     optimizer,
     runlog,
     scaling,
+    statistics,
     step,
     summary,
 )
@@ -52,6 +54,7 @@ class Run:
       workdir: where metrics and checkpoints go; shared by all processes.
       origin: opens the run in `config.start_from`, with whose last weights this one begins; only
         called where there are no checkpoints.
+      teacher: opens what it learns from besides labels; None for nothing.
       before: the stage that is trained before it, with whose last weights it begins then; see
         `Config.stages`.
       bounds: its budgets in units of hardware; None without any, and where it is only read.
@@ -65,6 +68,7 @@ class Run:
     workdir: Path
     origin: "Callable[[], Run]" = _no_origin
     before: "Run | None" = None
+    teacher: Callable[[], distillation.Teacher] | None = None
     bounds: costs.Bounds | None = None
 
     @property
@@ -105,7 +109,7 @@ class Run:
 
     def count(self, state: TrainState) -> dict[str, Any]:
         """What the state costs: see `summary.count`."""
-        fold = scaling.folded(self.model, state.params, state.batch_stats)
+        fold = scaling.folded(self.model, state)
         return summary.count(fold.params, state.spec)
 
     def evaluate(self, state: TrainState, split: data.Split) -> evaluation.Evaluation:
@@ -198,6 +202,8 @@ def opened(run: Run, stop: Termination) -> Iterator["Loop | None"]:
             state = step.carry_over(ended, state)
         elif run.config.start_from is not None:
             state = step.carry_over(run.origin().last_state(), state)
+        else:
+            state = step.with_scales(state)
         log = None
         if jax.process_index() == 0:
             runlog.write_json(run.workdir / "config.json", run.config.to_dict())
@@ -232,7 +238,10 @@ class Loop:
         self.start = self.step = int(state.step)
         self.per_epoch = run.order.steps_per_epoch
         self.waiting: collections.deque[tuple[int, StepMetrics]] = collections.deque()
+        self.teacher: distillation.Teacher | None = None
         self.display = runlog.Progress(self.start, run.steps, run.config.batch_size)
+        if run.teacher is not None and self.start < run.steps:
+            self.teacher = jax.device_put(run.teacher(), step.replicated(run.mesh))
         self.hyper = self.numbers(self.room)
         if self.start:
             self.say(f"going on from step {self.start} of {run.steps}")
@@ -303,7 +312,7 @@ class Loop:
         bounds, limits = self.run.bounds, None
         if bounds is not None:
             limits = costs.limits_of(bounds, room, self.state.params)
-        numbers = optimizer.hyperparameters(self.run.config, limits)
+        numbers = optimizer.hyperparameters(self.run.config, limits, self.teacher)
         return jax.device_put(numbers, step.replicated(self.run.mesh))
 
     def correct(self, bounds: costs.Bounds) -> costs.Costed:
@@ -318,6 +327,13 @@ class Loop:
                 bounds, run.model, self.state, found, lambda s, room: gates(s, self.numbers(room))
             )
         return found
+
+    def measure(self, batches: int) -> None:
+        """Takes batch norm's statistics anew from the first batches of the training."""
+        run = self.run
+        state, sharding = self.state, step.by_batch(run.mesh)
+        first = data.train_batches(run.train_split, run.order, stop=batches, sharding=sharding)
+        self.state = statistics.measured(run.model, run.mesh, state, first)
 
     def read(self, all_but: int = 0) -> None:
         """Reads metrics of steps that are done; every loss must be a number."""
@@ -339,6 +355,8 @@ class Loop:
         self.read()
         config, number = self.run.config, self.step // self.per_epoch
         row: dict[str, Any] = {"step": self.step, "epoch": number, "train": self.epoch.means()}
+        if self.step == self.run.steps and config.reestimate is not None:
+            self.measure(config.reestimate)
         if self.run.bounds is not None:
             row["budgets"] = self.correct(self.run.bounds).as_json()
         self.epoch = _Epoch()

@@ -8,6 +8,8 @@ What differs between the members of a sweep is an argument, so that they share a
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # it has no stubs
 
@@ -28,6 +30,8 @@ class Hyperparameters(NamedTuple):
       budget: [] float32, the mean k at the end; or `limits.Limits`, where bounds are in units of
         hardware. Nothing reads it without a budget.
       seed: [] uint32, of the augmentation.
+      teacher: a `distillation.Teacher`, whose logits are learned besides the labels; None for
+        labels alone.
     """
 
     lambdas: Any
@@ -35,16 +39,24 @@ class Hyperparameters(NamedTuple):
     threshold_rate: Any
     budget: Any
     seed: Any
+    teacher: Any = None
 
 
-def hyperparameters(config: Config, limits: Any = None) -> Hyperparameters:
-    """Those of a config, as NumPy arrays, with the limits of a budget in units of hardware."""
+def hyperparameters(config: Config, limits: Any = None, teacher: Any = None) -> Hyperparameters:
+    """Those of a config, as NumPy arrays.
+
+    Args:
+      config: of the run.
+      limits: of a budget in units of hardware.
+      teacher: as in `Hyperparameters`.
+    """
     return Hyperparameters(
         np.array(config.lambdas, np.float32),
         np.float32(config.learning_rate),
         np.float32(config.threshold_rate),
         np.float32(config.budget) if limits is None else limits,
         np.uint32(config.seed),
+        teacher,
     )
 
 
@@ -56,12 +68,16 @@ def learning_rate(config: Config, initial: Any, steps: int) -> Callable[[Any], A
       >>> [round(float(rate(step)), 4) for step in (0, 50, 75)]
       [1.0, 0.1, 0.01]
     """
+    schedule = optax.constant_schedule(initial)
     if config.schedule == "cosine":
-        return optax.cosine_decay_schedule(initial, steps)
-    if config.schedule == "step":
+        schedule = optax.cosine_decay_schedule(initial, steps)
+    elif config.schedule == "step":
         bounds = {round(part * steps): config.decay_by for part in config.decay_at}
-        return optax.piecewise_constant_schedule(initial, bounds)
-    return optax.constant_schedule(initial)
+        schedule = optax.piecewise_constant_schedule(initial, bounds)
+    rising = round(config.warmup * steps)
+    if not rising:
+        return schedule
+    return lambda step: schedule(step) * jnp.minimum((step + 1) / rising, 1)
 
 
 def make_optimizer(
@@ -80,7 +96,12 @@ def make_optimizer(
         Adam's, whatever the scheme and the version of this program.
     """
     rates = {"weights": hyper.learning_rate, "thresholds": hyper.threshold_rate}
-    parts = {name: optax.adam(learning_rate(config, r, steps)) for name, r in rates.items()}
+    schedules = {name: learning_rate(config, r, steps) for name, r in rates.items()}
+    parts = {name: optax.adam(schedule) for name, schedule in schedules.items()}
+    if config.weight_decay:
+        parts["weights"] = optax.adamw(
+            schedules["weights"], weight_decay=config.weight_decay, mask=_kernels
+        )
     if config.has_budget:
         parts["thresholds"] = optax.set_to_zero()
     adam = optax.partition(parts, {name: name for name in rates})
@@ -91,6 +112,10 @@ def make_optimizer(
         return adam.update(before.update(updates, stateless, params)[0], state, params)
 
     return optax.GradientTransformation(adam.init, update)
+
+
+def _kernels(params: Any) -> Any:
+    return jax.tree.map(lambda w: w.ndim > 1, params)
 
 
 def _with(hyper: Hyperparameters, each: Penalty) -> optax.GradientTransformation:

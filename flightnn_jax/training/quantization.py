@@ -13,8 +13,12 @@ PyTree = Any
 Penalty = Callable[[PyTree, PyTree, Any], jax.Array]  # of params, spec, Hyperparameters
 
 
-def format_of(scheme: schemes.Scheme) -> base.Format | None:
+def format_of(scheme: schemes.Scheme, rounding: str = "log") -> base.Format | None:
     """The format of a scheme's kernels, without thresholds; None leaves them float.
+
+    Args:
+      scheme: of the weights.
+      rounding: to powers of two, where weights are sums of them.
 
     Raises:
       ValueError: if no format stores weights of that kind.
@@ -23,7 +27,7 @@ def format_of(scheme: schemes.Scheme) -> base.Format | None:
     if weights is None:
         return None
     if weights.kind == "shift":
-        return shift.Shift(k=weights.k)
+        return shift.Shift(k=weights.k, rounding=rounding)  # type: ignore[arg-type]  # it checks
     if weights.kind == "fixed":
         return fixed_point.FixedPoint(bits=weights.bits)
     if weights.kind == "binary":
@@ -34,7 +38,12 @@ def format_of(scheme: schemes.Scheme) -> base.Format | None:
     )
 
 
-def spec_of(scheme: schemes.Scheme, params: PyTree, per: str = "layer") -> PyTree:
+def spec_of(
+    scheme: schemes.Scheme,
+    params: PyTree,
+    per: str = "layer",
+    rounding: str = "log",
+) -> PyTree:
     """The spec tree of a scheme for a model's parameters.
 
     Args:
@@ -42,6 +51,7 @@ def spec_of(scheme: schemes.Scheme, params: PyTree, per: str = "layer") -> PyTre
       params: of the model; `jax.ShapeDtypeStruct` will do.
       per: what shares a vector of thresholds, if the scheme has them: "layer", "network" or
         "filter". They start at 0.
+      rounding: as in `format_of`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -51,7 +61,7 @@ def spec_of(scheme: schemes.Scheme, params: PyTree, per: str = "layer") -> PyTre
       >>> spec_of(schemes.find("full"), params)
       {'bias': None, 'kernel': None}
     """
-    fmt = format_of(scheme)
+    fmt = format_of(scheme, rounding)
     spec = specs.make_spec(params, (lambda path, leaf: None) if fmt is None else fmt)
     if not scheme.flexible:
         return spec

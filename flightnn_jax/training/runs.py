@@ -1,6 +1,7 @@
 """From a config to a trained network and its record: opens the data, builds the model, runs."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import platform
@@ -13,8 +14,8 @@ from typing import Any
 import jax
 
 from flightnn_jax import data, schemes
-from flightnn_jax.training import costs, loop, models, quantization, runlog
-from flightnn_jax.training.config import Config, network_of
+from flightnn_jax.training import costs, distillation, loop, models, quantization, runlog
+from flightnn_jax.training.config import FIRST, Config, network_of
 from flightnn_jax.training.machine import ONE_CPU, Machine
 from flightnn_jax.training.step import by_batch, data_mesh
 
@@ -55,23 +56,60 @@ def prepare(
             f"epochs={config.epochs} are {run.steps} steps, more than {_MAX_STEPS}: choose fewer "
             "epochs or a larger batch_size"
         )
-    before = None
+    before = first = None
     for number, each in enumerate(config.stage_configs(), 1):
         model = build_model(each, run.train_split.dataset, machine=run.model.machine)
         directory = workdir / STAGES / f"{number}-{each.scheme}"
         stage = dataclasses.replace(run, config=each, model=model, workdir=directory)
-        before = dataclasses.replace(_begun(stage), before=before)
-    return dataclasses.replace(_begun(run), before=before)
+        before = dataclasses.replace(_complete(stage, first), before=before)
+        first = first or before
+    return dataclasses.replace(_complete(run, first), before=before)
 
 
-def _begun(run: loop.Run) -> loop.Run:
-    """With its bounds, and the run it begins with where no stage is trained before."""
-    run = dataclasses.replace(run, bounds=costs.bounds_of(run.config, run.model.network))
-    if run.config.start_from is None:
-        return run
+def _complete(run: loop.Run, first: loop.Run | None) -> loop.Run:
+    """With its bounds, its teacher, and the run it begins with where no stage is before.
+
+    Args:
+      run: as `_opened` gives it.
+      first: its first stage, if it has stages and is not that itself.
+    """
+    config = run.config
+    run = dataclasses.replace(run, bounds=costs.bounds_of(config, run.model.network))
+    others = []
+    if config.teacher is not None:
+        teaching = functools.partial(_teaching, run, first)
+        others.append(teaching)
+        run = dataclasses.replace(run, teacher=lambda: _teacher(teaching()))
+    if config.start_from is not None:
+        origin = functools.partial(_other, run, config.start_from)
+        others.append(origin)
+        run = dataclasses.replace(run, origin=origin)
     if not (run.workdir / "checkpoints").exists():
-        _origin(run)  # what is wrong with it is known before anything is compiled
-    return dataclasses.replace(run, origin=lambda: _origin(run))
+        for other in others:
+            other()  # what is wrong with it is known before anything is compiled
+    return run
+
+
+def _teaching(run: loop.Run, first: loop.Run | None) -> loop.Run:
+    """The run that `run.config.teacher` names, which may be the first stage."""
+    assert run.config.teacher is not None
+    if run.config.teacher == FIRST:
+        if first is None:
+            raise ValueError(f"teacher={FIRST} without stages: give stages, or a run's directory")
+        return first
+    other = _other(run, run.config.teacher)
+    network, own = other.model.network, run.model.network
+    if (network.input_shape, network.classes) != (own.input_shape, own.classes):
+        raise ValueError(
+            f"the teacher in {run.config.teacher} takes images of shape {network.input_shape} and "
+            f"tells {network.classes} classes apart, and this network {own.input_shape} and "
+            f"{own.classes}: choose a run on the same data"
+        )
+    return other
+
+
+def _teacher(other: loop.Run) -> distillation.Teacher:
+    return distillation.teacher_of(other.model, other.last_state())
 
 
 def reopen(
@@ -104,10 +142,9 @@ def _opened(
     return loop.Run(config, model, dataset.open("train"), dataset.open("validation"), mesh, workdir)
 
 
-def _origin(run: loop.Run) -> loop.Run:
-    """The run that `run.config.start_from` names."""
-    assert run.config.start_from is not None
-    workdir = _resolved(run.config.start_from)
+def _other(run: loop.Run, directory: str) -> loop.Run:
+    """The run in another directory, for the devices of `run`."""
+    workdir = _resolved(directory)
     config = _config_in(workdir)
     model = build_model(config, data_dir=_data_dir(workdir), machine=run.model.machine)
     return dataclasses.replace(run, config=config, model=model, workdir=workdir)

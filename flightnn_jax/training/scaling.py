@@ -1,38 +1,50 @@
-r"""Slopes of batch norm that are powers of two, by a scale for each filter.
+r"""A scale for each filter, which batch norm takes up: weights that are c Q(w / c).
 
-With `Model.affine_terms`, a filter's weights are c Q(w / c) instead of Q(w), where c brings the
-slope of batch norm, with running statistics, up to the next sum of so few powers of two:
+    a (c Q x) + b = (a c) (Q x) + b
+
+So the integers have the weights Q(w / c) and the slope a c, and nothing is rounded that was not.
+Gates, thresholds, penalties and counts are those of w / c. There are two kinds of c.
+
+Chosen ones, `TrainState.scales`: from 1 to 2, the best for the filter's weights when training (or
+one of its stages) begins, and then fixed. They are data; a c of 1 changes nothing.
+
+Those for slopes that are powers of two, with `Model.affine_terms`: c brings the slope of batch
+norm, with running statistics, up to the next sum of so few powers of two:
 
     a = |gamma| / sqrt(variance + epsilon),   c = r / a,   r >= a,   a (c Q x) = r (Q x)
 
-So the integers have the weights Q(w / c) and the slope r, and nothing is rounded that was not.
-Gates, thresholds, penalties and counts are those of w / c. While activation ranges are measured, c
-follows the running statistics, and batch norm makes up for it. Then batch norm is frozen, too: it
-is the affine map that the integers have, a and c stay as they are, and only the offset is trained.
+While activation ranges are measured, c follows the running statistics, and batch norm makes up for
+it. Then batch norm is frozen, too: it is the affine map that the integers have, a and c stay as
+they are, and only the offset is trained.
 
-Without `affine_terms`, scales are {}, and every function here gives back what it is given.
+Without either, scales are {}, and every function here gives back what it is given.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from flightnn_jax import filters, numerics, quantize
+from flightnn_jax.formats import base, shift
 from flightnn_jax.training.quantization import Penalty
 
 PyTree = Any
 Model = Any  # with the attributes of `models.Model`
+TrainState = Any  # of `step`
 Scales = dict[str, jax.Array]  # c, [filters], by the names of layers with batch norm
+_CANDIDATES = 64  # for a chosen c
 
 
 class Folded(NamedTuple):
-    """The same network with slopes that are sums of powers of two.
+    """The same network with scales in its batch norm.
 
     Attributes:
-      params: kernels are w / c, not quantized yet; batch norm's scales are r with their signs.
-      batch_stats: means are divided by c, and variances are 1.
-      epsilon: 0.
+      params: kernels are w / c, not quantized yet; batch norm's scales have c in them, or are r
+        with their signs.
+      batch_stats: means are divided by c; with r, variances are 1.
+      epsilon: of batch norm; with r, 0.
     """
 
     params: PyTree
@@ -40,13 +52,48 @@ class Folded(NamedTuple):
     epsilon: float
 
 
-def scales_of(model: Model, params: PyTree, batch_stats: PyTree) -> Scales:
-    """The c of every filter, not differentiable; {} without `affine_terms`."""
+def scales_of(model: Model, state: TrainState) -> Scales:
+    """The c of every filter, not differentiable; {} without any."""
     if model.affine_terms is None:
-        return {}
+        return state.scales
+    params, batch_stats = state.params, state.batch_stats
     slopes = {name: _slope(model, params[name], stats) for name, stats in batch_stats.items()}
     raised = {name: raised_to_powers(a, model.affine_terms) for name, a in slopes.items()}
     return {n: jax.lax.stop_gradient(jnp.where(a > 0, raised[n] / a, 1)) for n, a in slopes.items()}
+
+
+def best_scales(params: PyTree, spec: PyTree, names: tuple[str, ...]) -> Scales:
+    """The c of each filter, from 1 to 2, with the least squared error of c Q(w / c).
+
+    Where filters differ in their number of terms, Q is that of a single one: it leaves most.
+
+    Args:
+      params: of the model.
+      spec: a spec tree for them.
+      names: of the layers whose filters get scales.
+    """
+    kernels = {name: params[name]["kernel"] for name in names}
+    formats = {name: _without_gates(spec[name]["kernel"]) for name in names}
+    return _best_scales(kernels, formats)
+
+
+@jax.jit
+def _best_scales(kernels: PyTree, formats: PyTree) -> Scales:
+    candidates = 2.0 ** (jnp.arange(_CANDIDATES) / _CANDIDATES)
+
+    def of_layer(w: jax.Array, fmt: base.Format) -> jax.Array:
+        def errors(c: jax.Array) -> jax.Array:
+            return jnp.sum((w - c * fmt.quantize(w / c)) ** 2, axis=range(w.ndim - 1))
+
+        return candidates[jnp.argmin(jax.lax.map(errors, candidates), axis=0)]
+
+    return {name: of_layer(w, formats[name]) for name, w in kernels.items()}
+
+
+def _without_gates(fmt: base.Format) -> base.Format:
+    if isinstance(fmt, shift.Shift) and fmt.thresholds is not None:
+        return dataclasses.replace(fmt, k=1, thresholds=None)
+    return fmt
 
 
 def is_frozen(model: Model, track: bool) -> bool:
@@ -112,14 +159,20 @@ def penalties_on(penalties: tuple[Penalty, ...], scales: Scales) -> tuple[Penalt
     return tuple(on_divided(each) for each in penalties)
 
 
-def folded(model: Model, params: PyTree, batch_stats: PyTree) -> Folded:
-    """What is lowered, encoded and counted, on the host."""
-    params, batch_stats = jax.device_get((params, batch_stats))
-    scales = scales_of(model, params, batch_stats)
+def folded(model: Model, state: TrainState) -> Folded:
+    """What is lowered, encoded and counted, on the host: of the deployed state."""
+    state = jax.device_get(state.deployed())
+    params, batch_stats = state.params, state.batch_stats
+    scales = scales_of(model, state)
     if not scales:
         return Folded(params, batch_stats, model.epsilon)
-    assert model.affine_terms is not None
     params, stats = divided(params, scales), {}
+    if model.affine_terms is None:
+        for name, c in scales.items():
+            params[name] = {**params[name], "scale": params[name]["scale"] * c}
+            stats[name] = {**batch_stats[name], "mean": batch_stats[name]["mean"] / c}
+        params, stats = jax.device_get((params, stats))
+        return Folded(params, stats, model.epsilon)
     for name, c in scales.items():
         slope = _slope(model, params[name], batch_stats[name])
         raised = jnp.where(slope > 0, raised_to_powers(slope, model.affine_terms), 0)

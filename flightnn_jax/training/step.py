@@ -1,6 +1,6 @@
 """One step of Algorithm 1, jitted, on one device or many.
 
-    quantize -> forward -> cross entropy -> backward -> + penalty's gradient -> Adam
+    quantize -> forward -> loss -> backward -> + penalty's gradient -> Adam
 
 The state is replicated, the batch is spread over the mesh. Sums over the batch are plain sums in
 the jitted step, so batch statistics, loss and gradients are those of the global batch.
@@ -18,7 +18,7 @@ import optax  # type: ignore[import-untyped]  # it has no stubs
 
 from flightnn_jax import budget, limits, schemes
 from flightnn_jax.data import Batch, Dataset, augment
-from flightnn_jax.training import optimizer, quantization, scaling
+from flightnn_jax.training import distillation, optimizer, quantization, scaling
 from flightnn_jax.training.config import Config
 from flightnn_jax.training.optimizer import Hyperparameters
 
@@ -36,6 +36,8 @@ _NOT_COMPILED_IN = (
         "prune",
         "start_from",
         "stages",
+        "teacher",
+        "reestimate",
         "evaluate_every",
         "checkpoint_every",
         "keep",
@@ -45,7 +47,16 @@ _NOT_COMPILED_IN = (
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["params", "spec", "batch_stats", "ranges", "opt_state", "step"],
+    data_fields=[
+        "params",
+        "spec",
+        "batch_stats",
+        "ranges",
+        "opt_state",
+        "step",
+        "average",
+        "scales",
+    ],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +64,7 @@ class TrainState:
     """All that changes in training, and all that a checkpoint holds.
 
     Invariant: `spec` belongs to `params`; quantize_params(params, spec) is the network, but see
-    `scaling`.
+    `scaling` and `deployed`.
 
     Attributes:
       params: latent float weights, biases and batch norm's scales.
@@ -62,6 +73,8 @@ class TrainState:
       ranges: running largest magnitudes of activations; {} for full precision.
       opt_state: of the optimizer, over {"weights": params, "thresholds": spec}.
       step: [] int32, the number of steps taken.
+      average: like params, their running average; {} where `config.ema` is None.
+      scales: of filters, see `scaling`; {} without `config.filter_scales`.
     """
 
     params: PyTree
@@ -70,13 +83,21 @@ class TrainState:
     ranges: PyTree
     opt_state: PyTree
     step: jax.Array
+    average: PyTree = dataclasses.field(default_factory=dict)
+    scales: scaling.Scales = dataclasses.field(default_factory=dict)
+
+    def deployed(self) -> "TrainState":
+        """The state whose weights are evaluated and lowered: the average's, if there is one."""
+        if not self.average:
+            return self
+        return dataclasses.replace(self, params=self.average, average={})
 
 
 class StepMetrics(NamedTuple):
     """What a training step measured on its batch, before its update.
 
     Attributes:
-      loss: [] cross entropy + penalty.
+      loss: [] cross entropy + penalty, and what a teacher adds.
       penalty: [] the sum of the scheme's penalties, such as the residual group lasso.
       accuracy: [] top-1, with quantized weights and the batch's own statistics, unless batch norm
         is frozen, see `scaling`.
@@ -122,7 +143,9 @@ def _initial(
         images = jnp.zeros((1, *model.network.input_shape), jnp.uint8)
         variables = model.init(key, images)
         params = variables["params"]
-        spec = quantization.spec_of(schemes.find(config.scheme), params, per)
+        has_scales = config.filter_scales and schemes.find(config.scheme).weights is not None
+        scaled = variables["batch_stats"] if has_scales else {}
+        spec = quantization.spec_of(schemes.find(config.scheme), params, per, config.rounding)
         return TrainState(
             params=params,
             spec=spec,
@@ -130,6 +153,8 @@ def _initial(
             ranges=variables.get("ranges", {}),
             opt_state=adam.init({"weights": params, "thresholds": spec}),
             step=jnp.zeros((), jnp.int32),
+            average={} if config.ema is None else jax.tree.map(jnp.zeros_like, params),
+            scales={n: jnp.ones_like(s["mean"]) for n, s in scaled.items()},
         )
 
     # Random numbers take LLVM 1.5 seconds a layer to optimize, and this runs once.
@@ -150,18 +175,28 @@ def carry_over(origin: TrainState, state: TrainState) -> TrainState:
     Raises:
       ValueError: if the runs are not of one network.
     """
+    origin = origin.deployed()
     here, there = (jax.tree.map(jnp.shape, s.params) for s in (state, origin))
     if here != there:
         raise ValueError(
             f"the run in start_from has weights of the shapes {there}, and this one {here}: start "
             "from a run of the same network, width and classes"
         )
-    return dataclasses.replace(
+    state = dataclasses.replace(
         state,
         params=origin.params,
         batch_stats=origin.batch_stats,
         ranges=origin.ranges if state.ranges and origin.ranges else state.ranges,
     )
+    return with_scales(state)
+
+
+def with_scales(state: TrainState) -> TrainState:
+    """With the scales that suit the weights as they are, if the state has scales."""
+    if not state.scales:
+        return state
+    chosen = scaling.best_scales(state.params, state.spec, tuple(state.scales))
+    return dataclasses.replace(state, scales=chosen)
 
 
 # Of (TrainState, Batch, Hyperparameters, bool), gives (TrainState, StepMetrics).
@@ -248,7 +283,7 @@ def _step_of(
     config: Config, model: Model, pad: int, flip: bool, steps: int
 ) -> Callable[[TrainState, Batch, Hyperparameters, bool], tuple[TrainState, StepMetrics]]:
     penalties_of_w = quantization.penalties_of(schemes.find(config.scheme))
-    loss = functools.partial(_loss, model, config.has_budget)
+    loss = functools.partial(_loss, model, config)
 
     def step(
         state: TrainState, batch: Batch, hyper: Hyperparameters, track: bool
@@ -257,10 +292,12 @@ def _step_of(
         key = jax.random.fold_in(key, state.step)
         images = augment(key, batch.images, pad=pad, flip=flip)
         trained = {"weights": state.params, "thresholds": state.spec}
+        taught = None if hyper.teacher is None else hyper.teacher.logits(images)
+        seen = _Seen(images, batch.labels, taught)
         gradient, (entropy, accuracy, updates) = jax.grad(loss, has_aux=True)(
-            trained, state, images, batch.labels, track
+            trained, state, seen, track
         )
-        scales = scaling.scales_of(model, state.params, state.batch_stats)
+        scales = scaling.scales_of(model, state)
         penalties = scaling.penalties_on(penalties_of_w, scales)
         adam = optimizer.make_optimizer(config, steps, hyper, penalties)
         changes, opt_state = adam.update(gradient, state.opt_state, trained)
@@ -276,6 +313,8 @@ def _step_of(
             ranges=updates.get("ranges", state.ranges),
             opt_state=opt_state,
             step=state.step + 1,
+            average=_averaged(config.ema, state, params),
+            scales=state.scales,
         )
         if config.has_budget:  # for the next step, so that the state is always a whole network
             spec = _gates(config.budget_cost, model, steps, done, hyper)
@@ -291,7 +330,7 @@ def _gates(
     """The spec of a state with the gates that its budget pays for."""
     # Adam's running mean of squared gradients says what an error of each weight does.
     errors = optax.tree_utils.tree_get(state.opt_state, "nu")["weights"]
-    scales = scaling.scales_of(model, state.params, state.batch_stats)
+    scales = scaling.scales_of(model, state)
     params = scaling.divided(state.params, scales)
     importance = scaling.multiplied(errors, scales, 2)
     if isinstance(hyper.budget, limits.Limits):
@@ -319,20 +358,27 @@ def _jitted_gates(
     return jax.jit(again, out_shardings=replicated(mesh))
 
 
+class _Seen(NamedTuple):
+    """A batch as the network sees it, and the teacher's logits of it, or None."""
+
+    images: jax.Array
+    labels: jax.Array
+    taught: jax.Array | None
+
+
 def _loss(
     model: Model,
-    has_budget: bool,
+    config: Config,
     trained: PyTree,
     state: TrainState,
-    images: jax.Array,
-    labels: jax.Array,
+    seen: _Seen,
     track: bool,
 ) -> tuple[jax.Array, Any]:
-    """Cross entropy; with it itself, accuracy, and the model's new statistics and ranges."""
+    """The loss; with it itself, accuracy, and the model's new statistics and ranges."""
     params, spec = trained["weights"], trained["thresholds"]
-    if has_budget:
+    if config.has_budget:
         spec = jax.lax.stop_gradient(spec)
-    scales = scaling.scales_of(model, params, state.batch_stats)
+    scales = scaling.scales_of(model, state)
     variables = {
         "params": scaling.quantized(params, spec, scales),
         "batch_stats": state.batch_stats,
@@ -340,14 +386,39 @@ def _loss(
     if state.ranges:
         variables["ranges"] = state.ranges
     if scaling.is_frozen(model, track):
-        logits = model.apply(variables, images, floats=True)
+        logits = model.apply(variables, seen.images, floats=True)
         updates = {"batch_stats": state.batch_stats}
     else:
         mutable = ["batch_stats", *(["ranges"] if track else [])]
-        logits, updates = model.apply(variables, images, train=True, track=track, mutable=mutable)
-    entropy = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
-    accuracy = jnp.mean(jnp.argmax(logits, -1) == labels, dtype=jnp.float32)
-    return entropy, (entropy, accuracy, updates)
+        logits, updates = model.apply(
+            variables, seen.images, train=True, track=track, mutable=mutable
+        )
+    value = _entropy(logits, seen.labels, config.label_smoothing)
+    if seen.taught is not None:
+        apart = distillation.divergence(logits, seen.taught, config.temperature)
+        value = value + config.teacher_weight * apart
+    accuracy = jnp.mean(jnp.argmax(logits, -1) == seen.labels, dtype=jnp.float32)
+    return value, (value, accuracy, updates)
+
+
+def _entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
+    """The mean cross entropy with labels of which a part is spread over all classes."""
+    if not smoothing:
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+    spread = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    return jnp.mean(optax.softmax_cross_entropy(logits, spread))
+
+
+def _averaged(decay: float | None, state: TrainState, params: PyTree) -> PyTree:
+    """The running average with these weights.
+
+    Of the first ones it is nearly the mean, so that it does not stay where training began: the
+    decay of step s is at most s / (10 + s).
+    """
+    if decay is None:
+        return {}
+    kept = jnp.minimum(decay, state.step / (10 + state.step))
+    return jax.tree.map(lambda old, new: old + (1 - kept) * (new - old), state.average, params)
 
 
 def _clamped(params: PyTree) -> PyTree:

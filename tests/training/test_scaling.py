@@ -45,8 +45,8 @@ def test_slopes_are_raised_to_the_next_of_the_grid(terms):
 def test_without_terms_nothing_is_changed():
     model, state = case("vgg", 1)
     model = model.clone(affine_terms=None)
-    assert scaling.scales_of(model, state.params, state.batch_stats) == {}
-    folded = scaling.folded(model, state.params, state.batch_stats)
+    assert scaling.scales_of(model, state) == {}
+    folded = scaling.folded(model, state)
     assert folded.epsilon == model.epsilon
     jax.tree.map(assert_array_equal, folded[:2], (state.params, state.batch_stats))
     weights = scaling.quantized(state.params, state.spec, {})
@@ -55,7 +55,7 @@ def test_without_terms_nothing_is_changed():
 
 def test_weights_are_quantized_after_division_and_gradients_pass_straight():
     model, state = case("resnet", 1)
-    scales = scaling.scales_of(model, state.params, state.batch_stats)
+    scales = scaling.scales_of(model, state)
     assert set(scales) == set(state.batch_stats)
     weights = scaling.quantized(state.params, state.spec, scales)
     inverse = {n: np.float32(1) / np.asarray(c) for n, c in scales.items()}
@@ -70,7 +70,7 @@ def test_weights_are_quantized_after_division_and_gradients_pass_straight():
     assert_array_equal(weights["dense"]["kernel"], alone["dense"]["kernel"])
 
     def product(params):
-        own = scaling.scales_of(model, params, state.batch_stats)
+        own = scaling.scales_of(model, dataclasses.replace(state, params=params))
         weights = scaling.quantized(params, state.spec, own)
         return jnp.sum(weights["block1_first"]["kernel"] * upstream)
 
@@ -115,8 +115,8 @@ def test_the_integers_have_slopes_of_few_powers(name, terms, extreme):
 def test_a_fold_is_the_network_that_was_trained():
     """By the model in floats: the folded one with slopes r, and c Q(w / c) with batch norm's."""
     model, state = case("resnet", 1)
-    scales = scaling.scales_of(model, state.params, state.batch_stats)
-    fold = scaling.folded(model, state.params, state.batch_stats)
+    scales = scaling.scales_of(model, state)
+    fold = scaling.folded(model, state)
     images = images_of(model.network, 8)
     both = [
         dataclasses.replace(model, epsilon=epsilon).apply(

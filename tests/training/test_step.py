@@ -24,7 +24,9 @@ def first_steps(run, count, track=True, pad=2):
     dataset = dataclasses.replace(run.train_split.dataset, pad=pad)
     step = make_train_step(run.config, run.model, dataset, run.steps, run.mesh)
     # On the devices, as the loop has them: of NumPy's arrays another program would be compiled.
-    hyper = jax.device_put(optimizer.hyperparameters(run.config), replicated(run.mesh))
+    teacher = None if run.teacher is None else run.teacher()
+    hyper = optimizer.hyperparameters(run.config, teacher=teacher)
+    hyper = jax.device_put(hyper, replicated(run.mesh))
     sharding = by_batch(run.mesh)
     state, all_metrics = run.initial_state(), []
     for batch in data.train_batches(run.train_split, run.order, stop=count, sharding=sharding):
