@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import traceback
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,8 +50,29 @@ def given() -> list[str]:
     return [flag.name for flag in (CONFIG, *_FIELDS.values()) if flag.present]
 
 
+def members() -> dict[str, Config]:
+    """The members that the file of --config names for a sweep, changed as flags say; {} if none.
+
+    Raises:
+      ValueError: as `config`.
+    """
+    own = {name: flag.value for name, flag in _FIELDS.items() if flag.value is not None}
+    path, module, arguments = _loaded(CONFIG.value)
+    if not callable(getattr(module, "get_members", None)):
+        return {}
+    base = _config_of(path, module, arguments)
+    with _errors_in(path):
+        named = module.get_members(arguments)
+        return {name: base.override({**texts, **own}) for name, texts in named.items()}
+
+
 def load_config(name: str) -> Config:
     """What `get_config(ARGUMENTS)` of FILE returns, for the name FILE:ARGUMENTS."""
+    return _config_of(*_loaded(name))
+
+
+def _loaded(name: str) -> tuple[Path, types.ModuleType, str]:
+    """The path of FILE, it as a module, and its ARGUMENTS."""
     file, _, arguments = name.partition(":")
     path = next((p for p in (Path(file), ROOT / file) if p.is_file()), None)
     if path is None:
@@ -62,6 +84,11 @@ def load_config(name: str) -> Config:
     module = importlib.util.module_from_spec(spec)
     with _errors_in(path):
         spec.loader.exec_module(module)
+    return path, module, arguments
+
+
+def _config_of(path: Path, module: types.ModuleType, arguments: str) -> Config:
+    file = str(path)
     if not callable(getattr(module, "get_config", None)):
         raise ValueError(f"config {file!r} has no get_config(arguments): see configs/own.py")
     with _errors_in(path):

@@ -5,10 +5,11 @@
     python -m launch.sweep --workdir=/tmp/sweep --status
     python -m launch.explore /tmp/sweep
 
-The plan is kept, so without --over the command goes on with it. A member that is done is never
-trained again, one that failed does not stop others. Exit codes are those of launch.train: 1 if a
-member failed or is trained elsewhere, 3 if one breaks a bound of its budget. docs/sweeps.md tells
-more, and of clusters.
+A config file with a function get_members names its own members, see configs/reproduction.py: it
+needs no --over. The plan is kept, so without either the command goes on with it. A member that is
+done is never trained again, one that failed does not stop others. Exit codes are those of
+launch.train: 1 if a member failed or is trained elsewhere, 3 if one breaks a bound of its budget.
+docs/sweeps.md tells more, and of clusters.
 """
 
 import sys
@@ -71,6 +72,10 @@ def main() -> int:
 
 def _planned(workdir: Path) -> plan.Plan:
     """The plan that the flags describe, written; or without any, the one that is there."""
+    if not _OVER.value and options.CONFIG.present and (named := options.members()):
+        planned = plan.of(named, options.DATA_DIR.value)
+        plan.write(planned, workdir)
+        return planned
     if not _OVER.value:
         if given := options.given():
             raise command.UsageError(

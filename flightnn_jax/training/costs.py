@@ -23,7 +23,7 @@ from flightnn_jax.hardware.workload import Workload
 from flightnn_jax.integer import IntegerNetworkError, LoweringError
 from flightnn_jax.training import evaluation, models, scaling
 from flightnn_jax.training.config import Config
-from flightnn_jax.training.step import TrainState
+from flightnn_jax.training.state import TrainState
 
 PyTree = Any
 

@@ -21,7 +21,8 @@ from flightnn_jax.data import Batch
 from flightnn_jax.integer import IntegerNetwork, IntegerNetworkError, LoweringError, lower
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.training import models, scaling
-from flightnn_jax.training.step import TrainState, by_batch, replicated
+from flightnn_jax.training.state import TrainState
+from flightnn_jax.training.step import by_batch, replicated
 
 _MAX_KEPT = 16  # compiled functions that later runs in this process use again
 

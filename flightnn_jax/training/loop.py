@@ -26,7 +26,8 @@ from flightnn_jax.training import (
     summary,
 )
 from flightnn_jax.training.config import Config
-from flightnn_jax.training.step import StepMetrics, TrainState
+from flightnn_jax.training.state import TrainState, carry_over, with_scales
+from flightnn_jax.training.step import StepMetrics
 from flightnn_jax.training.termination import Termination, termination
 
 DATA_RECORD = "data.json"  # in a workdir, beside config.json: where the data was, absolute
@@ -199,11 +200,11 @@ def opened(run: Run, stop: Termination) -> Iterator["Loop | None"]:
             if ended is None or stop.received:
                 yield None
                 return
-            state = step.carry_over(ended, state)
+            state = carry_over(ended, state)
         elif run.config.start_from is not None:
-            state = step.carry_over(run.origin().last_state(), state)
+            state = carry_over(run.origin().last_state(), state)
         else:
-            state = step.with_scales(state)
+            state = with_scales(state)
         log = None
         if jax.process_index() == 0:
             runlog.write_json(run.workdir / "config.json", run.config.to_dict())

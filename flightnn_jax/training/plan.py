@@ -143,8 +143,30 @@ def make(base: Config, over: Sequence[tuple[str, list[str]]], data_dir: str | No
         members.setdefault(json.dumps(config.decisive(), sort_keys=True), Member(name, config))
         if len(members) > _MAX_MEMBERS:
             raise ValueError(f"more than {_MAX_MEMBERS:,} members: leave some values out")
-    place = None if data_dir is None else str(Path(data_dir).resolve())
-    return Plan(tuple(members.values()), place)
+    return Plan(tuple(members.values()), _resolved(data_dir))
+
+
+def of(members: Mapping[str, Config], data_dir: str | None = None) -> Plan:
+    """The plan of members with names of their own.
+
+    Args:
+      members: their configs; a name is one of a directory.
+      data_dir: see `Plan`.
+
+    Raises:
+      ValueError: if a name does not suit a directory, or two members would train the same.
+    """
+    known: dict[str, str] = {}
+    for name, config in members.items():
+        _checked(name)
+        decisive = json.dumps(config.decisive(), sort_keys=True)
+        if (other := known.setdefault(decisive, name)) != name:
+            raise ValueError(f"members {other} and {name} train the same: leave one of them out")
+    return Plan(tuple(Member(*each) for each in members.items()), _resolved(data_dir))
+
+
+def _resolved(data_dir: str | None) -> str | None:
+    return None if data_dir is None else str(Path(data_dir).resolve())
 
 
 def _not_read(config: Config) -> set[str]:

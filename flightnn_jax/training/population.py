@@ -30,8 +30,9 @@ def fit(runs: Sequence[loop.Run], stop: loop.Termination) -> bool:
       stop: of the process. All are saved when it is received.
 
     Returns:
-      Whether they were trained, or stopped; False if they stand at different steps, or some begin
-      with stages, so that each has to be trained by its own loop first.
+      Whether they were trained, or stopped; False if they stand at different steps or learn from
+      teachers of different models, or some begin with stages, so that each has to be trained by
+      its own loop first.
 
     Raises:
       DivergedError, CheckpointError, LockedError: see `loop.fit`.
@@ -41,7 +42,8 @@ def fit(runs: Sequence[loop.Run], stop: loop.Termination) -> bool:
     with contextlib.ExitStack() as stack:
         loops = [stack.enter_context(loop.opened(run, stop)) for run in runs]
         members = [each for each in loops if each is not None]
-        if len({member.step for member in members}) != 1:
+        kinds = {(member.step, jax.tree.structure(member.hyper)) for member in members}
+        if len(kinds) != 1:
             return False
         _Population(members).go(stop)
         return True

@@ -14,7 +14,8 @@ import numpy as np
 
 from flightnn_jax.data import Batch
 from flightnn_jax.training import models, scaling
-from flightnn_jax.training.step import TrainState, by_batch, replicated
+from flightnn_jax.training.state import TrainState
+from flightnn_jax.training.step import by_batch, replicated
 
 PyTree = Any
 

@@ -19,8 +19,9 @@ import optax  # type: ignore[import-untyped]  # it has no stubs
 from flightnn_jax import budget, limits, schemes
 from flightnn_jax.data import Batch, Dataset, augment
 from flightnn_jax.training import distillation, optimizer, quantization, scaling
-from flightnn_jax.training.config import Config
+from flightnn_jax.training.config import FIRST, Config
 from flightnn_jax.training.optimizer import Hyperparameters
+from flightnn_jax.training.state import TrainState, averaged
 
 PyTree = Any
 Model = Any  # a Flax module such as `models.Model`; this module does not import it
@@ -36,61 +37,12 @@ _NOT_COMPILED_IN = (
         "prune",
         "start_from",
         "stages",
-        "teacher",
         "reestimate",
         "evaluate_every",
         "checkpoint_every",
         "keep",
     ),
 )
-
-
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[
-        "params",
-        "spec",
-        "batch_stats",
-        "ranges",
-        "opt_state",
-        "step",
-        "average",
-        "scales",
-    ],
-    meta_fields=[],
-)
-@dataclasses.dataclass(frozen=True)
-class TrainState:
-    """All that changes in training, and all that a checkpoint holds.
-
-    Invariant: `spec` belongs to `params`; quantize_params(params, spec) is the network, but see
-    `scaling` and `deployed`.
-
-    Attributes:
-      params: latent float weights, biases and batch norm's scales.
-      spec: a spec tree for them; its arrays are the thresholds.
-      batch_stats: running means and variances of batch norm.
-      ranges: running largest magnitudes of activations; {} for full precision.
-      opt_state: of the optimizer, over {"weights": params, "thresholds": spec}.
-      step: [] int32, the number of steps taken.
-      average: like params, their running average; {} where `config.ema` is None.
-      scales: of filters, see `scaling`; {} without `config.filter_scales`.
-    """
-
-    params: PyTree
-    spec: PyTree
-    batch_stats: PyTree
-    ranges: PyTree
-    opt_state: PyTree
-    step: jax.Array
-    average: PyTree = dataclasses.field(default_factory=dict)
-    scales: scaling.Scales = dataclasses.field(default_factory=dict)
-
-    def deployed(self) -> "TrainState":
-        """The state whose weights are evaluated and lowered: the average's, if there is one."""
-        if not self.average:
-            return self
-        return dataclasses.replace(self, params=self.average, average={})
 
 
 class StepMetrics(NamedTuple):
@@ -166,37 +118,8 @@ def _initial(
 def compiled_in(config: Config) -> Config:
     """What a compiled step depends on: all other fields have their defaults."""
     defaults = {name: getattr(Config, name) for name in _NOT_COMPILED_IN}
-    return dataclasses.replace(config, decay_at=tuple(config.decay_at), **defaults)
-
-
-def carry_over(origin: TrainState, state: TrainState) -> TrainState:
-    """`state` with the weights, statistics and, if both have them, ranges of another run.
-
-    Raises:
-      ValueError: if the runs are not of one network.
-    """
-    origin = origin.deployed()
-    here, there = (jax.tree.map(jnp.shape, s.params) for s in (state, origin))
-    if here != there:
-        raise ValueError(
-            f"the run in start_from has weights of the shapes {there}, and this one {here}: start "
-            "from a run of the same network, width and classes"
-        )
-    state = dataclasses.replace(
-        state,
-        params=origin.params,
-        batch_stats=origin.batch_stats,
-        ranges=origin.ranges if state.ranges and origin.ranges else state.ranges,
-    )
-    return with_scales(state)
-
-
-def with_scales(state: TrainState) -> TrainState:
-    """With the scales that suit the weights as they are, if the state has scales."""
-    if not state.scales:
-        return state
-    chosen = scaling.best_scales(state.params, state.spec, tuple(state.scales))
-    return dataclasses.replace(state, scales=chosen)
+    teacher = None if config.teacher is None else FIRST  # whether there is one
+    return dataclasses.replace(config, decay_at=tuple(config.decay_at), teacher=teacher, **defaults)
 
 
 # Of (TrainState, Batch, Hyperparameters, bool), gives (TrainState, StepMetrics).
@@ -313,7 +236,7 @@ def _step_of(
             ranges=updates.get("ranges", state.ranges),
             opt_state=opt_state,
             step=state.step + 1,
-            average=_averaged(config.ema, state, params),
+            average=averaged(config.ema, state, params),
             scales=state.scales,
         )
         if config.has_budget:  # for the next step, so that the state is always a whole network
@@ -407,18 +330,6 @@ def _entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Arra
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
     spread = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
     return jnp.mean(optax.softmax_cross_entropy(logits, spread))
-
-
-def _averaged(decay: float | None, state: TrainState, params: PyTree) -> PyTree:
-    """The running average with these weights.
-
-    Of the first ones it is nearly the mean, so that it does not stay where training began: the
-    decay of step s is at most s / (10 + s).
-    """
-    if decay is None:
-        return {}
-    kept = jnp.minimum(decay, state.step / (10 + state.step))
-    return jax.tree.map(lambda old, new: old + (1 - kept) * (new - old), state.average, params)
 
 
 def _clamped(params: PyTree) -> PyTree:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from configs import reproduction
 from flightnn_jax.training import plan
 from flightnn_jax.training.config import Config
 from launch import shards
@@ -29,11 +30,30 @@ def ended(tmp_path_factory):
         "status": ["--status"],
         "without": [SMOKE],
         "other": [SMOKE, "--over=seed=4"],
+        "named": ["--config=configs/reproduction.py:net1,ablations"],
         "shard": ["--shard=4/4"],
         "several": ["--multihost"],
     }
     lines = [["sweep", f"--workdir={workdir}", *more] for more in words.values()]
     return dict(zip(words, commands.run(lines), strict=True))
+
+
+def test_a_config_file_names_members():
+    """Of tables: six rows, the seeds apart, of one length; of ablations: one field or more."""
+    rows, options = (reproduction.get_members(f"net1{more}") for more in ("", ",ablations"))
+    base = reproduction.get_config("net1")
+    planned = plan.of({name: base.override(texts) for name, texts in rows.items()})
+    assert len(planned.members) == 6 * len(reproduction.SEEDS)
+    assert {member.config.epochs for member in planned.members} == {30}
+    assert {member.config.dataset for member in planned.members} == {"cifar10"}
+    ablations = plan.of({name: base.override(texts) for name, texts in options.items()})
+    assert {"all-flightnn_b,seed=0", "plain-full,seed=2"} <= {m.name for m in ablations.members}
+    with pytest.raises(ValueError, match="members a and b train the same"):
+        plan.of({"a": base, "b": base})
+    with pytest.raises(ValueError, match=r"'\.\./a' is no name of a member"):
+        plan.of({"../a": base})
+    with pytest.raises(ValueError, match="the arguments are a network"):
+        reproduction.get_members("net9")
 
 
 def test_status_is_a_table(ended):
@@ -48,6 +68,7 @@ def test_status_is_a_table(ended):
     [
         ("without", "--config without --over"),
         ("other", "has the member seed=3, which this sweep lacks"),
+        ("named", "has the member seed=3, which this sweep lacks"),
         ("shard", "--shard=4/4"),
         ("several", "--multihost: a sweep trains each member in one process"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 from flightnn_jax import networks, schemes
 from flightnn_jax.networks import Conv, Dense, GlobalAverage, Network, Residual
 from flightnn_jax.training.quantization import spec_of
-from flightnn_jax.training.step import TrainState
+from flightnn_jax.training.state import TrainState
 
 RESNET = Network(
     "small",

@@ -11,8 +11,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from flightnn_jax import FixedPoint, Shift, data, make_spec, quantize_params
 from flightnn_jax.integer import verify
-from flightnn_jax.training import evaluation, export, loop, models, optimizer, runs, scaling, step
+from flightnn_jax.training import evaluation, export, loop, models, optimizer, runs, scaling
 from flightnn_jax.training.config import Config
+from flightnn_jax.training.state import carry_over, with_scales
 from tests.support import training
 from tests.support.variables import NETWORKS, state_of
 from tests.training.test_step import first_steps
@@ -133,7 +134,7 @@ def test_scales_are_the_best_of_all(scheme):
     state = state_of(net, scheme)
     model = models.Model(net)
     ones = {name: jnp.ones_like(stats["mean"]) for name, stats in state.batch_stats.items()}
-    chosen = step.with_scales(dataclasses.replace(state, scales=ones))
+    chosen = with_scales(dataclasses.replace(state, scales=ones))
     rule = FixedPoint(bits=4) if scheme == "fp4" else Shift(k=1)
     w = state.params["conv1"]["kernel"]
     grid = np.float32(2.0) ** (np.arange(64, dtype=np.float32) / 64)
@@ -142,7 +143,7 @@ def test_scales_are_the_best_of_all(scheme):
     best = np.min(errors, axis=0)
     assert_allclose([errors[n][i] for i, n in enumerate(found)], best, rtol=1e-4)
     assert np.all(best < errors[0])
-    assert step.with_scales(state) is state
+    assert with_scales(state) is state
     fold = scaling.folded(model, chosen)
     for name, c in chosen.scales.items():
         kernel, slope = (fold.params[name][part] for part in ("kernel", "scale"))
@@ -160,7 +161,7 @@ def test_a_run_with_scales_is_its_integers(tmp_path):
     run = training.prepare(tmp_path, **fields, reestimate=3, ema=0.9)
     record = runs.train(run)
     state = run.last_state()
-    begun = step.carry_over(run.before.last_state(), run.initial_state())
+    begun = carry_over(run.before.last_state(), run.initial_state())
     jax.tree.map(assert_array_equal, state.scales, begun.scales)
     first = data.train_batches(run.train_split, run.order, stop=3)
     images = np.concatenate([np.float64(batch.images) for batch in first]) / 128 - 1

@@ -1,0 +1,86 @@
+"""The paper's tables 2 to 4 as sweeps: each scheme of a network, with several seeds.
+
+    python -m launch.sweep --config=configs/reproduction.py:net1 --workdir=/tmp/1 --data_dir=/data
+    python -m launch.sweep --workdir=/tmp/1 --status
+    python -m launch.sweep --config=configs/reproduction.py:net4,ablations --workdir=/tmp/4 ...
+
+ARGUMENTS: a network (net1 to net7) and, if wanted, `ablations`; `smoke` for four epochs each of a
+narrow network on the embedded digits. A sweep goes on where it was stopped. Fields given by
+--config.FIELD hold for all members, such as --config.epochs=10.
+
+Rows are full precision, L-2, L-1, FP, and the two FLightNNs a and b, whose mean k is the storage of
+the paper's in units of L-1's, where its table has enough digits to tell. All rows have one recipe
+and one length. Ablations are of equal length, too: `plain`, and one option or two more than it.
+"""
+
+from configs import paper
+from flightnn_jax.training.config import Config
+
+SEEDS = (0, 1, 2)
+_BUDGETS = {  # mean k of a and of b
+    "net1": (1.1, 1.5),
+    "net2": (1.1, 1.75),
+    "net3": (1.1, 1.4),
+    "net4": (1.1, 1.5),
+    "net5": (1.2, 1.6),
+    "net6": (1.1, 1.5),
+    "net7": (1.1, 1.7),
+}
+_STAGES = "full:0.4,lightnn2:0.3"
+_ABLATIONS: dict[str, dict[str, str]] = {
+    "plain": {},
+    "warm": {"stages": _STAGES},
+    "taught": {"stages": _STAGES, "teacher": "first"},
+    "scaled": {"stages": _STAGES, "filter_scales": "true"},
+    "averaged": {"ema": "0.999", "reestimate": "50"},
+    "measured": {"reestimate": "50"},
+    "linear": {"rounding": "linear"},
+    "rising": {"warmup": "0.05"},
+    "decayed": {"weight_decay": "1e-2"},
+    "smoothed": {"label_smoothing": "0.1"},
+    "all": {
+        "stages": _STAGES,
+        "teacher": "first",
+        "filter_scales": "true",
+        "ema": "0.999",
+        "reestimate": "50",
+    },
+}
+_NOT_OF_FULL = ("warm", "taught", "scaled", "linear", "all")  # nothing that full precision reads
+
+
+def get_config(arguments: str = "") -> Config:
+    """What all members share, for "NETWORK", and with "ablations" or "smoke"."""
+    network, *words = arguments.split(",")
+    if network not in _BUDGETS or set(words) - {"ablations", "smoke"}:
+        raise ValueError(
+            f"{arguments!r}: the arguments are a network ({', '.join(_BUDGETS)}), and ablations "
+            "and smoke if wanted, as in configs/reproduction.py:net1"
+        )
+    config = paper.get_config(f"{network},flightnn")
+    fields = {"mode": "budget", "epochs": "30", "learning_rate": "2e-3"}
+    if "smoke" in words:
+        fields |= {"dataset": "digits", "width": "8", "image_size": "32", "epochs": "4"}
+    return config.override(fields)
+
+
+def get_members(arguments: str = "") -> dict[str, dict[str, str]]:
+    """The fields of each member that differ from the others', by its name."""
+    network, *words = arguments.split(",")
+    get_config(arguments)  # which checks them
+    a, b = (str(budget) for budget in _BUDGETS[network])
+    rows = {name: {"scheme": name} for name in ("full", "lightnn2", "lightnn1", "fp4")}
+    rows["flightnn_a"] = {"scheme": "flightnn", "budget": a}
+    rows["flightnn_b"] = {"scheme": "flightnn", "budget": b}
+    if "ablations" in words:
+        rows = {
+            f"{option}-{name}": rows[name] | fields
+            for option, fields in _ABLATIONS.items()
+            for name in ("full", "lightnn1", "flightnn_b")
+            if name != "full" or option not in _NOT_OF_FULL
+        }
+    return {
+        f"{name},seed={seed}": {**fields, "seed": str(seed)}
+        for seed in SEEDS
+        for name, fields in rows.items()
+    }
