@@ -29,6 +29,7 @@ _MAX_COUNTS = {
 _MAX_NUMBERS = {
     **dict.fromkeys(("lambda1", "lambda0", "learning_rate", "threshold_rate", "decay_by"), 1e30),
     **dict.fromkeys(("weight_decay", "teacher_weight", "temperature"), 1e30),
+    **dict.fromkeys(("label_smoothing", "ema"), 1),
     "seed": 2**32 - 1,  # of a larger one JAX takes 32 bits, so two seeds would be one
 }
 
@@ -200,11 +201,11 @@ class Config:
                     f"{largest}"
                 )
         self._check_budget()
-        parts = (self.track, self.warmup, self.label_smoothing, self.ema or 0, *self.decay_at)
-        if not all(0 <= value <= 1 for value in parts):
-            raise ValueError(
-                f"track, warmup, label_smoothing, ema and decay_at are parts, 0 to 1: {parts}"
-            )
+        for value in (self.track, self.warmup, *self.decay_at):
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f"track, warmup and decay_at are parts of the training, 0 to 1: {value}"
+                )
         for name in ("start_from", "teacher"):
             if getattr(self, name) == "":
                 raise ValueError(f"{name}='': give the directory of a run, or none")

@@ -65,7 +65,8 @@ def scales_of(model: Model, state: TrainState) -> Scales:
 def best_scales(params: PyTree, spec: PyTree, names: tuple[str, ...]) -> Scales:
     """The c of each filter, from 1 to 2, with the least squared error of c Q(w / c).
 
-    Where filters differ in their number of terms, Q is that of a single one: it leaves most.
+    Where filters differ in their number of terms, Q is that of a single one: it leaves most. A
+    grid that a layer shares is that of all its filters with this c.
 
     Args:
       params: of the model.

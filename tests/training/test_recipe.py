@@ -129,12 +129,12 @@ def test_the_average_is_what_is_evaluated(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["lightnn1", "flightnn", "fp4"])
 def test_scales_are_the_best_of_all(scheme):
-    """By brute force, with Q of one filter at a time; and the fold is the same function."""
+    """By brute force; and the fold has them in its batch norm."""
     net = NETWORKS["resnet"]
     state = state_of(net, scheme)
     model = models.Model(net)
     ones = {name: jnp.ones_like(stats["mean"]) for name, stats in state.batch_stats.items()}
-    chosen = with_scales(dataclasses.replace(state, scales=ones))
+    chosen = jax.device_get(with_scales(dataclasses.replace(state, scales=ones)))
     rule = FixedPoint(bits=4) if scheme == "fp4" else Shift(k=1)
     w = state.params["conv1"]["kernel"]
     grid = np.float32(2.0) ** (np.arange(64, dtype=np.float32) / 64)
@@ -160,7 +160,7 @@ def test_a_run_with_scales_is_its_integers(tmp_path):
     fields = {"scheme": "lightnn1", "filter_scales": True, "track": 1.0, "stages": "full:0.5"}
     run = training.prepare(tmp_path, **fields, reestimate=3, ema=0.9)
     record = runs.train(run)
-    state = run.last_state()
+    state = jax.device_get(run.last_state())
     begun = carry_over(run.before.last_state(), run.initial_state())
     jax.tree.map(assert_array_equal, state.scales, begun.scales)
     first = data.train_batches(run.train_split, run.order, stop=3)
@@ -193,7 +193,8 @@ def test_teachers_that_do_not_fit_are_refused(tmp_path):
     for fields, problem in (
         ({"teacher": ""}, "teacher='': give the directory"),
         ({"temperature": 0.0}, "temperature=0: logits are divided"),
-        ({"warmup": 1.5}, "are parts, 0 to 1"),
+        ({"warmup": 1.5}, "are parts of the training, 0 to 1: 1.5"),
+        ({"ema": 1.5}, "ema=1.5: choose a finite number that is not negative, at most 1"),
         ({"affine_terms": 1, "reestimate": 9}, "keep batch norm's statistics; leave"),
         ({"rounding": "down"}, "rounding 'down' is unknown"),
     ):
