@@ -17,11 +17,12 @@ VALIDATION_PARTS = 10  # one of them is the validation split
 _MAX_RATIO = 1032  # DEFLATE makes no bytes smaller than this
 _MAX_HEADER = 1 << 14  # bytes; NumPy reads no longer ones, after it has taken their memory
 _NAMES = "class_names"
+_MIRROR = "mirror"
 _MAX_NAME = 1000  # letters
 _ADVICE = (
     "write it with np.savez(PATH, x_train=..., y_train=..., x_test=..., y_test=...): images "
-    "[n, height, width] or [n, height, width, channels] uint8, labels [n] whole numbers from 0, "
-    "and class_names, if you like, one text a class"
+    "[n, height, width] or [n, height, width, channels] uint8, labels [n] whole numbers from 0; "
+    "if you like, class_names, one text a class, and mirror, True if mirrored images are as good"
 )
 _DAMAGE = (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -31,6 +32,8 @@ Headers = dict[str, tuple[tuple[int, ...], np.dtype]]
 @dataclasses.dataclass(frozen=True)
 class Npz:
     """An .npz file with x_train, y_train, x_test, y_test and, if there are names, class_names.
+
+    With `mirror`, [] bool, it says whether training images are mirrored at random.
 
     The validation split is a tenth of x_train, at least one image: the rows at the head of a
     fixed permutation of its length, so it is the same in every run.
@@ -102,6 +105,15 @@ class Npz:
         except _DAMAGE as error:
             raise self.error(f"{name} cannot be read ({error}): write the file anew") from error
 
+    def mirrors(self, headers: Headers) -> bool:
+        """Whether the file says that training images may be mirrored."""
+        if _MIRROR not in headers:
+            return False
+        shape, dtype = headers[_MIRROR]
+        if shape != () or dtype != np.bool_:
+            raise self.error(f"{_MIRROR} is {dtype} of shape {shape}: it must be True or False")
+        return bool(self._array(_MIRROR))
+
     def labels(self, headers: Headers) -> tuple[str, ...]:
         """The classes' names, after all labels were compared with them."""
         names = self._names(*headers[_NAMES]) if _NAMES in headers else None
@@ -153,7 +165,8 @@ def describe(name: str, path: str, data_dir: str | Path | None, image_size: int 
         raise source.error(
             f"x_train has images of shape {shapes[0]} and x_test of {shapes[1]}: one is needed"
         )
-    return of_a_user(name, source.labels(headers), source, shapes[0])
+    dataset = of_a_user(name, source.labels(headers), source, shapes[0])
+    return dataclasses.replace(dataset, flip=source.mirrors(headers))
 
 
 def _image_shape(source: Npz, headers: Headers, part: str) -> Shape:

@@ -40,6 +40,16 @@ def load(path, split="train", kind="npz", **options):
     return data.load(f"{kind}:{path}", split, cache_dir="", **options)
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+def test_a_file_says_whether_its_images_are_mirrored(tmp_path, mirror):
+    assert data.find(f"npz:{write_npz(tmp_path, mirror=mirror)}").flip is mirror
+
+
+def test_mirror_is_one_truth_value(tmp_path):
+    with pytest.raises(data.DataError, match=r"mirror is int64 of shape \(1,\): it must be True"):
+        data.find(f"npz:{write_npz(tmp_path, mirror=[1])}")
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_an_npz_file(tmp_path, compressed):
     held = arrays()
