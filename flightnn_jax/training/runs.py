@@ -208,7 +208,7 @@ def build_model(
     network = network_of(config, dataset, data_dir)
     scheme = schemes.find(config.scheme)
     stored = quantization.format_of(scheme)
-    scaled = config.affine_terms is not None  # by any number
+    scaled = config.affine_terms is not None or config.filter_scales  # by any number
     return models.Model(
         network,
         activation_bits=scheme.activation_bits,

@@ -102,6 +102,7 @@ HIGHEST = (jax.lax.Precision.HIGHEST,) * 2
         ({}, Machine("cuda"), ("bfloat16", None)),
         ({"scheme": "fp4"}, TPU, ("bfloat16", None)),
         ({"scheme": "full"}, TPU, ("float32", HIGHEST)),  # the image is not quantized either
+        ({"filter_scales": True}, TPU, ("float32", HIGHEST)),
         ({"affine_terms": 1}, TPU, ("float32", HIGHEST)),  # weights times a number of each filter
     ],
     ids=str,
