@@ -1,8 +1,8 @@
 """The integer network in JAX, fast: the same integers as inference/shifts.py by other means.
 
 Weights are summed up to integers and handed to int8 convolutions and dot products, whose sums are
-int32. Three things make that fast on a CPU, where XLA leaves int8 convolutions of few channels to
-a loop that is ten times as slow:
+int32. Three things make that fast on a CPU, where XLA leaves int8 convolutions of few channels to a
+loop that is ten times as slow; other platforms have ways of their own:
 
 - Folding: f neighbouring pixels become one of f times the channels. A window of 3 that gives f
   outputs at once sees f + 2 pixels, so some of its weights are zeros, but vectors are full.
@@ -247,9 +247,13 @@ def _sums_of_windows(
 ) -> Sums:
     """One of several equal ways: on a CPU the fastest, by rules that were measured.
 
-    XLA knows no convolution of integers for GPUs, so windows are gathered there.
+    XLA knows no convolution of integers for GPUs, so windows are gathered there. On a TPU it has
+    one that reads every activation once.
     """
     size, _, inputs, filters = weights.shape
+    padding = ((size // 2, size // 2),) * 2
+    if platform == "tpu":
+        return lambda x: _convolve(x, weights, stride, padding)
     convolves = platform == "cpu" and _convolutions_are_fast()
     folds = stride == 1 and size > 1 and input_shape[1] % 2 == 0
     if folds and inputs <= _MAX_GATHERED:
@@ -257,7 +261,7 @@ def _sums_of_windows(
     if folds and convolves and inputs * filters < _MIN_PRODUCT <= 4 * inputs * filters:
         return lambda x: _folded(x, weights, gather=False)
     if convolves and inputs * filters >= _MIN_PRODUCT:
-        return lambda x: _convolve(x, weights, stride, ((size // 2, size // 2),) * 2)
+        return lambda x: _convolve(x, weights, stride, padding)
     return lambda x: _gathered(operations.patches_of(x, size, stride), weights)
 
 

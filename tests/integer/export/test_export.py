@@ -5,7 +5,7 @@ import pytest
 from jax import export
 from numpy.testing import assert_array_equal
 
-from flightnn_jax.integer import inference
+from flightnn_jax.integer import Convolution, inference
 from flightnn_jax.integer.export import onnx as onnx_export
 from flightnn_jax.integer.export import stablehlo
 from tests.integer.inference.test_shifts import check_every_layer, extreme_images
@@ -67,16 +67,19 @@ def integer_convolutions(network, *platforms):
     module = export.deserialize(bytearray(data))
     assert set(module.platforms) == {"cuda" if name == "gpu" else name for name in platforms}
     text = module.mlir_module()
-    assert "stablehlo.dot_general" in text
+    assert ("stablehlo.dot_general" in text) == (platforms != ("tpu",))
     return text.count("stablehlo.convolution")
 
 
 def test_the_fast_path_is_exported_as_the_platform_needs_it():
-    """XLA compiles convolutions of int8 on a CPU, and none for CUDA."""
+    """XLA compiles convolutions of int8 on a CPU and a TPU, and none for CUDA."""
     network = random_network(1, "vgg", "shift2", width=32)
     on_cpu = integer_convolutions(network, "cpu")
     assert on_cpu > 0
     assert integer_convolutions(network, "cuda") == integer_convolutions(network, "gpu") == 0
+    assert integer_convolutions(network, "tpu") == sum(
+        isinstance(layer, Convolution) for layer in network.layers
+    )
     assert integer_convolutions(network, "cpu", "cuda") >= on_cpu  # one program for each
 
 
