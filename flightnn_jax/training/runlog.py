@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 import sys
 import time
@@ -16,6 +17,7 @@ from flightnn_jax.data import DataError
 _MAX_RECORD_BYTES = 1 << 24  # of config.json and its like; a network of 10,000 layers has 1 MB
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_ON_TERMINAL = 0.5
+_log = logging.getLogger(__name__)
 
 
 class RunLog:
@@ -32,16 +34,13 @@ class RunLog:
           workdir: the run's directory.
           start: the step at which it goes on.
         """
-        # Imported here because it takes a second.
-        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]  # it has no stubs
-
         self._workdir = workdir
         path = workdir / "metrics.jsonl"
         atomic.write(
             path, "".join(json.dumps(finite(row)) + "\n" for row in read_rows(path, start))
         )
         self._rows = path.open("a")
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
+        self._board = _board(workdir, start)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -54,7 +53,8 @@ class RunLog:
     ) -> None:
         with self._named():
             self._rows.close()
-            self._board.close()
+            if self._board is not None:
+                self._board.close()
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -65,13 +65,27 @@ class RunLog:
             raise OSError(error.errno, error.strerror, str(self._workdir)) from error
 
     def write(self, row: dict[str, Any]) -> None:
-        """Appends a row, which has a "step"; its numbers go to TensorBoard, too."""
+        """Appends a row, which has a "step"; its numbers go to TensorBoard, too, if it is there."""
         with self._named():
             self._rows.write(json.dumps(finite(row), allow_nan=False) + "\n")
             self._rows.flush()
-            for name, value in _numbers("", row):
-                self._board.add_scalar(name, value, row["step"])
-            self._board.flush()
+            if self._board is not None:
+                for name, value in _numbers("", row):
+                    self._board.add_scalar(name, value, row["step"])
+                self._board.flush()
+
+
+def _board(workdir: Path, start: int) -> Any:
+    """TensorBoard's writer; None, said in a warning, where tensorboardX is not installed."""
+    try:  # here, because it takes a second
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]  # it has no stubs
+    except ModuleNotFoundError:
+        _log.warning(
+            "tensorboardX is not installed, so nothing is written for TensorBoard: metrics.jsonl "
+            "has the same numbers"
+        )
+        return None
+    return SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
 
 
 def read_rows(path: Path, last_step: int | None = None) -> list[dict[str, Any]]:

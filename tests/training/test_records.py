@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sys
 
 import pytest
 
@@ -136,3 +137,12 @@ def test_what_is_written_is_json(tmp_path):
     expected = {"loss": None, "rows": [{"top1": None}, 1]}
     assert runlog.read_json(tmp_path / "result.json") == expected
     assert runlog.read_rows(tmp_path / "metrics.jsonl") == [{"step": 1, **expected}]
+
+
+def test_without_tensorboardx_rows_are_written_all_the_same(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with runlog.RunLog(tmp_path, 0) as log:
+        log.write({"step": 1, "loss": 0.5})
+    assert runlog.read_rows(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 0.5}]
+    assert [each.name for each in tmp_path.iterdir()] == ["metrics.jsonl"]
+    assert "tensorboardX is not installed" in caplog.text
