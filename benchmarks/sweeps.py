@@ -53,7 +53,7 @@ def get_config(arguments=""):
 """
 _AXES = ("--over=scheme=lightnn1,flightnn", "--over=budget=1.25,1.5", "--over=seed=0,1")
 _INTEGERS = "integers.safetensors"
-_PART = 0.4  # of a sweep's work, the longest that one lives before it is killed
+_PART = 0.2  # of a sweep's work, the longest that one lives before it is killed
 _TICK = 0.01  # seconds between looks at a process
 
 
