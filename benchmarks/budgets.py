@@ -56,7 +56,7 @@ BOUNDS: tuple[tuple[str, dict[str, Any]], ...] = (
     *((f"{n} cycles", {"style": "array"}) for n in (240, 290, 350)),
     *((f"{n} images/s", {"device": SMALL}) for n in (9500, 8000, 6500)),
 )
-MEAN_K = (1.0, 1.2, 1.45, 1.75, 2.0)
+MEAN_K = (1.0, 1.1, 1.2, 1.3, 1.45, 1.53, 1.6, 1.75, 2.0)
 
 
 class Row(NamedTuple):

@@ -209,6 +209,8 @@ def _attained_at(members: Sequence[Member], costs: Sequence[Costs], unit: Unit) 
     one, two = map(max, ends)  # so that every seed has its LightNNs there
     rows = []
     for names, corners in attained(members, costs, unit).items():
+        if len(names) == 1:
+            continue  # by themselves FLightNNs say little
         found = [attainment.at(corners, one + place * (two - one)) for place in _PLACES]
         cells = ["" if accuracy is None else f"{100 * accuracy:.2f}" for accuracy in found]
         rows.append([f"{' + '.join(names)}: {unit.label}", *cells])

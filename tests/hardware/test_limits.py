@@ -123,11 +123,16 @@ def test_narrower_sums_leave_more_room_which_keeps_the_speed(text):
     more = limits.with_widths(found, NET, target, widths)
     before, after = ([int(each.bound) for each in some.limits] for some in (found, more))
     assert sum(after) > sum(before)
-    work = work_of(rows_at(*after))
-    layers = zip(work.layers, widths, strict=True)
-    narrow = [dataclasses.replace(x, accumulator_bits=width) for x, width in layers]
-    work = dataclasses.replace(work, layers=tuple(narrow))
-    assert limits.verdicts(work, [found.demand], target)[0].is_kept
+
+    def keeps(counts):
+        layers = zip(work_of(rows_at(*counts)).layers, widths, strict=True)
+        narrow = [dataclasses.replace(x, accumulator_bits=width) for x, width in layers]
+        work = dataclasses.replace(work_of(rows_at(*counts)), layers=tuple(narrow))
+        return limits.verdicts(work, [found.demand], target)[0].is_kept
+
+    assert keeps(after)
+    for i, most in enumerate(after):  # and no more could be kept
+        assert most == FILTERS[i] or not keeps([*after[:i], most + 1, *after[i + 1 :]])
 
 
 def test_an_even_share_of_second_terms_is_slower():
