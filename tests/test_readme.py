@@ -183,7 +183,7 @@ def test_cheap_commands_run(words, block, workdir):
 def test_paths_that_the_documents_name_exist(path):
     places = (ROOT, ROOT / "flightnn_jax", path.parent)
     for name in re.findall(r"`((?:[\w.]+/)+[\w.]*|\w+\.(?:py|sh|md|toml))`", path.read_text()):
-        made_by_a_run = name.startswith(("tensorboard", "checkpoints", "plots"))
+        made_by_a_run = name.startswith(("tensorboard", "checkpoints", "plots", "stages"))
         assert made_by_a_run or any((base / name).exists() for base in places), (
             f"{path} names {name}"
         )
