@@ -69,6 +69,25 @@ def test_factors_are_planned_over_real_costs_and_move_a_fifth_at_most():
     )
 
 
+def test_engines_are_planned_for_the_widest_sums_if_nothing_else_keeps_a_bound(monkeypatch):
+    fields = {"budget": "9000 images/s", "device": "iCE40UP5K"}
+    config = Config.from_dict(training.TINY.to_dict() | FIELDS | fields)
+    network = runs.build_model(config).network
+    bounds = costs.bounds_of(config, network)
+    slow, fast = (workload.from_network(network, "flightnn", mean_k=k) for k in (2, 1))
+    rooms = []
+
+    def gates(state, room):
+        rooms.append(room)
+        return state
+
+    monkeypatch.setattr(costs, "work_of", lambda *_: slow if rooms[-1].widths else fast)
+    _, found = costs.settled(bounds, None, None, bounds.costed(slow), gates)
+    assert found.is_kept
+    own = tuple(layer.accumulator_bits for layer in slow.layers)
+    assert [room.widths for room in rooms] == [own] * 5 + [()]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
