@@ -1,24 +1,31 @@
-"""Writes an integer network as a program for other tools: C99, ONNX or StableHLO.
+"""Writes an integer network as a program for other tools: C99, ONNX, QONNX or StableHLO.
 
     python -m launch.export --integers=/tmp/digits/integers.safetensors --to=c --out=/tmp/digits/c
     python -m launch.export --integers=net1.safetensors --to=onnx,stablehlo --out=net1
 
-All of them give the same integers. The files are named after the network: NAME.c and NAME.h, of
-which docs/c.md tells more, NAME.onnx, NAME.stablehlo. What is there by these names is replaced.
+All of them give the same integers, but for layers of QONNX that a line names. The files are named
+after the network: NAME.c and NAME.h, of which docs/c.md tells more, NAME.onnx, NAME.qonnx.onnx,
+NAME.stablehlo. What is there by these names is replaced.
 """
 
 from pathlib import Path
 
 from flightnn_jax import atomic, integer
-from flightnn_jax.integer.export import c
+from flightnn_jax.integer.export import c, qonnx
 
 from . import command
 from .command import flags
 
-_FORMS = ("c", "onnx", "stablehlo")
+_FORMS = ("c", "onnx", "qonnx", "stablehlo")
 _INTEGERS = flags.DEFINE_string("integers", None, "File of an integer network.", required=True)
 _TO = flags.DEFINE_list("to", None, f"One or more of {', '.join(_FORMS)}.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Directory for the files.", required=True)
+_STYLE = flags.DEFINE_enum(
+    "qonnx_style",
+    "thresholds",
+    ["thresholds", "quant"],
+    "What is behind convolutions in QONNX: thresholds, as FINN has it, or arithmetic, as hls4ml.",
+)
 _PLATFORMS = flags.DEFINE_list("platforms", "cpu", "Where StableHLO runs: cpu, cuda, tpu.")
 
 
@@ -50,6 +57,11 @@ def _made(form: str, network: integer.IntegerNetwork) -> dict[str, bytes]:
         return {f"{name}.c": program.source.encode(), f"{name}.h": program.header.encode()}
     if form == "onnx":
         return {f"{name}.onnx": integer.export.to_onnx(network)}
+    if form == "qonnx":
+        style = _STYLE.value
+        if layers := qonnx.inexact(network, style):
+            print(f"note: {', '.join(layers)}: more than the 24 bits of float32; see docs/lower.md")
+        return {f"{name}.qonnx.onnx": qonnx.to_qonnx(network, style=style)}
     platforms = tuple(_PLATFORMS.value)
     return {f"{name}.stablehlo": integer.export.to_stablehlo(network, platforms=platforms)}
 

@@ -39,6 +39,7 @@ MODULES = {
     "tensorflow_datasets": "data",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "qonnx": "qonnx",
     "flatbuffers": "stablehlo",
     "matplotlib": "plots",
     "submitit": "slurm",

@@ -87,7 +87,9 @@ EXTRAS = {
     "data.records": {"tensorflow_datasets"},
     "data.images": {"PIL"},
     "data.photographs": {"PIL"},
+    "integer.export.graph": {"onnx"},
     "integer.export.onnx": {"onnx", "onnxruntime"},
+    "integer.export.qonnx": {"onnx", "qonnx"},
     "explore.plots": {"matplotlib"},
     "explore.front_plots": {"matplotlib"},
 }
@@ -118,7 +120,10 @@ WITHOUT_JAX = (
     "integer.affine",
     "integer.inference.int8_columns",
     "integer.export.c",
+    "integer.export.graph",
     "integer.export.onnx",
+    "integer.export.qonnx",
+    "integer.export.thresholds",
     "integer.powers",
     *(f"data.{name}" for name in ("catalog", "dataset", "digits", "npz", "folder", "records")),
     *(f"data.{name}" for name in ("splits", "images", "photographs", "cache", "order")),
@@ -389,6 +394,7 @@ ARROWS = {
     "integer.export": [
         "lazy",
         *RECORDS,
+        "integer.certificate",
         "integer.powers",
         "integer.inference",
         "integer.export",

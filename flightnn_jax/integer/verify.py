@@ -7,6 +7,7 @@ itself. Integers are equal or they are not.
 """
 
 import dataclasses
+import functools
 import importlib.util
 import tempfile
 import time
@@ -20,6 +21,7 @@ from flightnn_jax.checker import interpreter, reader
 from flightnn_jax.integer import files, inference
 from flightnn_jax.integer.export import c as c_export
 from flightnn_jax.integer.export import onnx as onnx_export
+from flightnn_jax.integer.export import qonnx as qonnx_export
 from flightnn_jax.integer.inference import float32, native_build
 from flightnn_jax.integer.network import IntegerNetwork
 from flightnn_jax.rtl import simulate
@@ -229,10 +231,21 @@ def _onnx(network: IntegerNetwork) -> Runner:
     return onnx_export.run_onnx(onnx_export.to_onnx(network, every_layer=True))
 
 
-def _without_onnx() -> str | None:
-    if importlib.util.find_spec("onnxruntime") is not None:
+def _qonnx(network: IntegerNetwork) -> Runner:
+    """By the package qonnx, which takes models for a fixed number of images."""
+
+    @functools.cache
+    def of(batch: int) -> Runner:
+        model = qonnx_export.to_qonnx(network, batch=batch, every_layer=True)
+        return qonnx_export.run_qonnx(model)
+
+    return lambda images: of(len(images))(images)
+
+
+def _without(module: str, extra: str) -> str | None:
+    if importlib.util.find_spec(module) is not None:
         return None
-    return "onnxruntime is not installed: pip install 'flightnn-jax[onnx]'"
+    return f"{module} is not installed: pip install 'flightnn-jax[{extra}]'"
 
 
 # Besides the reference. A further path is a further entry.
@@ -241,7 +254,7 @@ PATHS: dict[str, Interpreter] = {
     "native": _inference("native", native_build.why_not),
     "float": Interpreter(float32.function_of),
     "independent": Interpreter(_independent),
-    "onnx": Interpreter(_onnx, unavailable=_without_onnx),
+    "onnx": Interpreter(_onnx, unavailable=lambda: _without("onnxruntime", "onnx")),
 }
 
 
@@ -254,10 +267,11 @@ def _simulator(tool: str) -> Interpreter:
 
 # Its Verilog: slow, so only where it is named.
 SIMULATORS: dict[str, Interpreter] = {tool: _simulator(tool) for tool in simulate.TOOLS}
-# And its C, which takes a second or more to compile.
+# And other programs that are exported; C takes a second or more to compile.
 ON_REQUEST: dict[str, Interpreter] = {
     **SIMULATORS,
     "c": Interpreter(c_export.make_runner, unavailable=c_export.unavailable),
+    "qonnx": Interpreter(_qonnx, unavailable=lambda: _without("qonnx", "qonnx")),
 }
 
 

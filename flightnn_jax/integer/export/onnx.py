@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flightnn_jax.integer import shapes
+from flightnn_jax.integer.export.graph import Graph
 from flightnn_jax.integer.inference.int8_columns import Columns
 from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import (
@@ -51,7 +52,7 @@ def to_onnx(network: IntegerNetwork, *, every_layer: bool = False, weights: str 
         raise ValueError(f"weights={weights!r}: choose uint8 or int8")
     from onnx import TensorProto, helper
 
-    graph = _Graph(network.slope, np.dtype(weights))
+    graph = _Graph(slope=network.slope, weights=np.dtype(weights))
     axes = [0, 3, 1, 2] if len(network.input_shape) == 3 else [0, 1]
     graph.node("Transpose", ["images"], IMAGE, perm=axes)
     known = shapes.outputs(network)
@@ -73,9 +74,9 @@ def to_onnx(network: IntegerNetwork, *, every_layer: bool = False, weights: str 
     return model.SerializeToString()
 
 
-@dataclasses.dataclass
-class _Graph:
-    """Nodes and constants on the way to a model. Values are named by their layers.
+@dataclasses.dataclass(kw_only=True)
+class _Graph(Graph):
+    """The graph of a network. Values are named by their layers.
 
     Attributes:
       slope: of the network.
@@ -84,26 +85,6 @@ class _Graph:
 
     slope: int
     weights: np.dtype
-    nodes: list[Any] = dataclasses.field(default_factory=list)
-    constants: list[Any] = dataclasses.field(default_factory=list)
-
-    def node(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        output = output or f"{operator}.{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def constant(self, values: Any, dtype: Any, rank: int = 0) -> str:
-        """A tensor; with a rank, [channels] as one that broadcasts over [batch, channels, ...]."""
-        from onnx import numpy_helper
-
-        array = np.asarray(values).astype(dtype)
-        if rank:
-            array = array.reshape(1, -1, *[1] * (rank - 2))
-        name = f"constant.{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(array, name))
-        return name
 
     def convolution(self, layer: Convolution) -> None:
         v = self.affine(self.sums(layer), layer)

@@ -1,0 +1,33 @@
+"""An ONNX graph on the way to a model. Needs the extra `onnx`."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(kw_only=True)
+class Graph:
+    """Nodes and constants, in the order in which they are computed."""
+
+    nodes: list[Any] = dataclasses.field(default_factory=list)
+    constants: list[Any] = dataclasses.field(default_factory=list)
+
+    def node(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
+        """Appends a node, and returns the name of its output, which is made up by default."""
+        from onnx import helper
+
+        output = output or f"{operator}.{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def constant(self, values: Any, dtype: Any, rank: int = 0) -> str:
+        """A tensor; with a rank, [channels] as one that broadcasts over [batch, channels, ...]."""
+        from onnx import numpy_helper
+
+        array = np.asarray(values).astype(dtype)
+        if rank:
+            array = array.reshape(1, -1, *[1] * (rank - 2))
+        name = f"constant.{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
