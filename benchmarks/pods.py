@@ -4,11 +4,13 @@
         [--programs="step, ranges tracked,fast"] [--images=32]
 
 Compiles each program for each target whose compiler this interpreter has, tells which are missing,
-and keeps what comes out in FILE; what stands there already is not compiled again. Then it prints a
-table of all that FILE holds: operations, bytes, memory and exchanges from the compiler; the
-roofline, which is the larger of operations / peak and bytes / bandwidth; and the time and speed
-that follow with all exchanges, none of which is hidden behind arithmetic. See benchmarks/absent.py
-for the peaks, and for what is assumed of an exchange.
+and keeps what comes out in FILE; what stands there already is not compiled again. Then it prints
+tables of all that FILE holds (--networks= compiles nothing more): operations, bytes, memory and
+exchanges from the compiler; the roofline, which is the larger of operations / peak and bytes /
+bandwidth; and the time and speed that follow with all exchanges, none of which is hidden behind
+arithmetic. Bytes are too many where the compiler keeps arrays on the chip, and too few where a
+program has loops, whose passes count once. See benchmarks/absent.py for the peaks, and for
+what is assumed of an exchange.
 """
 
 import json
@@ -146,8 +148,24 @@ def row(made: Compiled) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def scaling(made: Compiled) -> str:
+    """A line of the second table: images/s and efficiency with other numbers of chips.
+
+    Each chip has as many images as here, so its program and what it exchanges are the same.
+    """
+    target = next(t for t in absent.TARGETS if t.name == made.target)
+    cells = [made.network, made.program, str(made.images), str(target.chips)]
+    for other in absent.TARGETS:
+        if other.kind == target.kind:
+            arithmetic, memory, exchanges = seconds(made._replace(target=other.name))
+            alone = max(arithmetic, memory)
+            speed = made.images * other.chips / (alone + exchanges)
+            cells.append(f"{speed:,.0f} ({alone / (alone + exchanges):.2f})")
+    return "| " + " | ".join(cells) + " |"
+
+
 def report(rows: Sequence[Compiled]) -> str:
-    """The table, in Markdown."""
+    """Tables in Markdown, and a list."""
     names = (
         *("network", "program", "target", "images a chip", "GFLOP", "MB", "MiB of temporaries"),
         *("exchanges", "us of arithmetic", "us of memory", "us of exchanges", "images/s"),
@@ -158,7 +176,12 @@ def report(rows: Sequence[Compiled]) -> str:
         f"- {made.key}: " + ", ".join(f"{count} {kind}" for kind, count in made.products.items())
         for made in rows
     ]
-    return "\n".join([*head, *map(row, rows), "", "Matrix products of each:", "", *found])
+    chips = [target.chips for target in absent.TARGETS if target.kind == absent.V5E]
+    columns = ("network", "program", "images a chip", "compiled for", *map(str, chips))
+    spread = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    spread += [scaling(made) for made in rows if made.exchanges]
+    parts = ("", "With as many images a chip on other numbers of chips:", "", *spread, "")
+    return "\n".join([*head, *map(row, rows), *parts, "Matrix products of each:", "", *found])
 
 
 def main(argv: Sequence[str]) -> None:
