@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import budget as budget
     from flightnn_jax import checker as checker
     from flightnn_jax import data as data
+    from flightnn_jax import distribution as distribution
     from flightnn_jax import encoding as encoding
     from flightnn_jax import explore as explore
     from flightnn_jax import filters as filters
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax import training as training
     from flightnn_jax.activations import activation_exponent as activation_exponent
     from flightnn_jax.activations import quantize_activations as quantize_activations
+    from flightnn_jax.distribution import distribution_loss as distribution_loss
     from flightnn_jax.encoding import decode_params as decode_params
     from flightnn_jax.encoding import encode_params as encode_params
     from flightnn_jax.encoding import split_filters as split_filters
@@ -74,6 +76,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "budget": (),
     "checker": (),
     "data": (),
+    "distribution": ("distribution_loss",),
     "encoding": ("decode_params", "encode_params", "split_filters"),
     "explore": (),
     "filters": (),

@@ -33,6 +33,11 @@ class Scheme:
         and batch norm stay float in every scheme.
       activation_bits: of every activation; None leaves them float.
       flexible: whether thresholds, which are trained, decide how many terms a filter takes.
+      first: of the first layer that has weights, where it has others than `weights`.
+      last: likewise of the last one.
+      signs: whether layers with weights, but the first and the last, hand on the signs of batch
+        norm's output in place of activations of `activation_bits`.
+      distribution_loss: whether batch norm is drawn to outputs whose signs say the most.
     """
 
     name: str
@@ -40,8 +45,26 @@ class Scheme:
     weights: Weights | None
     activation_bits: int | None = 8
     flexible: bool = False
+    first: Weights | None = None
+    last: Weights | None = None
+    signs: bool = False
+    distribution_loss: bool = False
+
+    def weights_of(self, index: int, count: int) -> Weights | None:
+        """How the kernel of one of so many layers with weights is stored.
+
+        Example:
+          >>> [find("bnn").weights_of(i, 3).kind for i in range(3)]
+          ['fixed', 'binary', 'fixed']
+        """
+        if index == 0 and self.first is not None:
+            return self.first
+        if index == count - 1 and self.last is not None:
+            return self.last
+        return self.weights
 
 
+_ENDS = Weights("fixed", bits=4)  # of binarized networks, whose ends the literature leaves float
 SCHEMES = (
     Scheme("full", "Full", None, activation_bits=None),
     Scheme("fp4", "FP 4W8A", Weights("fixed", bits=4)),
@@ -49,6 +72,16 @@ SCHEMES = (
     Scheme("lightnn1", "L-1 4W8A", Weights("shift", bits=4, k=1)),
     Scheme("flightnn", "FL", Weights("shift", bits=4, k=2), flexible=True),
     Scheme("binaryconnect", "BC 1W8A", Weights("binary", bits=1)),
+    Scheme("bnn", "BNN 1W1A", Weights("binary", bits=1), first=_ENDS, last=_ENDS, signs=True),
+    Scheme(
+        "bnn_dl",
+        "BNN-DL 1W1A",
+        Weights("binary", bits=1),
+        first=_ENDS,
+        last=_ENDS,
+        signs=True,
+        distribution_loss=True,
+    ),
 )
 
 

@@ -235,6 +235,7 @@ ARROWS = {
     "thresholds": ["formats", "numerics", "spec"],
     "quantize": ["formats", "spec"],
     "penalty": ["formats", "numerics", "spec"],
+    "distribution": ["formats"],
     "encoding": ["formats", "spec"],
     "gates": ["formats", "filters", "spec"],
     "budget": ["formats", "gates", "numerics", "spec"],
@@ -259,7 +260,14 @@ ARROWS = {
         "training.stages",
     ],
     "training.summary": ["formats", "quantize", "spec"],
-    "training.quantization": ["formats", "penalty", "schemes", "spec", "thresholds"],
+    "training.quantization": [
+        "distribution",
+        "formats",
+        "penalty",
+        "schemes",
+        "spec",
+        "thresholds",
+    ],
     "training.optimizer": ["penalty", "training.config", "training.quantization"],
     "training.scaling": [
         "filters",
@@ -273,6 +281,7 @@ ARROWS = {
     "training.step": [
         "budget",
         "limits",
+        "networks",
         "schemes",
         "data",
         "training.config",

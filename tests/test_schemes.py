@@ -24,9 +24,11 @@ def spec_of(name, *args):
 
 @pytest.mark.parametrize("scheme", schemes.SCHEMES, ids=lambda scheme: scheme.name)
 def test_quantizes_all_kernels_and_nothing_else(scheme):
-    spec = quantization.spec_of(scheme, PARAMS)
+    spec = quantization.spec_of(scheme, PARAMS, layers=KERNELS)
+    ends = {KERNELS[0]: scheme.first, KERNELS[-1]: scheme.last}
     for layer, arrays in spec.items():
-        assert arrays.pop("kernel") == quantization.format_of(scheme) or scheme.flexible
+        of_ends = FixedPoint(bits=4) if ends.get(layer) else quantization.format_of(scheme)
+        assert arrays.pop("kernel") == of_ends or scheme.flexible
         assert set(arrays.values()) == {None}, layer
     assert set(spec) == set(KERNELS)
 
@@ -43,7 +45,15 @@ def test_the_table():
         "lightnn1": (Shift(k=1), 8),
         "flightnn": (Shift(k=2), 8),
         "binaryconnect": (Binary(), 8),
+        "bnn": (Binary(), 8),
+        "bnn_dl": (Binary(), 8),
     }
+
+
+def test_ends_of_their_own_need_the_order_of_layers():
+    with pytest.raises(ValueError, match="the scheme bnn has ends of its own, so name the layers"):
+        spec_of("bnn", PARAMS)
+    assert [quantization.significant_bits(schemes.find(n)) for n in ("full", "bnn")] == [None, 4]
 
 
 @pytest.mark.parametrize(("per", "shape"), [("layer", (2,)), ("filter", (2, 2))])

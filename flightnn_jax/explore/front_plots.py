@@ -30,6 +30,8 @@ _LOOKS = {  # by scheme: marker, colour, whether it is filled
     "lightnn1": ("^", "#1b8a6b", True),
     "flightnn": ("D", "#20497f", False),
     "binaryconnect": ("v", "#8a6d1b", True),
+    "bnn": ("<", "#c0661f", False),
+    "bnn_dl": (">", "#c0661f", True),
 }
 _NAMES = {
     "kb": "accuracy_and_weights",

@@ -95,6 +95,11 @@ class Binary(base.Format):
         if not numerics.is_whole(self.filter_axis):
             raise TypeError(f"filter_axis={self.filter_axis!r}: an axis is a whole number")
 
+    @property
+    def significant_bits(self) -> int | None:
+        """One, besides its sign."""
+        return 1
+
     def problem_with(self, shape: tuple[int, ...], dtype: DTypeLike) -> str | None:
         """The rule that weights of this shape and type break, or None."""
         numerics.layout_of(dtype)

@@ -51,8 +51,13 @@ class Arithmetic:
         """Of an input or an output."""
         return 32 if self.floats else ACTIVATION_BITS
 
-    def accumulator_bits(self, taps: int, k: int = 1) -> int:
+    def accumulator_bits(self, taps: int, k: int = 1, signs: bool = False) -> int:
         """Bits of a signed sum of `taps` weights of k terms that nothing can overflow.
+
+        Args:
+          taps: how many are summed.
+          k: terms of each.
+          signs: whether activations are -1 or 1, and not up to 2**7.
 
         Example:
           >>> KINDS["shift"].accumulator_bits(3 * 3 * 16)  # 144 x 2**14 and a sign
@@ -60,7 +65,8 @@ class Arithmetic:
         """
         if self.product_exponent is None:
             return 32
-        return 1 + (taps * max(k, 1) << self.product_exponent).bit_length()
+        exponent = self.product_exponent - (ACTIVATION_BITS - 1) * signs
+        return 1 + (taps * max(k, 1) << exponent).bit_length()
 
 
 # An activation is at most 2**7 in magnitude, a 4-bit integer 2**3, and a term, a sign and 3 bits,

@@ -33,7 +33,7 @@ def rows(network: str, mean_k: float, device: Device) -> list[Row]:
     Example:
       >>> from flightnn_jax.hardware.device import named
       >>> [row.scheme for row in rows("net1", 1.3, named("XC7Z045"))]
-      ['full', 'fp4', 'lightnn2', 'lightnn1', 'flightnn', 'binaryconnect']
+      ['full', 'fp4', 'lightnn2', 'lightnn1', 'flightnn', 'binaryconnect', 'bnn', 'bnn_dl']
     """
     compared = []
     for scheme in schemes.SCHEMES:

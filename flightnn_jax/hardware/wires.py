@@ -27,6 +27,9 @@ MAX_TAPS, MAX_FILTERS = 144, 16
 INPUTS = (-16, 127)
 """What a planned layer's activations can be: those of a leaky ReLU."""
 
+SIGNS = (-1, 1)
+"""Likewise, where they are signs."""
+
 
 class Adders(NamedTuple):
     """What the adders of a layer take.
@@ -131,7 +134,7 @@ def _planned(layer: LayerWork) -> Adders:
     taps, filters = min(layer.taps, MAX_TAPS), min(layer.filters, MAX_FILTERS)
     parts, costs, latencies = layer.taps / taps, [], [1]
     for k in sorted(set(layer.k) - {0}):
-        part = _drawn_part(layer.format, k, taps, filters)
+        part = _drawn_part(layer.format, k, taps, filters, SIGNS if layer.signs else INPUTS)
         costs.append(part.times(layer.k.count(k), parts))
         latencies.append(part.latency(parts))
     cost = Cost(*(sum(n) for n in zip(Cost(0, 0, 0), *costs, strict=True)))
@@ -139,9 +142,9 @@ def _planned(layer: LayerWork) -> Adders:
 
 
 @functools.lru_cache(maxsize=1 << 10)
-def _drawn_part(kind: str, k: int, taps: int, filters: int) -> _Part:
+def _drawn_part(kind: str, k: int, taps: int, filters: int, reach: tuple[int, int]) -> _Part:
     """The mean over the scales of its kind."""
-    inputs = Range(*(np.full(taps, end) for end in INPUTS))
+    inputs = Range(*(np.full(taps, end) for end in reach))
     weights = (drawn(kind, k, (taps, filters), scale) for scale in _STORED[kind].scales)
     parts = [_Part.of(wiring.build(one, inputs)) for one in weights]
     lut, ff, srl, bits, depth = (sum(column) / len(parts) for column in zip(*parts, strict=True))

@@ -48,6 +48,8 @@ class LayerWork:
       accumulator_bits: width of the sums. From a certificate where there is one; otherwise
         `Arithmetic.accumulator_bits`.
       bits: of a weight, or of one of its terms.
+      signs: whether it is planned for activations of -1 and 1; of a trained layer `trained` says
+        what they can be.
       trained: its weights; None in a plan. Layers that differ in this alone count as equal: what
         they are computed with does not change what is computed.
     """
@@ -61,6 +63,7 @@ class LayerWork:
     k: tuple[int, ...]
     accumulator_bits: int
     bits: int
+    signs: bool = False
     trained: Trained | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -233,10 +236,15 @@ def from_network(
         raise ValueError(
             f"{len(k)} rows of k for {len(steps)} layers of {record.name}; give one each"
         )
-    layers, arithmetic = [], rows.of(known.weights)
+    layers = []
     for i, step in enumerate(steps):
+        arithmetic = rows.of(known.weights_of(i, len(steps)))
         shape = step.kernel_shape or ()
         terms = tuple(k[i]) if k else spread(mean, shape[-1])
+        signs = known.signs and i > 1 and len(shape) == 4  # the average has none
+        accumulator_bits = arithmetic.accumulator_bits(
+            math.prod(shape[:-1]), max(terms), signs=signs
+        )
         layers.append(
             LayerWork(
                 name=step.name,
@@ -246,8 +254,9 @@ def from_network(
                 output_shape=step.output_shape,
                 format=arithmetic.kind,
                 k=terms,
-                accumulator_bits=arithmetic.accumulator_bits(math.prod(shape[:-1]), max(terms)),
+                accumulator_bits=accumulator_bits,
                 bits=arithmetic.bits,
+                signs=signs,
             )
         )
     return Workload(record.name, scheme, tuple(layers))
@@ -314,10 +323,11 @@ def _fixed_k(scheme: schemes.Scheme) -> int | None:
 
 def _scheme(layers: Sequence[LayerWork]) -> str:
     """The scheme that stores such layers."""
-    kinds, values = {x.format for x in layers}, {k for x in layers for k in x.k}
+    kinds, values = [x.format for x in layers], {k for x in layers for k in x.k}
     for scheme in schemes.SCHEMES:
         fixed = _fixed_k(scheme)
-        if kinds == {rows.of(scheme.weights).kind} and (fixed is None or values == {fixed}):
+        own = [rows.of(scheme.weights_of(i, len(kinds))).kind for i in range(len(kinds))]
+        if kinds == own and (fixed is None or values == {fixed}):
             return scheme.name
     return "mixed"
 
@@ -358,6 +368,7 @@ def as_lightnn1(workload: Workload) -> Workload:
             k=(1,) * layer.filters,
             accumulator_bits=shift.accumulator_bits(layer.taps),
             bits=shift.bits,
+            signs=False,
             trained=None,
         )
         for layer in workload.layers

@@ -1,5 +1,7 @@
 """From batch norm to integers: multiplier, bias, clip and shift of each filter. No JAX."""
 
+import math
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -132,6 +134,55 @@ def saturating(line: Line, acc: Range, slope: int) -> tuple[np.ndarray, np.ndarr
         bias = np.where(steep, middle - multiplier * at, np.clip(ends[0], -far, far))
         good = same | (steep & (np.abs(bias) <= 1 << 29))
     return multiplier, bias, good
+
+
+SIGN_SHIFT = 2
+"""Of activations that are signs."""
+
+
+def signs(line: Line, acc: Range, slope: int) -> Affine:
+    """The map whose activation, at `SIGN_SHIFT`, is 1 where the line is not negative, and else -1.
+
+    A line changes its sign at one place: there is a threshold t from which on, or up to which, it
+    is not negative. A clip to t and its neighbour on the other side leaves two sums, of which v
+    is 3 and 3 - 4 2**slope: as an activation 3/4 and 3 / (4 2**slope) - 1, and these round to 1
+    and -1. The multiplier is one signed power of two, whose sign is the direction.
+
+    Args:
+      line: of the filters, in steps of 1.
+      acc: what their accumulators can be.
+      slope: of the leaky ReLU.
+
+    Example:
+      >>> line = Line(np.array([0.5, -2.0]), np.array([-1.6, 5.0]), np.zeros(2))
+      >>> ends = np.array([-9, -9]), np.array([9, 9])
+      >>> signs(line, Range(*ends), 3)  # from 4 on, up to 2
+      Affine(multiplier=array([ 32, -32], dtype=int32), bias=array([-125,   67], dtype=int32),
+             low=array([3, 2], dtype=int32), high=array([4, 3], dtype=int32))
+    """
+    apart = 4 << slope
+    rows = []
+    for factor, offset, low, high in zip(line.factor, line.offset, *acc, strict=True):
+        first, last = _not_negative(float(factor), float(offset), int(low), int(high))
+        if first > last:  # nowhere
+            rows.append((0, 3 - apart, low, high))
+        elif (first, last) == (low, high):
+            rows.append((0, 3, low, high))
+        elif first > low:
+            rows.append((apart, 3 - apart * first, first - 1, first))
+        else:
+            rows.append((-apart, 3 + apart * last, last, last + 1))
+    return Affine(*np.array(rows, np.int64).T.astype(np.int32))
+
+
+def _not_negative(factor: float, offset: float, low: int, high: int) -> tuple[int, int]:
+    """The first and the last integer in low .. high with factor * acc + offset >= 0, exactly."""
+    if factor == 0:
+        return (low, high) if offset >= 0 else (high + 1, high)
+    zero = -Fraction(offset) / Fraction(factor)
+    if factor > 0:
+        return max(low, math.ceil(zero)), high
+    return low, min(high, math.floor(zero))
 
 
 def clipped(multiplier: np.ndarray, bias: np.ndarray, acc: Range, limit: int) -> Affine:

@@ -1,7 +1,8 @@
 """From a trained network to an integer network: nothing is learned or measured here."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ def lower(
     labels: Sequence[str] | None = None,
     provenance: Mapping[str, Any] | None = None,
     activation_bits: int | None = 8,
+    signs: Collection[str] = (),
     epsilon: float = 1e-5,
 ) -> IntegerNetwork:
     """The integer network of trained parameters, as docs/integers.md defines it.
@@ -61,6 +63,8 @@ def lower(
       labels: a text for each class; their numbers by default.
       provenance: texts and numbers by name that go with the network.
       activation_bits: of the trained model; only 8 have a form in integers.
+      signs: the convolutions whose outputs are signs of batch norm's. Where a max-pool follows,
+        batch norm's slope is |scale|.
       epsilon: what batch norm adds to the variance.
 
     Returns:
@@ -84,6 +88,7 @@ def lower(
         encoded = encoding.encode_params(params, spec)
     except ValueError as error:
         raise LoweringError(str(error)) from error
+    steps = list(networks.walk(network))
     trained = _Trained(
         encoded=encoded,
         batch_stats=batch_stats,
@@ -91,11 +96,11 @@ def lower(
         terms=affine_terms,
         slope=-network.slope_exponent,
         epsilon=epsilon,
+        signs={one.name: two for one, two in itertools.pairwise(steps) if one.name in signs},
     )
     layers: tuple[Layer, ...] = ()
     pixels = certificate.any_activation(network.input_shape[-1])
     source = Source(IMAGE, _IMAGE_EXPONENT, pixels)
-    steps = list(networks.walk(network))
     for step in steps:
         more, source = _layers(trained, step, source, is_last=step is steps[-1])
         layers += more
@@ -151,6 +156,7 @@ class _Trained:
       terms: see `affine_terms`.
       slope: of the leaky ReLU, as a shift.
       epsilon: of batch norm.
+      signs: the convolutions that hand on signs, with what follows them.
     """
 
     encoded: PyTree
@@ -159,6 +165,7 @@ class _Trained:
     terms: int | None
     slope: int
     epsilon: float
+    signs: Mapping[str, networks.Step]
 
     def kernel(self, name: str) -> Scaled:
         """The integers of a layer's kernel."""
@@ -187,6 +194,8 @@ class _Trained:
         """Batch norm of a convolution; a filter without weights has its offset alone."""
         stats = {part: np.asarray(x) for part, x in self.batch_stats[name].items()}
         scale, bias = self.vector(name, "scale"), self.vector(name, "bias")
+        if name in self.signs and isinstance(self.signs[name].layer, networks.MaxPool):
+            scale = np.abs(scale)
         unit = source.exponent + kernel.exponent
         line = maps.batch_norm(stats, scale, bias, self.epsilon, unit, exponent)
         if not np.isfinite(line).all():
@@ -223,6 +232,8 @@ def _layers(trained: _Trained, step: networks.Step, source: Source, is_last: boo
 def _convolution(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
     """One with an activation behind it."""
     name, slope = step.name, trained.slope
+    if name in trained.signs:
+        return _signs(trained, step, source)
     kernel, exponent = trained.kernel(name), trained.step_exponent(name)
     line, acc = trained.line(name, kernel, source, exponent), source.accumulators(kernel)
     shift = maps.largest(maps.fits(line, _MAX_ROUNDED - slope, trained.terms, 1 << 29))
@@ -236,6 +247,16 @@ def _convolution(trained: _Trained, step: networks.Step, source: Source) -> Lowe
     shifts = np.maximum(shift, 0).astype(np.uint8)
     layer = _record(step, kernel, source, affine, shifts, exponent)
     return (layer,), _behind(trained, layer, [source], exponent)
+
+
+def _signs(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
+    """A convolution whose outputs are -1 and 1, in steps of 1."""
+    kernel = trained.kernel(step.name)
+    line, acc = trained.line(step.name, kernel, source, 0), source.accumulators(kernel)
+    affine = maps.signs(line, acc, trained.slope)
+    shift = np.full(len(affine.bias), maps.SIGN_SHIFT, np.uint8)
+    layer = _record(step, kernel, source, affine, shift, 0)
+    return (layer,), _behind(trained, layer, [source], 0)
 
 
 def _residual(trained: _Trained, step: networks.Step, source: Source) -> Lowered:

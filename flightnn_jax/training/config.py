@@ -64,7 +64,9 @@ class Config:
         None,
         "height and width, for digits, photographs and folders; none for the data set's own",
     )
-    scheme: str = _option("flightnn", "full, fp4, lightnn2, lightnn1, flightnn or binaryconnect")
+    scheme: str = _option(
+        "flightnn", "full, fp4, lightnn2, lightnn1, flightnn, binaryconnect, bnn or bnn_dl"
+    )
     mode: str = _option(
         "paper",
         "what decides a flightnn's k: paper, thresholds that are trained; or budget, a mean k",

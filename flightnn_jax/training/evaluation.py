@@ -62,6 +62,7 @@ def lowered(model: models.Model, state: TrainState, **options: Any) -> IntegerNe
         fold.batch_stats,
         state.ranges,
         activation_bits=model.activation_bits,
+        signs=model.signed,
         epsilon=fold.epsilon,
         **{"affine_terms": model.affine_terms, **options},
     )

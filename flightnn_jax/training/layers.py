@@ -33,6 +33,8 @@ class Activation(NamedTuple):
       epsilon: what batch norm adds to the variance.
       devices: over which the batch is spread. Sums are then taken on each device first, and those
         of a channel travel together. It changes their order, and nothing else.
+      sign: whether the output is -1 or, from 0 on, 1, in place of leaky ReLU and quantizer. The
+        gradient passes where batch norm's output is within [-1, 1].
     """
 
     slope_exponent: int | None = None
@@ -41,6 +43,7 @@ class Activation(NamedTuple):
     momentum: float = 0.9
     epsilon: float = 1e-5
     devices: int = 1
+    sign: bool = False
 
 
 class Normalized(NamedTuple):
@@ -229,6 +232,8 @@ def leaky(rule: Activation, y: jax.Array) -> jax.Array:
 
 
 def _activated(rule: Activation, y: jax.Array, largest: jax.Array) -> jax.Array:
+    if rule.sign:
+        return jnp.where(y >= 0, jnp.ones_like(y), -1)
     y = leaky(rule, y)
     if rule.bits is None:
         return y
@@ -246,6 +251,8 @@ def _activated_backward(
 
     With n = 2**(bits-1) and half to even, round(v) is in -n .. n - 1 iff -n - 1/2 <= v < n - 1/2.
     """
+    if rule.sign:
+        return jnp.where(jnp.abs(y) <= 1, cotangent, 0)
     slope = 1.0 if rule.slope_exponent is None else 2.0**rule.slope_exponent
     passed = jnp.where(y >= 0, cotangent, cotangent * slope) if slope != 1 else cotangent
     if rule.bits is None:

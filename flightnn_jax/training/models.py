@@ -19,6 +19,10 @@ class Model(nn.Module):
     image itself and what enters the dense layer are quantized too. A max-pool stands before the
     quantizer: they commute exactly, and there are fewer values to round and fewer ties.
 
+    With `signs`, every layer with weights but the first and the last hands on the sign of batch
+    norm's output instead. A max-pool then stands before batch norm, for behind it most of its
+    signs would be 1, and batch norm's slope is |scale|, so that both orders give the same.
+
     Collections, each {layer's name: ...}:
       params: convolutions have `kernel` [size, size, inputs, filters] and batch norm's `scale` and
         `bias` [filters]; the dense layer `kernel` [inputs, units] and `bias` [units].
@@ -33,6 +37,7 @@ class Model(nn.Module):
     Attributes:
       network: the table to interpret.
       activation_bits: of every activation; None leaves them float, the full-precision scheme.
+      signs: whether layers hand on signs; such a network has no residual blocks.
       momentum: of the running statistics and ranges; new = momentum * old + (1 - momentum) * now.
       epsilon: of batch norm.
       affine_terms: as in `Config`; it scales weights outside of the model, see `scaling`.
@@ -53,11 +58,30 @@ class Model(nn.Module):
 
     network: networks.Network
     activation_bits: int | None = 8
+    signs: bool = False
     momentum: float = 0.9
     epsilon: float = 1e-5
     affine_terms: int | None = None
     weight_bits: int | None = None
     machine: Machine = ONE_CPU
+
+    @property
+    def signed(self) -> tuple[str, ...]:
+        """The layers that hand on signs.
+
+        Raises:
+          ValueError: if the network has residual blocks, whose sums have no sign in integers.
+        """
+        if not self.signs:
+            return ()
+        blocks = [s.name for s in networks.walk(self.network) if s.inside]
+        if blocks:
+            raise ValueError(
+                f"{self.network.name} has residual blocks ({', '.join(blocks):.80}), and the "
+                "scheme activations that are signs: choose a network without such blocks, or "
+                "another scheme"
+            )
+        return tuple(step.name for step in networks.walk_weights(self.network))[1:-1]
 
     @nn.compact
     def __call__(
@@ -97,17 +121,21 @@ class Model(nn.Module):
                 f"(batch, {', '.join(map(str, expected))}); resize them, or make the network with "
                 "network(..., input_shape=...)"
             )
-        track = train and track
+        track, signed = train and track, self.signed
         before, waits = "", False  # the layer before, and whether its output is to be quantized
         steps = list(networks.walk(self.network))
         x = self._image(images)
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             pools = following is not None and isinstance(following.layer, networks.MaxPool)
             if isinstance(step.layer, networks.Conv):
-                x = self._convolution(step, x, train, self._rule(quantize=not pools, track=track))
-                waits = pools
+                rule = self._rule(quantize=not pools, track=track)
+                if step.name in signed:
+                    rule = self._rule(leaky=False, quantize=False)._replace(sign=True)
+                x = self._convolution(step, x, train, rule, pools=rule.sign and pools)
+                waits = pools and not rule.sign
             elif isinstance(step.layer, networks.MaxPool):
-                x = layers.max_pool(x)
+                if before not in signed:
+                    x = layers.max_pool(x)
                 if waits:
                     x = layers.activate(self._rule(leaky=False), x, self._range(before))
                 waits = False
@@ -154,9 +182,14 @@ class Model(nn.Module):
         return layers.activate(self._rule(leaky=False), images, jnp.float32(largest))
 
     def _convolution(
-        self, step: networks.Step, x: jax.Array, train: bool, rule: layers.Activation
+        self,
+        step: networks.Step,
+        x: jax.Array,
+        train: bool,
+        rule: layers.Activation,
+        pools: bool = False,
     ) -> jax.Array:
-        """Convolution, batch norm, and what `rule` lets follow."""
+        """Convolution, a max-pool if it `pools`, batch norm, and what `rule` lets follow."""
         assert isinstance(step.layer, networks.Conv)
         weights = self._weights(step)
         x = products.convolve(x, weights["kernel"], step.layer.stride, self._products)
@@ -168,6 +201,8 @@ class Model(nn.Module):
         )
         largest = jnp.zeros(()) if rule.slope_exponent is None else self._range(step.name)
         scale, bias = weights["scale"], weights["bias"]
+        if pools:
+            x, scale = layers.max_pool(x), jnp.abs(scale)
         if not train:
             mean, variance = stats.value["mean"], stats.value["variance"]
             a, b = layers.affine(rule, mean, variance, scale, bias)

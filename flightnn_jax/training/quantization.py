@@ -1,11 +1,11 @@
 """What a scheme is in training: the format of its weights, a model's spec tree, penalties."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
-from flightnn_jax import penalty, schemes, thresholds
+from flightnn_jax import distribution, penalty, schemes, thresholds
 from flightnn_jax import spec as specs
 from flightnn_jax.formats import base, binary, fixed_point, shift
 
@@ -23,7 +23,12 @@ def format_of(scheme: schemes.Scheme, rounding: str = "log") -> base.Format | No
     Raises:
       ValueError: if no format stores weights of that kind.
     """
-    weights = scheme.weights
+    return _format(scheme, scheme.weights, rounding)
+
+
+def _format(
+    scheme: schemes.Scheme, weights: schemes.Weights | None, rounding: str
+) -> base.Format | None:
     if weights is None:
         return None
     if weights.kind == "shift":
@@ -38,11 +43,20 @@ def format_of(scheme: schemes.Scheme, rounding: str = "log") -> base.Format | No
     )
 
 
+def significant_bits(scheme: schemes.Scheme) -> int | None:
+    """The most that a weight of a scheme takes; None where one is float or of unknown size."""
+    weights = {scheme.weights, scheme.first or scheme.weights, scheme.last or scheme.weights}
+    formats = [_format(scheme, each, "log") for each in weights]
+    bits = [None if each is None else each.significant_bits for each in formats]
+    return None if None in bits else max(b for b in bits if b is not None)
+
+
 def spec_of(
     scheme: schemes.Scheme,
     params: PyTree,
     per: str = "layer",
     rounding: str = "log",
+    layers: Sequence[str] = (),
 ) -> PyTree:
     """The spec tree of a scheme for a model's parameters.
 
@@ -52,6 +66,8 @@ def spec_of(
       per: what shares a vector of thresholds, if the scheme has them: "layer", "network" or
         "filter". They start at 0.
       rounding: as in `format_of`.
+      layers: the names of those with weights in their order, for a scheme that has a first or a
+        last layer of its own.
 
     Example:
       >>> import jax.numpy as jnp
@@ -61,11 +77,24 @@ def spec_of(
       >>> spec_of(schemes.find("full"), params)
       {'bias': None, 'kernel': None}
     """
-    fmt = format_of(scheme, rounding)
-    spec = specs.make_spec(params, (lambda path, leaf: None) if fmt is None else fmt)
+    if scheme.first or scheme.last:
+        if set(layers) != set(params):
+            raise ValueError(
+                f"layers {list(layers)} of parameters {list(params)}: the scheme {scheme.name} has "
+                "ends of its own, so name the layers with weights in their order"
+            )
+        return {
+            name: _spec(_format(scheme, scheme.weights_of(i, len(layers)), rounding), params[name])
+            for i, name in enumerate(layers)
+        }
+    spec = _spec(format_of(scheme, rounding), params)
     if not scheme.flexible:
         return spec
     return thresholds.init_thresholds(params, spec, per)  # type: ignore[arg-type]  # it checks
+
+
+def _spec(fmt: base.Format | None, params: PyTree) -> PyTree:
+    return specs.make_spec(params, (lambda path, leaf: None) if fmt is None else fmt)
 
 
 def residual_lasso(params: PyTree, spec: PyTree, hyper: Any) -> jax.Array:
@@ -73,6 +102,13 @@ def residual_lasso(params: PyTree, spec: PyTree, hyper: Any) -> jax.Array:
     return penalty.residual_group_lasso(params, spec, hyper.lambdas)
 
 
+def distribution_loss(params: PyTree, spec: PyTree, hyper: Any) -> jax.Array:
+    """Twice the distribution loss, the weight that its authors give it."""
+    del hyper
+    return 2 * distribution.distribution_loss(params, spec)
+
+
 def penalties_of(scheme: schemes.Scheme) -> tuple[Penalty, ...]:
-    """The penalties of a scheme; none where thresholds don't choose the number of terms."""
-    return (residual_lasso,) if scheme.flexible else ()
+    """The penalties of a scheme, often none."""
+    lasso = (residual_lasso,) if scheme.flexible else ()
+    return (*lasso, distribution_loss) if scheme.distribution_loss else lasso

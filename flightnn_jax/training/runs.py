@@ -207,13 +207,13 @@ def build_model(
     """The model of a config, for a machine; the other arguments are those of `network_of`."""
     network = network_of(config, dataset, data_dir)
     scheme = schemes.find(config.scheme)
-    stored = quantization.format_of(scheme)
     scaled = config.affine_terms is not None or config.filter_scales  # by any number
     return models.Model(
         network,
         activation_bits=scheme.activation_bits,
+        signs=scheme.signs,
         affine_terms=config.affine_terms,
-        weight_bits=None if stored is None or scaled else stored.significant_bits,
+        weight_bits=None if scaled else quantization.significant_bits(scheme),
         machine=machine,
     )
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # it has no stubs
 
-from flightnn_jax import budget, limits, schemes
+from flightnn_jax import budget, limits, networks, schemes
 from flightnn_jax.data import Batch, Dataset, augment
 from flightnn_jax.training import distillation, optimizer, quantization, scaling
 from flightnn_jax.training.config import FIRST, Config
@@ -90,14 +90,16 @@ def _initial(
     penalties = quantization.penalties_of(schemes.find(config.scheme))
     hyper = optimizer.hyperparameters(config)
     adam = optimizer.make_optimizer(config, 1, hyper, penalties)
+    names = [layer.name for layer in networks.walk_weights(model.network)]
 
     def initial(key: jax.Array) -> TrainState:
         images = jnp.zeros((1, *model.network.input_shape), jnp.uint8)
         variables = model.init(key, images)
         params = variables["params"]
-        has_scales = config.filter_scales and schemes.find(config.scheme).weights is not None
+        scheme = schemes.find(config.scheme)
+        has_scales = config.filter_scales and scheme.weights is not None
         scaled = variables["batch_stats"] if has_scales else {}
-        spec = quantization.spec_of(schemes.find(config.scheme), params, per, config.rounding)
+        spec = quantization.spec_of(scheme, params, per, config.rounding, names)
         return TrainState(
             params=params,
             spec=spec,

@@ -29,4 +29,4 @@ def test_a_style_is_known_to_estimates_searches_and_comparisons(monkeypatch):
     gained = [
         v for v in comparison.verdicts(comparison.rows("net4", 1.5, board)) if "after" in str(v)
     ]
-    assert len(gained) == 4  # L-2, FL, L-1 and BC against fixed point
+    assert len(gained) == 6  # L-2, FL, L-1, BC and both BNN against fixed point

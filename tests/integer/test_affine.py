@@ -1,5 +1,7 @@
 """Integers of affine maps: limits, rounding, clips, saturation, against exact arithmetic."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -89,6 +91,20 @@ def test_what_saturates_everywhere_but_at_one_sum_is_exact(factor, offset):
         exact = factor * value + offset
         wanted = np.clip(np.rint(exact if exact >= 0 else exact / 8), -128, 127)
         assert activated(int(multiplier[0] * value + bias[0]), 0) == wanted
+
+
+@pytest.mark.parametrize("slope", [1, 3, 7])
+@pytest.mark.parametrize("factor", [0.0, 0.3, -0.3, 1e-9, -1e9, 0.5, 7.0])
+@pytest.mark.parametrize("offset", [0.0, -0.0, 0.75, -1.5, 35.0, -1e9, 1e9])
+def test_signs_are_those_of_the_line(factor, offset, slope):
+    ends = -40, 40
+    found = affine.signs(line(factor, offset), Range(*(np.array([end]) for end in ends)), slope)
+    m, bias, low, high = (int(part[0]) for part in vars(found).values())
+    assert m in (0, 4 << slope, -(4 << slope))  # one signed power of two
+    for acc in range(ends[0], ends[1] + 1):
+        v = min(max(acc, low), high) * m + bias
+        exact = Fraction(factor) * acc + Fraction(offset)
+        assert activated(v, affine.SIGN_SHIFT, slope) == (1 if exact >= 0 else -1)
 
 
 def test_what_is_out_of_reach_is_refused():

@@ -68,7 +68,8 @@ def state_of(net, scheme, seed=0, extreme=False):
     """Those as the state of a training, without an optimizer's."""
     params, stats, ranges = variables_of(net, seed, extreme)
     ranges = {k: np.float32(v) for k, v in ranges.items() if "pool" not in k}
-    spec = spec_of(schemes.find(scheme), params)
+    names = [step.name for step in networks.walk_weights(net)]
+    spec = spec_of(schemes.find(scheme), params, layers=names)
     return TrainState(params, spec, stats, ranges, None, np.int32(0))
 
 

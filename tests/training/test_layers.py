@@ -24,6 +24,7 @@ RULES = [
     Activation(slope_exponent=-1, bits=4),
     Activation(bits=2),
     FULL,
+    Activation(sign=True),
 ]
 
 
@@ -36,6 +37,9 @@ def naive(rule, x, scale, bias, largest):
 
 
 def naive_activation(rule, y, largest):
+    if rule.sign:
+        window = jnp.clip(y, -1, 1)
+        return window + jax.lax.stop_gradient(jnp.where(y >= 0, 1.0, -1.0) - window)
     if rule.slope_exponent is not None:
         y = jnp.where(y >= 0, y, y * 2.0**rule.slope_exponent)
     if rule.track:
