@@ -33,8 +33,6 @@ _MAX_NUMBERS = {
     "seed": 2**32 - 1,  # of a larger one JAX takes 32 bits, so two seeds would be one
 }
 
-_SEEDS_APART = 1 << 28  # of stages, so that no two of them see images in one order
-
 
 def _option(default: Any, meaning: str, decisive: bool = True) -> Any:
     """A field; `decisive` says whether it has an influence on the weights that come out."""
@@ -285,30 +283,9 @@ class Config:
     @property
     def own_epochs(self) -> int:
         """Those that the stages leave for the scheme itself."""
-        return self.epochs - sum(each.epochs for each in self.stage_configs())
-
-    def stage_configs(self) -> tuple["Config", ...]:
-        """The stages before the scheme, each as a run that begins with the one before."""
         if self.stages is None:
-            return ()
-        configs = []
-        for number, stage in enumerate(stages.parse(self.stages, self.epochs)):
-            is_first = number == 0
-            floats = schemes.find(stage.scheme).activation_bits is None
-            configs.append(
-                dataclasses.replace(
-                    self,
-                    scheme=stage.scheme,
-                    epochs=stage.epochs,
-                    stages=None,
-                    start_from=self.start_from if is_first else None,
-                    teacher=None if is_first and self.teacher == FIRST else self.teacher,
-                    filter_scales=self.filter_scales and not floats,
-                    affine_terms=None if floats else self.affine_terms,
-                    seed=(self.seed + (number + 1) * _SEEDS_APART) % 2**32,
-                )
-            )
-        return tuple(configs)
+            return self.epochs
+        return self.epochs - sum(each.epochs for each in stages.parse(self.stages, self.epochs))
 
     def override(self, texts: dict[str, str]) -> "Config":
         """With other values for some fields, written as on a command line.

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
@@ -26,11 +26,13 @@ from flightnn_jax.training import (
     summary,
 )
 from flightnn_jax.training.config import Config
+from flightnn_jax.training.progress import Epoch, Progress
 from flightnn_jax.training.state import TrainState, carry_over, with_scales
 from flightnn_jax.training.step import StepMetrics
 from flightnn_jax.training.termination import Termination, termination
 
 DATA_RECORD = "data.json"  # in a workdir, beside config.json: where the data was, absolute
+_PATIENCE = 5.0  # seconds between two looks at a stage that another process trains
 STEPS_IN_FLIGHT = 2  # metrics are read this many steps late: the devices do not wait for the host
 
 
@@ -120,41 +122,6 @@ class Run:
         return evaluation.evaluate(self.model, self.mesh, state, batches)
 
 
-@dataclasses.dataclass
-class _Epoch:
-    """Sums over the steps of an epoch that were read so far; goes into checkpoints as it is."""
-
-    steps: int = 0
-    loss: float = 0.0
-    penalty: float = 0.0
-    accuracy: float = 0.0
-
-    def add(self, metrics: StepMetrics) -> None:
-        self.steps += 1
-        for name, value in metrics._asdict().items():
-            setattr(self, name, getattr(self, name) + float(value))
-
-    def means(self) -> dict[str, float]:
-        return {name: getattr(self, name) / self.steps for name in StepMetrics._fields}
-
-
-class _Progress(NamedTuple):
-    """What the loop has counted at a checkpoint."""
-
-    epoch: _Epoch
-    seconds: float
-    room: costs.Room = costs.Room()
-
-    @classmethod
-    def parse(cls, record: dict[str, Any]) -> "_Progress":
-        """Of the record in a checkpoint; ValueError, KeyError or TypeError if it is damaged."""
-        epoch, seconds = _Epoch(**record["epoch"]), record["seconds"]
-        for value in (seconds, *dataclasses.astuple(epoch)):
-            if type(value) not in (int, float) or not math.isfinite(value):
-                raise ValueError(f"{value!r} is no number")
-        return cls(epoch, seconds, costs.Room.parse(record))
-
-
 def fit(run: Run) -> TrainState | None:
     """Trains to the end, from the latest checkpoint if there is one.
 
@@ -176,6 +143,18 @@ def fit(run: Run) -> TrainState | None:
         return None if loop is None else loop.go(stop)
 
 
+def _fit_stage(stage: Run, stop: Termination) -> TrainState | None:
+    """As `fit`, but if another process trains the stage, for a run that shares it, this waits."""
+    while not stop.received:
+        try:
+            ended = fit(stage)
+        except lock.LockedError:
+            time.sleep(_PATIENCE)
+            continue
+        return None if stop.received else ended
+    return None
+
+
 @contextlib.contextmanager
 def opened(run: Run, stop: Termination) -> Iterator["Loop | None"]:
     """A run at its latest checkpoint, with its directory locked; None if a stage was stopped.
@@ -192,12 +171,12 @@ def opened(run: Run, stop: Termination) -> Iterator["Loop | None"]:
             run.workdir.mkdir(parents=True, exist_ok=True)  # of a stage, it is not there yet
             stack.enter_context(lock.held(run.workdir))
         checkpoints = stack.enter_context(run.checkpoints())
-        state, progress = run.initial_state(), _Progress(_Epoch(), 0.0)
-        if (latest := checkpoints.restore(state, _Progress.parse)) is not None:
+        state, progress = run.initial_state(), Progress(Epoch(), 0.0)
+        if (latest := checkpoints.restore(state, Progress.parse)) is not None:
             state, progress = latest
         elif run.before is not None:
-            ended = fit(run.before)
-            if ended is None or stop.received:
+            ended = _fit_stage(run.before, stop)
+            if ended is None:
                 yield None
                 return
             state = carry_over(ended, state)
@@ -231,7 +210,7 @@ class Loop:
         checkpoints: checkpoint.Checkpoints,
         log: runlog.RunLog | None,
         state: TrainState,
-        progress: _Progress,
+        progress: Progress,
     ) -> None:
         self.run, self.checkpoints, self.log, self.state = run, checkpoints, log, state
         self.epoch, self.room = progress.epoch, progress.room
@@ -360,7 +339,7 @@ class Loop:
             self.measure(config.reestimate)
         if self.run.bounds is not None:
             row["budgets"] = self.correct(self.run.bounds).as_json()
-        self.epoch = _Epoch()
+        self.epoch = Epoch()
         if number % config.evaluate_every and number < config.own_epochs:
             return self.write(row)
         validation = self.run.evaluate(self.state, self.run.validation_split)

@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flightnn_jax import schemes
 from flightnn_jax.data import DataError
-from flightnn_jax.training import lock, runlog
+from flightnn_jax.training import chain, lock, runlog
 from flightnn_jax.training.config import Config
 
 NAME = "plan.json"
@@ -26,13 +25,6 @@ FAILURE = "failed.json"
 _VERSION = 1
 _MAX_MEMBERS = 100_000
 _LONGEST_NAME = 150  # letters; file systems take 255 bytes
-# Fields that only a scheme whose filters differ in k reads, and those that only one mode does.
-_OF_FLEXIBLE = ("mode", "lambda1", "lambda0")
-_OF_UNITS = ("style", "device", "prune")  # for a budget in units of hardware
-_OF_MODE = {
-    "budget": ("budget", "budget_cost", *_OF_UNITS),
-    "paper": ("thresholds_per", "threshold_rate"),
-}
 
 
 class Member(NamedTuple):
@@ -137,7 +129,7 @@ def make(base: Config, over: Sequence[tuple[str, list[str]]], data_dir: str | No
     for values in itertools.product(*(values for _, values in over)):
         texts = dict(zip(fields, values, strict=True))
         config = base.override(texts)
-        idle = _not_read(config)
+        idle = chain.unread(config)
         config = dataclasses.replace(config, **{name: getattr(base, name) for name in idle})
         name = _name({field: text for field, text in texts.items() if field not in idle})
         members.setdefault(json.dumps(config.decisive(), sort_keys=True), Member(name, config))
@@ -167,14 +159,6 @@ def of(members: Mapping[str, Config], data_dir: str | None = None) -> Plan:
 
 def _resolved(data_dir: str | None) -> str | None:
     return None if data_dir is None else str(Path(data_dir).resolve())
-
-
-def _not_read(config: Config) -> set[str]:
-    """Fields that have no influence on what a config trains."""
-    if not schemes.find(config.scheme).flexible:
-        return {*_OF_FLEXIBLE, *itertools.chain(*_OF_MODE.values())}
-    idle = {name for mode, names in _OF_MODE.items() if mode != config.mode for name in names}
-    return idle if config.bounds else idle.union(_OF_UNITS)
 
 
 def _name(texts: Mapping[str, str]) -> str:
@@ -241,6 +225,8 @@ def _checked(name: Any) -> str:
     """A name that leads into the sweep's directory and nowhere else."""
     if not isinstance(name, str) or not re.fullmatch(r"[\w.,=+-]+", name, re.ASCII) or ".." in name:
         raise ValueError(f"{name!r:.80} is no name of a member")
+    if name == chain.DIRECTORY:
+        raise ValueError(f"{name!r} is no name of a member: the stages of all members are there")
     return name
 
 

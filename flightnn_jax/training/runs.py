@@ -14,12 +14,11 @@ from typing import Any
 import jax
 
 from flightnn_jax import data, schemes
-from flightnn_jax.training import costs, distillation, loop, models, quantization, runlog
+from flightnn_jax.training import chain, costs, distillation, loop, models, quantization, runlog
 from flightnn_jax.training.config import FIRST, Config, network_of
 from flightnn_jax.training.machine import ONE_CPU, Machine
 from flightnn_jax.training.step import by_batch, data_mesh
 
-STAGES = "stages"  # in a workdir: a directory for each stage before its scheme
 _MAX_STEPS = 2**31 - 1  # they are counted in int32
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -29,6 +28,7 @@ def prepare(
     workdir: str | Path,
     data_dir: str | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    stages: Path | None = None,
 ) -> loop.Run:
     """Opens everything that a run needs, so that what is wrong is known before it starts.
 
@@ -37,6 +37,7 @@ def prepare(
       workdir: the run's directory; it is made if need be.
       data_dir: where the data is, see `data.find`; None for where it was when the run began.
       mesh: the devices; all by default.
+      stages: a directory of stages that several runs share; None for one in the workdir.
 
     Raises:
       DataError: if the data is missing or damaged, or there is no run in `config.start_from`.
@@ -57,9 +58,14 @@ def prepare(
             "epochs or a larger batch_size"
         )
     before = first = None
-    for number, each in enumerate(config.stage_configs(), 1):
+    configs = chain.stages_of(config)
+    for number, each in enumerate(configs, 1):
         model = build_model(each, run.train_split.dataset, machine=run.model.machine)
-        directory = workdir / STAGES / f"{number}-{each.scheme}"
+        name = f"{number}-{each.scheme}"
+        if stages is None:
+            directory = workdir / chain.DIRECTORY / name
+        else:
+            directory = stages / f"{name}-{chain.digest(configs[:number])}"
         stage = dataclasses.replace(run, config=each, model=model, workdir=directory)
         before = dataclasses.replace(_complete(stage, first), before=before)
         first = first or before

@@ -18,7 +18,7 @@ import jax
 
 from flightnn_jax import schemes
 from flightnn_jax.integer import files
-from flightnn_jax.training import export, lock, loop, plan, population, runlog, runs, step
+from flightnn_jax.training import chain, export, lock, loop, plan, population, runlog, runs, step
 from flightnn_jax.training.plan import Member, Plan, Shard
 
 INTEGERS = "integers.safetensors"  # in a member's directory, beside result.json
@@ -112,6 +112,11 @@ class _Work(NamedTuple):
     workdir: Path
     mesh: jax.sharding.Mesh | None
 
+    def prepared(self, member: Member) -> loop.Run:
+        """Its run, whose stages are those of other members that begin alike."""
+        directory, stages = self.workdir / member.name, self.workdir / chain.DIRECTORY
+        return runs.prepare(member.config, directory, self.data_dir, self.mesh, stages)
+
     def train(self, member: Member, say: Callable[[str], None], stop: loop.Termination) -> str:
         """How it ended: "trained", "stopped", "failed" or "elsewhere"."""
         directory = self.workdir / member.name
@@ -119,7 +124,7 @@ class _Work(NamedTuple):
         with contextlib.suppress(FileNotFoundError):
             failure.unlink()  # of an earlier try
         try:
-            run = runs.prepare(member.config, directory, self.data_dir, self.mesh)
+            run = self.prepared(member)
             record = None if stop.received else runs.train(run)
         except lock.LockedError:
             return "elsewhere"
@@ -148,10 +153,7 @@ class _Work(NamedTuple):
             return
         say(f"at once: {', '.join(member.name for member in waiting)}")
         try:
-            made = [
-                runs.prepare(m.config, self.workdir / m.name, self.data_dir, self.mesh)
-                for m in waiting
-            ]
+            made = [self.prepared(m) for m in waiting]
             done = population.fit(made, stop)
         except Exception as error:  # each is tried by itself next
             if isinstance(error, OSError) and error.errno in _FULL:

@@ -56,6 +56,20 @@ def test_a_config_file_names_members():
         reproduction.get_members("net9")
 
 
+def test_what_no_stage_reads_makes_no_members():
+    over = [plan.axis("scheme=full,fp4,lightnn1"), plan.axis("rounding=log,linear")]
+    over += [plan.axis("filter_scales=false,true"), plan.axis("temperature=2,4")]
+    names = [member.name for member in plan.make(Config(), over).members]
+    assert sum(name.startswith("scheme=full") for name in names) == 1
+    assert sum(name.startswith("scheme=fp4") for name in names) == 2
+    assert sum(name.startswith("scheme=lightnn1") for name in names) == 4
+    budgets = [plan.axis("budget=1,2")]
+    fixed = Config(mode="budget", scheme="lightnn1", stages="lightnn2:0.5", epochs=2)
+    assert len(plan.make(fixed, budgets).members) == 1
+    gated = Config(mode="budget", scheme="lightnn1", stages="flightnn:0.5", epochs=2)
+    assert len(plan.make(gated, budgets).members) == 2
+
+
 def test_status_is_a_table(ended):
     assert ended["status"].code == 0, ended["status"].errors
     row = ended["status"].out.splitlines()[1].split()

@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 from flightnn_jax import data
 from flightnn_jax.training import checkpoint, export, loop, runlog, runs
 from flightnn_jax.training.checkpoint import CheckpointError, Checkpoints
+from flightnn_jax.training.progress import Epoch, Progress
 from tests.support import training
 
 pytestmark = [
@@ -151,8 +152,8 @@ def test_falls_back_from_progress_that_is_none(tmp_path):
             checkpoints.save(1, STATE, whole)
             checkpoints.save(2, STATE, progress)
             checkpoints.wait()
-            _, restored = checkpoints.restore(STATE, loop._Progress.parse)
-        assert restored == loop._Progress(loop._Epoch(1, 0.5), 2.0)
+            _, restored = checkpoints.restore(STATE, Progress.parse)
+        assert restored == Progress(Epoch(1, 0.5), 2.0)
 
 
 @pytest.mark.parametrize("score", ["[]", '{"score": "high"}', '{"score": NaN}', "{}", "{"])

@@ -1,13 +1,14 @@
 """Runs in stages: against runs of their own, each started from the one before."""
 
 import dataclasses
+import shutil
 import signal
 
 import jax
 import pytest
 from numpy.testing import assert_array_equal
 
-from flightnn_jax.training import checkpoint, loop, runs, stages
+from flightnn_jax.training import chain, checkpoint, lock, loop, plan, runs, stages, sweep
 from flightnn_jax.training.config import Config
 from tests.support import training
 
@@ -27,8 +28,8 @@ def staged(tmp_path_factory):
 def test_a_run_in_stages_is_a_chain_of_runs(staged, tmp_path):
     """Each run of the chain starts from the one before, by its directory."""
     workdir, record = staged
-    chain = Config.from_dict(training.TINY.to_dict() | FIELDS)
-    configs = [*chain.stage_configs(), dataclasses.replace(chain, stages=None, epochs=1)]
+    whole = Config.from_dict(training.TINY.to_dict() | FIELDS)
+    configs = [*chain.stages_of(whole), dataclasses.replace(whole, stages=None, epochs=1)]
     assert [c.scheme for c in configs] == ["full", "lightnn2", "lightnn1"]
     assert [c.epochs for c in configs] == [1, 1, 1]
     assert len({c.seed for c in configs}) == 3
@@ -41,6 +42,42 @@ def test_a_run_in_stages_is_a_chain_of_runs(staged, tmp_path):
     jax.tree.map(assert_array_equal, loop.fit(own), last)
     assert record["test"]["float_reason"] is None
     assert record["steps"] == own.steps == last.step
+
+
+@slow
+def test_members_of_a_sweep_share_their_stages(staged, tmp_path):
+    """With the bits of a run alone."""
+    base = Config.from_dict(training.TINY.to_dict() | FIELDS)
+    planned = plan.make(base, [plan.axis("scheme=lightnn1,lightnn2")])
+    mesh = training.one_device()
+    ended = sweep.train(planned, tmp_path, mesh=mesh, say=lambda _: None)
+    assert ended.trained == ("scheme=lightnn1", "scheme=lightnn2")
+    names = [path.name.rpartition("-")[0] for path in (tmp_path / "stages").iterdir()]
+    assert sorted(names) == ["1-full", "2-lightnn2"]
+    joint = runs.reopen(tmp_path / "scheme=lightnn1", mesh=mesh).last_state()
+    alone = runs.reopen(staged[0], mesh=mesh).last_state()
+    jax.tree.map(assert_array_equal, joint.params, alone.params)
+
+
+def test_what_a_stage_does_not_read_makes_no_other_one():
+    base = Config(stages="full:0.4,lightnn2:0.3", epochs=10, mode="budget")
+    same = [{"scheme": "lightnn1"}, {"budget": "1.7"}, {"temperature": "2"}, {"lambda1": "0"}]
+    other = [{"seed": "1"}, {"learning_rate": "1"}, {"rounding": "linear"}, {"teacher": "x"}]
+    digests = {chain.digest(chain.stages_of(base.override(texts))) for texts in same}
+    assert len(digests) == 1
+    digests |= {chain.digest(chain.stages_of(base.override(texts))) for texts in other}
+    assert len(digests) == 1 + len(other)
+
+
+@slow
+def test_it_waits_for_a_stage_that_another_process_trains(staged, tmp_path, monkeypatch):
+    shutil.copytree(staged[0] / "stages", tmp_path / "stages")
+    held = lock.held(tmp_path / "stages/2-lightnn2")
+    held.__enter__()
+    monkeypatch.setattr(loop.time, "sleep", lambda _: held.__exit__(None, None, None))
+    again = loop.fit(training.prepare(tmp_path, **FIELDS))
+    expected = loop.fit(training.prepare(staged[0], **FIELDS))
+    jax.tree.map(assert_array_equal, again, expected)
 
 
 @slow
