@@ -13,7 +13,6 @@
 # in DIR (gpu-results by default). A second call goes on with the sweep. --smoke tries it out on any
 # machine, with small networks on the embedded digits. The exit code is 1 if any integer differs.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
 smoke= minutes=25 out=gpu-results data= config=configs/reproduction.py:net1
 for argument in "$@"; do
@@ -35,6 +34,9 @@ if [ -z "$smoke" ] && [ ! -f "$data" ]; then
     "--smoke to try this out" >&2
   exit 2
 fi
+[ -z "$data" ] || data=$(realpath -m "$data")
+out=$(realpath -m "$out")
+cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 end=$(($(date +%s) + 60 * minutes))
 sweep_end=$((end - 10 * minutes)) # a sixth is for verifying what was trained
@@ -66,7 +68,7 @@ if [ -n "$smoke" ]; then
 else
   "$python" -c 'import sys, numpy as np
 np.savez(sys.argv[2], **{**np.load(sys.argv[1]), "mirror": True})' "$data" "$out/data.npz"
-  swept=(--config.dataset="npz:$(realpath "$out/data.npz")")
+  swept=(--config.dataset="npz:$out/data.npz")
 fi
 if nvidia-smi >/dev/null 2>&1; then
   nvidia-smi >"$out/device.txt"
