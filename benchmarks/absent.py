@@ -33,7 +33,8 @@ class Kind(NamedTuple):
 
     Attributes:
       label: in tables.
-      narrow: products and sums a second of bfloat16 operands, two operations for each pair.
+      narrow: products and sums a second of exact narrow operands, two operations for each pair;
+        bfloat16 on a TPU, TF32 on a GPU.
       wide: likewise of float32 operands, without rounding them.
       bytes8: likewise of int8 operands.
       bandwidth: bytes a second between chip and memory.
@@ -52,7 +53,7 @@ class Kind(NamedTuple):
 
 # float32 takes a TPU six passes of bfloat16, and a GPU its units for single precision.
 V5E = Kind("TPU v5e", 197e12, 197e12 / 6, 394e12, 819e9, 16e9, 200e9)
-H200 = Kind("H200", 989e12, 67e12, 1979e12, 4.8e12, 141e9, 900e9)
+H200 = Kind("H200", 495e12, 67e12, 1979e12, 4.8e12, 141e9, 900e9)
 
 
 class Target(NamedTuple):

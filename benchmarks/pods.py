@@ -173,7 +173,8 @@ def report(rows: Sequence[Compiled]) -> str:
     )
     head = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     found = [
-        f"- {made.key}: " + ", ".join(f"{count} {kind}" for kind, count in made.products.items())
+        f"- {made.key}: "
+        + (", ".join(f"{count} {kind}" for kind, count in made.products.items()) or "none")
         for made in rows
     ]
     chips = [target.chips for target in absent.TARGETS if target.kind == absent.V5E]
