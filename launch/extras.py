@@ -8,6 +8,7 @@ import sys
 # {command: the extra with which it starts}, in the order in which a user meets them.
 COMMANDS = {
     "tour": None,
+    "import": "train",
     "train": "train",
     "sweep": "train",
     "evaluate": "train",

@@ -87,6 +87,7 @@ EXTRAS = {
     "data.records": {"tensorflow_datasets"},
     "data.images": {"PIL"},
     "data.photographs": {"PIL"},
+    "networks.from_onnx": {"onnx"},
     "integer.export.graph": {"onnx"},
     "integer.export.onnx": {"onnx", "onnxruntime"},
     "integer.export.qonnx": {"onnx", "qonnx"},
@@ -349,6 +350,7 @@ ARROWS = {
     "training.termination": [],
     "training.population": ["data", "training.loop", "training.step"],
     "training.runs": ["schemes", "data", "training"],
+    "training.importing": ["networks", "training"],
     "training.export": ["data", "integer", "training"],
     "training.progress": ["training.costs", "training.step"],
     "training.plan": [
