@@ -4,13 +4,15 @@
     python -m launch.sweep --workdir=/tmp/1 --status
     python -m launch.sweep --config=configs/reproduction.py:net4,ablations --workdir=/tmp/4 ...
 
-ARGUMENTS: a network (net1 to net7) and, if wanted, `ablations`; `smoke` for four epochs each of a
-narrow network on the embedded digits. A sweep goes on where it was stopped. Fields given by
---config.FIELD hold for all members, such as --config.epochs=10.
+ARGUMENTS: a network (net1 to net7) and, if wanted, `ablations` or `lambdas`; `smoke` for four
+epochs each of a narrow network on the embedded digits. A sweep goes on where it was stopped. Fields
+given by --config.FIELD hold for all members, such as --config.epochs=10.
 
 Rows are full precision, L-2, L-1, FP, and the two FLightNNs a and b, whose mean k is the storage of
 the paper's in units of L-1's, where its table has enough digits to tell. All rows have one recipe
-and one length. Ablations are of equal length, too: `plain`, and one option or two more than it.
+and one length. Ablations are of equal length, too: `plain`, and one option or two more than it;
+members with the same stages train them once. Lambdas are the paper's own training of thresholds, at
+the full length, for several weights of the penalty.
 """
 
 from configs import paper
@@ -46,19 +48,22 @@ _ABLATIONS: dict[str, dict[str, str]] = {
         "reestimate": "50",
     },
 }
+_LAMBDAS = ("0", "1e-6", "1e-5", "1e-4", "1e-3")
 _NOT_OF_FULL = ("warm", "taught", "scaled", "linear", "all")  # nothing that full precision reads
 
 
 def get_config(arguments: str = "") -> Config:
-    """What all members share, for "NETWORK", and with "ablations" or "smoke"."""
+    """What all members share, for "NETWORK", and with "ablations", "lambdas" or "smoke"."""
     network, *words = arguments.split(",")
-    if network not in _BUDGETS or set(words) - {"ablations", "smoke"}:
+    if network not in _BUDGETS or set(words) - {"ablations", "lambdas", "smoke"}:
         raise ValueError(
-            f"{arguments!r}: the arguments are a network ({', '.join(_BUDGETS)}), and ablations "
-            "and smoke if wanted, as in configs/reproduction.py:net1"
+            f"{arguments!r}: the arguments are a network ({', '.join(_BUDGETS)}), and ablations, "
+            "lambdas or smoke if wanted, as in configs/reproduction.py:net1"
         )
     config = paper.get_config(f"{network},flightnn")
     fields = {"mode": "budget", "epochs": "30", "learning_rate": "2e-3"}
+    if "lambdas" in words:
+        fields = {"mode": "paper"}
     if "smoke" in words:
         fields |= {"dataset": "digits", "width": "8", "image_size": "32", "epochs": "4"}
     return config.override(fields)
@@ -72,6 +77,8 @@ def get_members(arguments: str = "") -> dict[str, dict[str, str]]:
     rows = {name: {"scheme": name} for name in ("full", "lightnn2", "lightnn1", "fp4")}
     rows["flightnn_a"] = {"scheme": "flightnn", "budget": a}
     rows["flightnn_b"] = {"scheme": "flightnn", "budget": b}
+    if "lambdas" in words:
+        rows = {f"lambda1={x}": {"scheme": "flightnn", "lambda1": x} for x in _LAMBDAS}
     if "ablations" in words:
         rows = {
             f"{option}-{name}": rows[name] | fields

@@ -62,6 +62,12 @@ def scales_of(model: Model, state: TrainState) -> Scales:
     return {n: jax.lax.stop_gradient(jnp.where(a > 0, raised[n] / a, 1)) for n, a in slopes.items()}
 
 
+def ones(batch_stats: PyTree, spec: PyTree) -> Scales:
+    """Scales that change nothing, for the layers that have batch norm and a format."""
+    named = {n: stats["mean"] for n, stats in batch_stats.items() if spec[n]["kernel"] is not None}
+    return jax.tree.map(jnp.ones_like, named)
+
+
 def best_scales(params: PyTree, spec: PyTree, names: tuple[str, ...]) -> Scales:
     """The c of each filter, from 1 to 2, with the least squared error of c Q(w / c).
 
@@ -167,7 +173,7 @@ def folded(model: Model, state: TrainState) -> Folded:
     scales = scales_of(model, state)
     if not scales:
         return Folded(params, batch_stats, model.epsilon)
-    params, stats = divided(params, scales), {}
+    params, stats = divided(params, scales), dict(batch_stats)
     if model.affine_terms is None:
         for name, c in scales.items():
             params[name] = {**params[name], "scale": params[name]["scale"] * c}

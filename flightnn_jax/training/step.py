@@ -97,9 +97,10 @@ def _initial(
         variables = model.init(key, images)
         params = variables["params"]
         scheme = schemes.find(config.scheme)
-        has_scales = config.filter_scales and scheme.weights is not None
-        scaled = variables["batch_stats"] if has_scales else {}
         spec = quantization.spec_of(scheme, params, per, config.rounding, names)
+        scales: scaling.Scales = {}
+        if config.filter_scales:
+            scales = scaling.ones(variables["batch_stats"], spec)
         return TrainState(
             params=params,
             spec=spec,
@@ -108,7 +109,7 @@ def _initial(
             opt_state=adam.init({"weights": params, "thresholds": spec}),
             step=jnp.zeros((), jnp.int32),
             average={} if config.ema is None else jax.tree.map(jnp.zeros_like, params),
-            scales={n: jnp.ones_like(s["mean"]) for n, s in scaled.items()},
+            scales=scales,
         )
 
     # Random numbers take LLVM 1.5 seconds a layer to optimize, and this runs once.

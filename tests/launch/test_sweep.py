@@ -48,6 +48,9 @@ def test_a_config_file_names_members():
     assert {member.config.dataset for member in planned.members} == {"cifar10"}
     ablations = plan.of({name: base.override(texts) for name, texts in options.items()})
     assert {"all-flightnn_b,seed=0", "plain-full,seed=2"} <= {m.name for m in ablations.members}
+    paper = reproduction.get_config("net1,lambdas")
+    assert (paper.mode, paper.epochs) == ("paper", 160)
+    assert "lambda1=1e-5,seed=0" in reproduction.get_members("net1,lambdas")
     with pytest.raises(ValueError, match="members a and b train the same"):
         plan.of({"a": base, "b": base})
     with pytest.raises(ValueError, match=r"'\.\./a' is no name of a member"):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from flightnn_jax import FixedPoint, Shift, data, make_spec, quantize_params
+from flightnn_jax import FixedPoint, Shift, data, make_spec, quantize_params, schemes
 from flightnn_jax.integer import verify
 from flightnn_jax.training import evaluation, export, loop, models, optimizer, runs, scaling
 from flightnn_jax.training.config import Config
+from flightnn_jax.training.quantization import spec_of
 from flightnn_jax.training.state import carry_over, with_scales
 from tests.support import training
 from tests.support.variables import NETWORKS, state_of
@@ -133,8 +134,9 @@ def test_scales_are_the_best_of_all(scheme):
     net = NETWORKS["resnet"]
     state = state_of(net, scheme)
     model = models.Model(net)
-    ones = {name: jnp.ones_like(stats["mean"]) for name, stats in state.batch_stats.items()}
+    ones = scaling.ones(state.batch_stats, state.spec)
     chosen = jax.device_get(with_scales(dataclasses.replace(state, scales=ones)))
+    assert set(chosen.scales) == set(state.batch_stats)
     rule = FixedPoint(bits=4) if scheme == "fp4" else Shift(k=1)
     w = state.params["conv1"]["kernel"]
     grid = np.float32(2.0) ** (np.arange(64, dtype=np.float32) / 64)
@@ -144,6 +146,8 @@ def test_scales_are_the_best_of_all(scheme):
     assert_allclose([errors[n][i] for i, n in enumerate(found)], best, rtol=1e-4)
     assert np.all(best < errors[0])
     assert with_scales(state) is state
+    of_full = spec_of(schemes.find("full"), state.params)
+    assert scaling.ones(state.batch_stats, of_full) == {}
     fold = scaling.folded(model, chosen)
     for name, c in chosen.scales.items():
         kernel, slope = (fold.params[name][part] for part in ("kernel", "scale"))
