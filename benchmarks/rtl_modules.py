@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.rtl_resources import convolve
+from benchmarks.rtl_drawn import convolve
 from flightnn_jax.fpga import Resources
 from flightnn_jax.rtl import modules, parts, resources, synthesize, verilog
 from flightnn_jax.rtl.parts import Constants, Parameters

@@ -1,14 +1,18 @@
 """Runs residual networks with every queue as deep as it must be, and each with one place less.
 
     python -m benchmarks.rtl_queues
-    python -m benchmarks.rtl_queues --networks=net2,net7 --width=16 --size=32 --tool=verilator
+    python -m benchmarks.rtl_queues --networks=net2,net7 --width=16 --size=32
 
 By the formula of `flightnn_jax.rtl.queues` the machine runs, and stops for ever with one place less
 in any queue. A line for each machine: its queues' depths, mismatches at these, and the queues with
-which it stops.
+which it stops. Small machines run in Icarus, one for each depth. Those of the paper's networks run
+in Verilator, which takes most of the time to build: so it builds one, whose queues read from a file
+which of them is told to hold a word less.
 """
 
 import argparse
+import itertools
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,11 +31,10 @@ def main() -> int:
     """Prints the table; the exit code is 1 if one with its depths does not run as it should."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--networks", default="random,chains,net2,net7")
+    parser.add_argument("--networks", default="random,chains,net2,net6,net7")
     parser.add_argument("--width", type=int, default=8, help="filters of the widest layers")
     parser.add_argument("--size", type=int, default=16, help="height and width of the images")
     parser.add_argument("--target", type=int, default=4_000, help="most cycles of net2 to net7")
-    parser.add_argument("--tool", default="icarus", choices=tuple(simulate.TOOLS))
     given = parser.parse_args()
     print("| network | image | units | depths of queues | mismatches | one place less stops it |")
     print("|---" * 6 + "|")
@@ -39,12 +42,9 @@ def main() -> int:
     for network, folds in _machines(given):
         machine = rtl.machine_of(network, folds, least=True)
         queues = [stage for stage in machine.stages if isinstance(stage, Queue)]
-        runs = _mismatches(network, machine, given.tool)
-        stops = [
-            queue.name
-            for queue in queues
-            if _mismatches(network, machines.with_depth(machine, queue.name), given.tool) is None
-        ]
+        tried = _of_one_build if network.name.startswith("net") else _of_builds
+        runs, *less = tried(network, machine, queues)
+        stops = [found for found in less if found is None]
         right = right and runs == 0
         cells = [
             network.name,
@@ -76,20 +76,63 @@ def _machines(
             yield network, folding.cheapest(network, given.target)
 
 
-def _mismatches(network: integer.IntegerNetwork, machine: Machine, tool: str) -> int | None:
+Found = Iterator[int | None]
+"""Mismatches of a machine, then of it with each queue a place shorter; None where it stops."""
+
+
+def _of_builds(network: integer.IntegerNetwork, machine: Machine, queues: list[Queue]) -> Found:
+    """Each generated and built."""
+    shorter = (machines.with_depth(machine, queue.name) for queue in queues)
+    for one in itertools.chain([machine], shorter):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            rtl.write(network, one, folder)
+            simulate.build(folder, "icarus")
+            yield _mismatches(network, one, folder, "icarus")
+
+
+def _of_one_build(network: integer.IntegerNetwork, machine: Machine, queues: list[Queue]) -> Found:
+    """One machine, whose queues are told."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rtl.write(network, machine, folder)
+        _obey(folder)
+        simulate.build(folder, "verilator")
+        for told in [None, *range(len(queues))]:
+            less = "".join(f"{int(i == told)}\n" for i in range(len(queues)))
+            (folder / "less.hex").write_text(less)
+            yield _mismatches(network, machine, folder, "verilator")
+
+
+def _obey(folder: Path) -> None:
+    """Queues that hold a word less where less.hex says so, by their numbers."""
+    module, top = folder / "modules" / "fl_fifo.v", folder / "top.v"
+    text, numbers = module.read_text(), itertools.count()
+    placed = re.sub(r"fl_fifo #\(", lambda m: f"{m[0]} .NUMBER({next(numbers)}),", top.read_text())
+    most = "localparam [CW-1:0] MOST = DEPTH[CW-1:0];"
+    last = "parameter BLOCK = 0\n"
+    if text.count(most) != 1 or text.count(last) != 1:
+        raise ValueError(f"{module.name} has changed: {most!r} and {last!r} must be in it once")
+    own = f"""reg less[0:{next(numbers) - 1}];
+  initial $readmemh("less.hex", less);
+  wire [CW-1:0] MOST = DEPTH[CW-1:0] - {{{{(CW - 1) {{1'b0}}}}, less[NUMBER]}};"""
+    text = text.replace(last, "parameter BLOCK = 0,\n    parameter NUMBER = 0\n")
+    module.write_text(text.replace(most, own))
+    top.write_text(placed)
+
+
+def _mismatches(
+    network: integer.IntegerNetwork, machine: Machine, folder: Path, tool: str
+) -> int | None:
     """Integers that differ; None where the machine stops."""
     images = machines.images(network, _IMAGES)
     # A running one is never so long without a beat.
     patience = len(machine.stages) * folding.interval(machine) + 1000
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rtl.write(network, machine, folder)
-        simulate.build(folder, tool)
-        try:
-            run = simulate.run(folder, machine, images, tool, rtl.Ends(patience=patience))
-        except rtl.StoppedError:
-            return None
-        return simulate.differences(machines.expected(network, images, folder), run).count
+    try:
+        run = simulate.run(folder, machine, images, tool, rtl.Ends(patience=patience))
+    except rtl.StoppedError:
+        return None
+    return simulate.differences(machines.expected(network, images, folder), run).count
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.fpga import XILINX_18K, Resources, Shapes, blocks
+from flightnn_jax.fpga import Resources, Shapes, blocks
 from flightnn_jax.rtl.verilog import Instance
 
 
@@ -36,6 +36,7 @@ class Constants(NamedTuple):
       squares: of a pool beside its counters.
       reduce: of a pool's or average's memory beside its bits.
       queue: of a queue beside its counters.
+      left: of a word that is made narrower, for a bit that counts its parts and words.
       reordered: of a reorder beside its counter.
     """
 
@@ -58,6 +59,7 @@ class Constants(NamedTuple):
     squares: float = 6.5
     reduce: float = 6.2
     queue: float = 6.5
+    left: float = 2.25
     reordered: float = 17.0
 
 
@@ -72,10 +74,13 @@ def total(parts: Iterable[Resources]) -> Resources:
 
 
 class Parameters:
-    """An instance's parameters by name, its tables, the constants, and shapes of blocks."""
+    """An instance's parameters by name, its tables, the constants, and shapes of blocks.
+
+    Without shapes blocks are those of Xilinx as Yosys packs them (`packed`).
+    """
 
     def __init__(
-        self, made: Instance, constants: Constants = CONSTANTS, shapes: Shapes = XILINX_18K
+        self, made: Instance, constants: Constants = CONSTANTS, shapes: Shapes | None = None
     ) -> None:
         self.parameters, self.files, self.c = made.parameters, made.files, constants
         self.shapes = shapes
@@ -96,7 +101,7 @@ class Parameters:
     def memory(self, width: int, words: int, block: int) -> Resources:
         """fl_ram: blocks, or tables, four of which hold 32 words of 6 bits or 64 of 3."""
         if block:
-            return Resources(bram=blocks(width, words, self.shapes))
+            return self.blocks(width, words, lane=9)
         if words <= 32:
             return Resources(lut=4 * math.ceil(width / 6), ff=width)
         deep = math.ceil(words / 64)
@@ -106,16 +111,23 @@ class Parameters:
     def rom(self, words: int, bits: int, columns: np.ndarray | None, block: int = 0) -> Resources:
         """fl_rom: blocks, or a register a column behind tables of 64 words, which others choose."""
         if block:
-            return Resources(bram=blocks(bits, words, self.shapes))
+            return self.blocks(bits, words)
         if words == 1:
             return Resources()
-        used = bits
-        if columns is not None:
-            columns = columns[:, (columns != columns[0]).any(axis=0)]
-            used = np.unique(columns, axis=1).shape[1] if columns.size else 0
-        deep = math.ceil(words / 64)
-        deep += deep > 4  # wider choices than two levels of multiplexers of the tables
-        return Resources(lut=used * deep * (words > 2), ff=used)
+        if columns is None:
+            return Resources(lut=bits * _deep(words) * (words > 2), ff=bits)
+        columns = np.unique(columns[:, (columns != columns[0]).any(axis=0)], axis=1)
+        return Resources(lut=int(tables(columns).sum()), ff=columns.shape[1])
+
+    def blocks(self, bits: int, words: int, lane: int = 1) -> Resources:
+        """Of a memory of blocks, and of a choice between slices of its words, if it has several."""
+        if self.shapes is not None:
+            return Resources(bram=blocks(bits, words, self.shapes))
+        count, slices = packed(bits, words, lane)
+        if slices == 1:
+            return Resources(bram=count)
+        each = 1 if slices <= 4 else 4 if slices <= 8 else 1 + slices / 4
+        return Resources(bram=count, lut=each * bits, ff=(slices - 1).bit_length())
 
     def buffer(self, width: int) -> Resources:
         """fl_buffer: two words, and a choice of what becomes the first."""
@@ -134,6 +146,79 @@ class Parameters:
         return self.states(width_of(states) if states > 1 else 0)
 
 
+def packed(bits: int, words: int, lane: int = 1) -> tuple[int, int]:
+    """Blocks of 18 kb of a memory, and into how many slices of words Yosys 0.23 cuts it.
+
+    Slices lie side by side in a wide block, and what was read is chosen behind it. A slice takes
+    whole lanes, of 9 bits where words are written and of a bit where they are not. Of all widths of
+    a block of 18 or 36 kb the one is taken for which 129 or 257 a block and a half for each bit
+    that is chosen from are the least (memory_libmap and its brams_xc4v.txt).
+
+    Example:
+      >>> packed(bits=20, words=1100)  # one block of 512 x 72, which has three slices
+      (2, 3)
+    """
+    found = []
+    for size, price, widths in ((1, 129, (1, 2, 4, 9, 18, 36)), (2, 257, (1, 2, 4, 9, 18, 36, 72))):
+        for i, width in enumerate(widths):
+            slices = math.ceil(words / (size << 14 >> i))
+            wide = min(lane, width)
+            count = math.ceil(math.ceil(bits / wide) * wide * slices / width)
+            found.append((price * count + bits * (slices - 1) / 2, size * count, slices))
+    _, count, slices = min(found)
+    return count, slices
+
+
+def tables(columns: np.ndarray) -> np.ndarray:
+    """[columns] tables of a register that reads a column of constants, [words, columns].
+
+    Where half of a column is constant, by the highest bit of the address, Yosys resets the register
+    there, by a table of its own for each bit; the rest is a table of 64 words, or a bit of the
+    address.
+    """
+    words, count = columns.shape
+    depth = 1 << (words - 1).bit_length()
+    now = np.full((depth, count), -1)  # of a word that is not there
+    now[:words] = columns
+    return np.array([_column(now[:, i]) for i in range(count)], int)
+
+
+def _column(words: np.ndarray) -> int:
+    """Of one column, of a power of two words, -1 for one that is not there."""
+    reset: set[int] = set()
+    while len(words) > 1:
+        low, high = np.split(words, 2)
+        below, above = ({*half[half >= 0].tolist()} for half in (low, high))
+        if not above or (len(above) == 1 < len(below) and reset <= above):
+            words, reset = low, reset | above
+        elif len(below) == 1 < len(above) and reset <= below:
+            words, reset = high, reset | below
+        else:
+            break
+    if len({*words[words >= 0].tolist()}) == 1 or _is_address(words):
+        return int(bool(reset))
+    return _deep(len(words)) + bool(reset)
+
+
+def _is_address(words: np.ndarray) -> bool:
+    """Whether those that are there are a bit of their address."""
+    there = words >= 0
+    place = np.arange(len(words))
+    bits = range((len(words) - 1).bit_length())
+    return any(((place >> bit & 1) == words)[there].all() for bit in bits)
+
+
+def _deep(words: int) -> int:
+    """Tables of 64 words for a bit; more than four take more than the multiplexers behind them."""
+    deep = math.ceil(words / 64)
+    return deep + (deep > 4)
+
+
 def width_of(states: int) -> int:
     """Of a number below `states`, one at least."""
     return max(1, (states - 1).bit_length())
+
+
+def left(beats: int) -> int:
+    """Bits of the beats that are left, less two."""
+    return 1 if beats == 1 else max(2, (beats - 2).bit_length() + 1)

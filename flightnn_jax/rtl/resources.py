@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flightnn_jax.fpga import XILINX_18K, Resources, Shapes
+from flightnn_jax.fpga import Resources, Shapes
 from flightnn_jax.rtl import verilog, wired_resources
 from flightnn_jax.rtl.architecture import Convolve, Stage, Wired
-from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, total, width_of
+from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, left, total, width_of
 from flightnn_jax.rtl.verilog import Instance
 
 
@@ -63,7 +63,7 @@ def of(stage: Stage, constants: Constants = CONSTANTS) -> Resources:
 
 
 def of_instance(
-    made: Instance, constants: Constants = CONSTANTS, shapes: Shapes = XILINX_18K
+    made: Instance, constants: Constants = CONSTANTS, shapes: Shapes | None = None
 ) -> Resources:
     """What an instance of a module of the library takes; tables that it lacks are taken as full."""
     return _FORMULAS[made.module](Parameters(made, constants, shapes))
@@ -99,11 +99,11 @@ def _conv(p: Parameters) -> Resources:
 def _results(p: Parameters) -> Resources:
     """fl_results: a bit is a sum's or one of the lane above; what leaves, and how many are left."""
     lanes, width = p["LANES"], p["SUM"]
-    left, passes = width_of(p["BEATS"] + 1), width_of(p["PASSES"])
+    beats, passes = left(p["BEATS"]), width_of(p["PASSES"])
     if p["PASSES"] == 1 or p["REST"] == p["BEATS"]:
         passes = 0  # all passes are alike
     shifted = (lanes - p["OUT"]) * width
-    return Resources(lut=shifted + 2 + 1.5 * (left + passes), ff=lanes * width + left + passes)
+    return Resources(lut=shifted + 2 + 1.5 * (beats + passes), ff=lanes * width + beats + passes)
 
 
 def row_store(p: Parameters) -> Resources:
@@ -218,12 +218,15 @@ def _term(p: Parameters, t: int) -> Resources:
     """A shifted value, added to the terms before it: a choice of its shifts, and an adder."""
     values, terms, bits, v = p["VALUES"], p["TERMS"], p["BITS"], p["V"]
     columns = p.table("FACTOR_FILE", values * terms * (bits + 1))
-    shifts, signed = 1 << (bits - 1), True
+    shifts, selects, signed = 1 << (bits - 1), bits - 1, True
     if columns is not None:
         mine = columns.reshape(-1, terms, bits + 1)[:, t]
         shifts, signed = len(np.unique(mine[:, : bits - 1], axis=0)), bool(mine[:, bits - 1].any())
-    # Two to four shifts are a table, eight are two; an adder takes the last choice in, but for two.
-    choice = (0.0, 1.0, 1.0, 2.0)[width_of(shifts)] if shifts <= 8 else p.c.shifts * shifts / 16
+        selects = np.unique(mine[:, : bits - 1], axis=1).shape[1]
+    # A table has six inputs, values and what chooses. An adder takes the last choice in, but two.
+    choice = 1.0 if shifts + selects <= 6 else 2.0
+    if shifts > 8:
+        choice = p.c.shifts * shifts / 16
     choice = choice if shifts > 1 else 0.0
     adds = t > 0 or signed
     if adds:
@@ -293,13 +296,12 @@ def _fifo(p: Parameters) -> Resources:
 
 
 def _narrow(p: Parameters) -> Resources:
-    """fl_narrow: a word that is shifted out; where it has four parts, Yosys chooses twice."""
+    """fl_narrow: a bit is a word's that comes in or the one above; what is left, and which word."""
     width, into, out = p["WIDTH"], p["IN"], p["OUT"]
     words = -(-p["CHANNELS"] // into)
     rest = -(-(p["CHANNELS"] - (words - 1) * into) // out)
-    bits = width_of(into // out + 1) + (width_of(words) if rest < into // out else 0)
-    twice = (into - out) * width if into == 4 * out else 0
-    return Resources(lut=into * width + twice + 2 * bits, ff=into * width + bits)
+    bits = left(into // out) + (width_of(words) if rest < into // out else 0)
+    return Resources(lut=(into - out) * width + p.c.left * bits, ff=into * width + bits)
 
 
 def _widen(p: Parameters) -> Resources:

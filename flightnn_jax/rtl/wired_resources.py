@@ -5,12 +5,12 @@ Windows, results and buffers are those of `fl_wired_LAYER`. NumPy alone.
 
 from typing import NamedTuple
 
-from flightnn_jax.fpga import XILINX_18K, Resources, Shapes
+from flightnn_jax.fpga import Resources, Shapes
 from flightnn_jax.integer.limits import Shape
 from flightnn_jax.rtl import graph
 from flightnn_jax.rtl.architecture import Wired
 from flightnn_jax.rtl.graph import Cost
-from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, total, width_of
+from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, left, total, width_of
 from flightnn_jax.rtl.verilog import Instance, is_block
 
 
@@ -65,7 +65,7 @@ def layer(
     around: Around,
     adders: Cost,
     constants: Constants = CONSTANTS,
-    shapes: Shapes = XILINX_18K,
+    shapes: Shapes | None = None,
 ) -> Resources:
     """Two buffers, fl_windows, the adders as they are counted, and fl_results."""
     height, width, channels = around.map
@@ -81,7 +81,7 @@ def layer(
         Resources(lut=pixel * (size**2 - 1), ff=pixel * (size**2 + 1)),
         Resources(lut=adders.lut + adders.srl, ff=adders.ff),
         Resources(lut=sums - out if around.beats > 1 else 0, ff=sums),
-        p.count(around.beats + 1),
+        p.states(left(around.beats)),
         p.buffer(pixel),
         p.buffer(out),
     ]

@@ -29,7 +29,7 @@ FAULTS = [
     ("results", "pass == LAST ? SOME : ALL", "SOME"),
     ("results", "(one && out_ready)", "one"),
     ("narrow", "number == LAST_WORD ? SOME : ALL", "ALL"),
-    ("narrow", "word >> (OUT * WIDTH)", "word >> WIDTH"),
+    ("narrow", "few ? in_data : next", "next"),
     ("widen", "beat == LAST_BEAT;", "1'b0;"),
     ("widen", "complete && !out_ready", "complete"),
 ]

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks import rtl_resources as benchmark
+from benchmarks import rtl_drawn, rtl_resources
 from flightnn_jax.fpga import Resources
 from flightnn_jax.rtl import parts, resources, synthesize, verilog
 from flightnn_jax.rtl.architecture import Stream
@@ -13,11 +13,11 @@ from tests.rtl.layers import needs
 
 # By Yosys 0.23 (docs/measurements/rtl.md): the text, LUT, FF, BRAM18, DSP.
 MEASURED = {
-    "conv 5x5/1 5-8 at 4, k=2, fold 4,1,1,2": (655, 482, 1, 0),
-    "conv 3x3/1 5-9 at 8, k=1, fold 3,3,1,1": (774, 526, 0, 0),
-    "conv 1x1/1 14-14 at 16, k=2, fold 2,2,2,2": (731, 491, 0, 0),
-    "conv 1x1/2 20-12 at 8, 4-bit, fold 4,1,1,1": (658, 346, 0, 0),
-    "conv 3x3/1 25-16 at 16, 4-bit, fold 8,4,1,2": (2503, 987, 5, 0),
+    "conv 5x5/1 5-8 at 4, k=2, fold 4,1,1,2": (606, 482, 1, 0),
+    "conv 3x3/1 5-9 at 8, k=1, fold 3,3,1,1": (749, 526, 0, 0),
+    "conv 1x1/1 14-14 at 16, k=2, fold 2,2,2,2": (733, 491, 0, 0),
+    "conv 1x1/2 20-12 at 8, 4-bit, fold 4,1,1,1": (662, 346, 0, 0),
+    "conv 3x3/1 25-16 at 16, 4-bit, fold 8,4,1,2": (2511, 987, 5, 0),
     "wires 3x3/1 2-3 at 8, 1 sums at once": (685, 634, 0, 0),
     "wires 1x1/2 9-5 at 8, 1 sums at once": (524, 633, 0, 0),
 }
@@ -26,8 +26,8 @@ WIRES = 5  # the seed of the last ones
 
 @pytest.fixture(scope="module")
 def held_out():
-    drawn = [*benchmark.drawn(benchmark.HELD_OUT, {"convolve": 7})]
-    drawn += benchmark.drawn(WIRES, {"wired": 4})
+    drawn = [*rtl_drawn.drawn(rtl_drawn.SEEN_LATER, {"convolve": 7})]
+    drawn += rtl_drawn.drawn(WIRES, {"wired": 4})
     return {x.text: x.stage for x in drawn}
 
 
@@ -55,7 +55,7 @@ def registers(source):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_registers_of_pools(seed):
-    drawn = benchmark.pool(np.random.default_rng(seed))
+    drawn = rtl_drawn.pool(np.random.default_rng(seed))
     if not verilog.instance(drawn.stage).parameters["BLOCK"]:
         assert resources.of(drawn.stage).ff == registers(drawn.stage.source)
 
@@ -64,10 +64,47 @@ def test_constant_and_equal_columns_of_a_table_take_nothing():
     p = parts.Parameters(verilog.Instance("fl_rom", {}, {}), parts.CONSTANTS)
     columns = np.array([[0, 1, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [1, 0, 0, 0]])
     assert p.rom(4, 4, columns).ff == 3  # the third one is constant
-    assert p.rom(4, 4, np.repeat(columns[:, :1], 4, axis=1)) == Resources(lut=1, ff=1)
+    assert p.rom(4, 4, np.repeat(columns[:, :1], 4, axis=1)) == Resources(ff=1)  # an address bit
     assert p.rom(1, 4, columns[:1]) == Resources()
     assert p.rom(128, 4, None) == Resources(lut=8, ff=4)
-    assert p.rom(4097, 9, None, block=1) == Resources(bram=3)
+    assert p.rom(4097, 9, None, block=1) == Resources(bram=3, lut=9, ff=2)  # three slices
+
+
+# Of fl_rom with BLOCK=1 by Yosys 0.23: bits and words, blocks of 18 kb.
+BLOCKS = {
+    (20, 1100): 2,
+    (32, 1300): 3,
+    (64, 1500): 6,
+    (20, 2100): 3,
+    (36, 2500): 5,
+    (8, 3000): 2,
+    (20, 4200): 5,
+    (12, 5000): 4,
+    (80, 600): 5,
+}
+
+
+@pytest.mark.parametrize(("bits", "words"), BLOCKS)
+def test_blocks_as_yosys_packs_them(bits, words):
+    assert parts.packed(bits, words)[0] == BLOCKS[bits, words]
+
+
+def test_words_that_are_written_lie_in_lanes_of_nine_bits():
+    assert parts.packed(8, 959) == (1, 1)
+    assert parts.packed(32, 1249, lane=9) == (3, 3)  # 36 bits a slice
+
+
+def test_half_a_column_that_is_constant_is_a_reset():
+    columns = {
+        (0, 1, 1, 0, 1, 0, 0, 1): 1,  # a table
+        (0, 1, 1, 0, 1, 1, 1, 1): 2,  # a table, and set by the highest bit
+        (0, 1, 0, 1, 0, 0, 0, 0): 1,  # reset by the highest bit, else the lowest one
+        (0, 1, 0, 1, 0, 1, 0, 1): 0,  # the lowest bit
+        (0, 0, 1, 1, 0): 1,  # the word that is alone resets; the rest is a bit
+        (0, 1, 1, 0, 1): 2,
+    }
+    for words, tables in columns.items():
+        assert parts.tables(np.array([words]).T).tolist() == [tables], words
 
 
 def test_tables_are_read_as_they_are_written():
@@ -79,15 +116,15 @@ def test_tables_are_read_as_they_are_written():
 @pytest.mark.slow
 @needs("yosys")
 def test_yosys_still_says_so():
-    some = list(benchmark.drawn(benchmark.SEEN, {"requantize": 2, "pool": 1}))
-    for one in benchmark.measured(some):
+    some = list(rtl_drawn.drawn(rtl_drawn.SEEN, {"requantize": 2, "pool": 1}))
+    for one in rtl_resources.measured(some):
         assert one.said.ff == pytest.approx(one.found.ff, rel=0.03)
         assert one.said.lut == pytest.approx(one.found.lut, rel=0.25)
         assert (one.said.bram, one.said.dsp) == (one.found.bram, one.found.dsp)
 
 
 def test_all_columns_of_a_table_that_is_not_given():
-    stage = benchmark.requantize(np.random.default_rng(3)).stage
+    stage = rtl_drawn.requantize(np.random.default_rng(3)).stage
     made = verilog.instance(stage)
     whole, bare = resources.of(stage), resources.of_instance(made._replace(files={}))
     assert bare.ff >= whole.ff

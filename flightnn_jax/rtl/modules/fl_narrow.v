@@ -29,34 +29,38 @@ module fl_narrow #(
   localparam PARTS = IN / OUT;
   localparam WORDS = (CHANNELS + IN - 1) / IN;
   localparam REST = (CHANNELS - (WORDS - 1) * IN + OUT - 1) / OUT;  // beats of a pixel's last word
-  localparam RW = $clog2(PARTS + 1);
+  localparam RW = PARTS == 2 ? 2 : $clog2(PARTS - 1) + 1;
   localparam WW = WORDS > 1 ? $clog2(WORDS) : 1;
-  localparam [RW-1:0] ALL = PARTS[RW-1:0];
-  localparam [RW-1:0] SOME = REST[RW-1:0];
+  localparam [31:0] NO_BEATS = -2;
+  localparam [31:0] ALL_BEATS = PARTS - 2;
+  localparam [31:0] REST_BEATS = REST - 2;
+  localparam [RW-1:0] NOTHING = NO_BEATS[RW-1:0];
+  localparam [RW-1:0] ALL = ALL_BEATS[RW-1:0];
+  localparam [RW-1:0] SOME = REST_BEATS[RW-1:0];
   localparam [WW-1:0] LAST_WORD = WORDS[WW-1:0] - 1'b1;
 
   reg [IN*WIDTH-1:0] word;
-  reg [RW-1:0] left;  // beats that have not left
+  reg [RW-1:0] left;  // beats that have not left, less two: its sign says what a register takes
   reg [WW-1:0] number;  // of the next word in its pixel
+  wire [IN*WIDTH-1:0] next;
   wire pop = out_valid && out_ready;
   wire take = in_valid && in_ready;
-  wire [RW-1:0] one = {{(RW - 1) {1'b0}}, 1'b1};
+  wire few = left[RW-1];  // one at most
 
-  assign out_valid = left != {RW{1'b0}};
-  assign out_data  = word[OUT*WIDTH-1:0];
-  assign in_ready  = !out_valid || (left == one && out_ready);
+  assign out_valid = !few || left[0];
+  assign in_ready  = few && (!left[0] || out_ready);
+  assign {next, out_data} = {in_data[IN*WIDTH-1-:OUT*WIDTH], word};
 
   always @(posedge clk) begin
+    if (take || pop) word <= few ? in_data : next;
     if (take) begin
-      word   <= in_data;
       left   <= number == LAST_WORD ? SOME : ALL;
       number <= number == LAST_WORD ? {WW{1'b0}} : number + 1'b1;
     end else if (pop) begin
-      word <= word >> (OUT * WIDTH);
       left <= left - 1'b1;
     end
     if (rst) begin
-      left   <= {RW{1'b0}};
+      left   <= NOTHING;
       number <= {WW{1'b0}};
     end
   end

@@ -13,6 +13,6 @@ module fl_product (
 );
   wire [14:0] shifted = {{7{x[7]}}, x} << code[3:1];
 
-  assign product = mask ? shifted ^ {15{code[0]}} : 15'd0;
+  assign product = {15{mask}} & (shifted ^ {15{code[0]}});
   assign one = mask && code[0];
 endmodule

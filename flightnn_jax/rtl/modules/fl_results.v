@@ -9,6 +9,9 @@
 //
 // `ready` says that a pass may come in: nothing is left, or the last beat leaves in this cycle.
 //
+// The count is less two: its sign alone says whether a register takes its own sum or the one above,
+// so that a bit is one table. What is taken as the last beat leaves, or behind it, never leaves.
+//
 // Proven by Yosys's sat (proofs/results.v): that all beats of each pass leave, in order, and
 // `ready`.
 module fl_results #(
@@ -28,33 +31,40 @@ module fl_results #(
     input  wire                    out_ready,
     output wire [VALUES*WIDTH-1:0] out_data
 );
-  localparam BW = $clog2(BEATS + 1);
+  localparam BW = BEATS == 1 ? 1 : BEATS == 2 ? 2 : $clog2(BEATS - 1) + 1;
   localparam PW = PASSES > 1 ? $clog2(PASSES) : 1;
-  localparam [BW-1:0] ALL = BEATS[BW-1:0];
-  localparam [BW-1:0] SOME = REST[BW-1:0];
+  localparam LESS = BW > 1 ? 2 : 0;  // of a single bit the sign is left out
+  localparam [31:0] NO_BEATS = -LESS;
+  localparam [31:0] ALL_BEATS = BEATS - LESS;
+  localparam [31:0] REST_BEATS = REST - LESS;
+  localparam [BW-1:0] NOTHING = NO_BEATS[BW-1:0];
+  localparam [BW-1:0] ALL = ALL_BEATS[BW-1:0];
+  localparam [BW-1:0] SOME = REST_BEATS[BW-1:0];
   localparam [PW-1:0] LAST = PASSES[PW-1:0] - 1'b1;
 
   reg [LANES*WIDTH-1:0] held;
-  reg [BW-1:0] left;
+  reg [BW-1:0] left;  // beats that have not left, less two
   reg [PW-1:0] pass;
-  wire none = left == {BW{1'b0}};
-  wire one = left == {{(BW - 1) {1'b0}}, 1'b1};
+  wire [LANES*WIDTH-1:0] next;
+  wire take = valid && ready;
+  wire few = BEATS == 1 || left[BW-1];  // one at most
+  wire none = few && !left[0];
+  wire one = few && left[0];
 
   assign ready = none || (one && out_ready);
   assign out_valid = !none;
-  assign out_data = held[VALUES*WIDTH-1:0];
+  assign {next, out_data} = {sums[LANES*WIDTH-1-:VALUES*WIDTH], held};
 
   always @(posedge clk) begin
-    if (valid && ready) begin
-      held <= sums;
+    if (take || (!none && out_ready)) held <= few ? sums : next;
+    if (take) begin
       left <= pass == LAST ? SOME : ALL;
       pass <= pass == LAST ? {PW{1'b0}} : pass + 1'b1;
     end else if (!none && out_ready) begin
-      held <= held >> (VALUES * WIDTH);
       left <= left - 1'b1;
     end
     if (rst) begin
-      left <= {BW{1'b0}};
+      left <= NOTHING;
       pass <= {PW{1'b0}};
     end
   end

@@ -28,7 +28,10 @@ module proof #(
   wire [OUT*WIDTH-1:0] expected = behind;
   wire [7:0] left = any ? (end_of_word - channel + OUT - 1) / OUT : 0;
   (* hierconn *) wire [IN*WIDTH-1:0] \unit.word ;
-  (* hierconn *) wire [$clog2(PARTS+1)-1:0] \unit.left ;
+  localparam RW = PARTS == 2 ? 2 : $clog2(PARTS - 1) + 1;
+  wire [RW-1:0] less = left - 2;
+  wire [IN*WIDTH-1:0] gone_from = {IN*WIDTH{1'b1}} << (left * (OUT * WIDTH));
+  (* hierconn *) wire [RW-1:0] \unit.left ;
   (* hierconn *) wire [(WORDS>1?$clog2(WORDS):1)-1:0] \unit.number ;
 
   fl_narrow #(
@@ -61,6 +64,6 @@ module proof #(
       && in_ready == (!any || (channel + OUT >= end_of_word && out_ready))
       && next < CHANNELS && next % IN == 0 && channel % OUT == 0 && channel < CHANNELS + OUT
       && (!any || channel + IN >= end_of_word) && (!any || channel / IN == (end_of_word - 1) / IN)
-      && \unit.left == left && (NONE % IN == 0 || \unit.number == next / IN)
-      && (!any || \unit.word == behind));
+      && \unit.left == less && (NONE % IN == 0 || \unit.number == next / IN)
+      && ((\unit.word ^ behind) & ~gone_from) == 0);
 endmodule

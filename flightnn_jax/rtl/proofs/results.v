@@ -24,7 +24,11 @@ module proof #(
   wire [VALUES*WIDTH-1:0] expected = behind;
   wire any = gone != beats;
   (* hierconn *) wire [LANES*WIDTH-1:0] \unit.held ;
-  (* hierconn *) wire [$clog2(BEATS+1)-1:0] \unit.left ;
+  localparam BW = BEATS == 1 ? 1 : BEATS == 2 ? 2 : $clog2(BEATS - 1) + 1;
+  localparam LESS = BW > 1 ? 2 : 0;
+  wire [BW-1:0] left = beats - gone - LESS;
+  wire [LANES*WIDTH-1:0] gone_from = {LANES*WIDTH{1'b1}} << ((beats - gone) * (VALUES * WIDTH));
+  (* hierconn *) wire [BW-1:0] \unit.left ;
   (* hierconn *) wire [(PASSES>1?$clog2(PASSES):1)-1:0] \unit.pass ;
 
   fl_results #(
@@ -60,6 +64,6 @@ module proof #(
   assign ok = !started || (out_valid == any && (!any || out_data == expected)
       && ready == (!any || (gone + 1 == beats && out_ready))
       && gone <= beats && beats <= BEATS && number < PASSES
-      && \unit.left == beats - gone && (REST == BEATS || \unit.pass == number)
-      && (!any || \unit.held == behind));
+      && \unit.left == left && (REST == BEATS || \unit.pass == number)
+      && ((\unit.held ^ behind) & ~gone_from) == 0);
 endmodule
