@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--seen", action="store_true", help="stages that constants were chosen by")
     parser.add_argument("--done", type=Path, help="what a run printed that was broken off")
     flags = parser.parse_args()
-    seeds = (SEEN, SEEN_LATER) if flags.seen else (HELD_OUT,)
+    seeds = (SEEN, *SEEN_LATER) if flags.seen else (HELD_OUT,)
     done = rows(flags.done.read_text()) if flags.done else {}
     found = []
     print("| stage | LUT, formula | Yosys | | FF | Yosys | | BRAM18 | Yosys | DSP | Yosys |")

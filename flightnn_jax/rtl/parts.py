@@ -60,7 +60,7 @@ class Constants(NamedTuple):
     reduce: float = 6.2
     queue: float = 6.5
     left: float = 2.25
-    reordered: float = 17.0
+    reordered: float = 15.0
 
 
 CONSTANTS = Constants()
@@ -117,7 +117,7 @@ class Parameters:
         if columns is None:
             return Resources(lut=bits * _deep(words) * (words > 2), ff=bits)
         columns = np.unique(columns[:, (columns != columns[0]).any(axis=0)], axis=1)
-        return Resources(lut=int(tables(columns).sum()), ff=columns.shape[1])
+        return Resources(lut=tables(columns), ff=columns.shape[1])
 
     def blocks(self, bits: int, words: int, lane: int = 1) -> Resources:
         """Of a memory of blocks, and of a choice between slices of its words, if it has several."""
@@ -169,22 +169,26 @@ def packed(bits: int, words: int, lane: int = 1) -> tuple[int, int]:
     return count, slices
 
 
-def tables(columns: np.ndarray) -> np.ndarray:
-    """[columns] tables of a register that reads a column of constants, [words, columns].
+def tables(columns: np.ndarray) -> int:
+    """Tables of registers that read columns of constants, [words, columns], no two alike.
 
     Where half of a column is constant, by the highest bit of the address, Yosys resets the register
-    there, by a table of its own for each bit; the rest is a table of 64 words, or a bit of the
-    address.
+    there, by a table of its own for each bit. What is left is a bit of the address, or a table for
+    every 64 words, which columns that are left alike share.
     """
     words, count = columns.shape
-    depth = 1 << (words - 1).bit_length()
-    now = np.full((depth, count), -1)  # of a word that is not there
-    now[:words] = columns
-    return np.array([_column(now[:, i]) for i in range(count)], int)
+    whole = np.full((1 << (words - 1).bit_length(), count), -1)  # of a word that is not there
+    whole[:words] = columns
+    resets, rests = 0, set()
+    for column in whole.T:
+        rest, reset = _split(column)
+        resets += reset
+        rests.add(tuple(rest.tolist()))
+    return resets + sum(_deep(len(rest)) for rest in rests if not _is_address(np.array(rest)))
 
 
-def _column(words: np.ndarray) -> int:
-    """Of one column, of a power of two words, -1 for one that is not there."""
+def _split(words: np.ndarray) -> tuple[np.ndarray, bool]:
+    """What is left of a column, of a power of two words, and whether its register is reset."""
     reset: set[int] = set()
     while len(words) > 1:
         low, high = np.split(words, 2)
@@ -195,17 +199,17 @@ def _column(words: np.ndarray) -> int:
             words, reset = high, reset | below
         else:
             break
-    if len({*words[words >= 0].tolist()}) == 1 or _is_address(words):
-        return int(bool(reset))
-    return _deep(len(words)) + bool(reset)
+    return words, bool(reset)
 
 
 def _is_address(words: np.ndarray) -> bool:
-    """Whether those that are there are a bit of their address."""
+    """Whether those that are there are a bit of their address, or all alike."""
     there = words >= 0
     place = np.arange(len(words))
     bits = range((len(words) - 1).bit_length())
-    return any(((place >> bit & 1) == words)[there].all() for bit in bits)
+    return len({*words[there]}) == 1 or any(
+        ((place >> bit & 1) == words)[there].all() for bit in bits
+    )
 
 
 def _deep(words: int) -> int:

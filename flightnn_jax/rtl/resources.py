@@ -73,25 +73,35 @@ def codes(p: Parameters) -> Resources:
     """Of fl_conv the two tables that say what is computed: weights, and turns."""
     at_once = p["LANES"] * p["TERMS"]
     weights, about = 4 * at_once * p["VALUES"], at_once + 2
+    read = 4 * p["VALUES"] * int((_computed(p) > 0).sum())
+    block = p["CODES_BLOCK"]
     parts = [
         p.rom(p["TURNS"], about, p.table("TURN_FILE", about)),
-        p.rom(p["STEPS"], weights, p.table("CODES", weights), p["CODES_BLOCK"]),
+        p.rom(p["STEPS"], read if block else weights, p.table("CODES", weights), block),
     ]
     return total(parts)
 
 
+def _computed(p: Parameters) -> np.ndarray:
+    """[lanes, terms] in what share of turns a term is computed; Yosys leaves out what never is."""
+    lanes, terms = p["LANES"], p["TERMS"]
+    turns = p.table("TURN_FILE", lanes * terms)
+    if turns is None:
+        return np.ones((lanes, terms))
+    return turns.mean(axis=0).reshape(lanes, terms)
+
+
 def _conv(p: Parameters) -> Resources:
     """fl_conv, with rows, codes, lanes and results."""
-    lanes, width = p["LANES"], p["SUM"]
     delay = 1 + (p["LEVELS"] + 1) // 2
     flags = Resources(lut=delay >= 3, ff=delay + 1 + (0 if delay >= 3 else delay))
     parts = [
         row_store(p),
         codes(p),
         flags,
-        *[_lane(p)] * lanes,
+        *[_lane(p, terms) for terms in _computed(p)],
         _results(p),
-        p.buffer(p["OUT"] * width),
+        p.buffer(p["OUT"] * p["SUM"]),
     ]
     return total(parts)
 
@@ -133,27 +143,39 @@ def row_store(p: Parameters) -> Resources:
     return total([control, p.memory(8 * values, depth, p["ROWS_BLOCK"])])
 
 
-def _lane(p: Parameters) -> Resources:
+def _lane(p: Parameters, terms: np.ndarray) -> Resources:
     """fl_lane: products, a tree of adders with a register behind every second level, the sum.
 
     A bit of the sum takes two tables, one to begin again and one to add: Yosys does not fold the
     first into the second.
+
+    Args:
+      p: of fl_conv.
+      terms: [terms] in what share of turns each is computed.
     """
-    n, levels, width, integer = p["VALUES"] * p["TERMS"], p["LEVELS"], p["SUM"], p["INTEGER"]
+    levels, width, integer = p["LEVELS"], p["SUM"], p["INTEGER"]
     bits = 12 if integer else 15
     product = Resources(lut=p.c.integer if integer else p.c.shifted, ff=bits + (not integer))
     if integer and p.parameters.get("DSP"):
         product = Resources(lut=bits, ff=bits, dsp=1)  # the mask
-    parts = [product] * n
-    below = n
+    wide = np.tile(np.where(terms > 0, bits, 0), p["VALUES"])  # 0 for what is not there
+    parts = [product] * int((wide > 0).sum())
+    if integer and not product.dsp:
+        # A register that is reset and waits has a table for each bit's reset.
+        parts += [Resources(lut=bits)] * int(((terms > 0) & (terms < 1)).sum()) * p["VALUES"]
     for level in range(1, levels + 1):
-        count = -(-below // 2)
         kept = min(bits + level, width)
-        registers = count * (kept + (not integer)) if (levels - level) % 2 == 0 else 0
+        pairs = np.pad(wide, (0, len(wide) % 2)).reshape(-1, 2)
+        both = pairs.all(axis=1)
+        wide = np.where(both, kept, pairs.max(axis=1))
+        registers = (
+            wide.sum() + (wide > 0).sum() * (not integer) if (levels - level) % 2 == 0 else 0
+        )
         # The lowest bits of integers' sums are a wire; of terms some of two sums' tops are one.
         each = kept - 2 if integer else kept - 1.5 * (level > 1)
-        parts.append(Resources(lut=below // 2 * each, ff=registers))
-        below = count
+        parts.append(
+            Resources(lut=int(both.sum()) * each, ff=int(registers) * ((levels - level) % 2 == 0))
+        )
     once = p["SIZE"] ** 2 * p["WORDS"] == 1 and p["TURNS"] == p["PASSES"]
     parts.append(Resources(lut=width if once else 2 * width, ff=width))
     return total(parts)
@@ -179,7 +201,7 @@ def _requantize(p: Parameters) -> Resources:
         reads.append(affine)
         parts.append(p.rom(beats, values * more, p.table("SHIFT_FILE", values * more)))
     parts.append(Resources(ff=max(reads) * (width_of(beats) if beats > 1 else 0)))
-    parts += [_affine(p), *([_activate(p)] if activate else [])] * values
+    parts += [_affine(p, i) for i in range(values)] + [_activate(p)] * values * activate
     return total([*parts, p.buffer(values * (8 if activate else v))])
 
 
@@ -199,28 +221,31 @@ def _factors(p: Parameters) -> list[Resources]:
     return parts
 
 
-def _affine(p: Parameters) -> Resources:
-    """fl_affine. A multiplier block has its operand's, its product's and the sum's register."""
+def _affine(p: Parameters, value: int) -> Resources:
+    """fl_affine of a value of a beat.
+
+    A multiplier block has its operand's, its product's and the sum's register.
+    """
     wide, clipped, v, clip, bias = p["IN"], p["CLIPPED"], p["V"], p["CLIP"], p["BIAS"]
     parts = [Resources(lut=p.c.clip * clipped, ff=wide + clipped) if clip else Resources(ff=wide)]
     if p["FACTOR"] == 1:
         dsp = math.ceil((clipped - 1) / 24) * math.ceil((p["BITS"] - 1) / 17)
         return total([*parts, Resources(ff=-clipped, dsp=dsp)])
     if p["FACTOR"] == 2:
-        parts += [_term(p, t) for t in range(p["TERMS"])]
+        parts += [_term(p, value, t) for t in range(p["TERMS"])]
         parts += [Resources(ff=clipped)] * (p["TERMS"] - 1)
     if bias:
         parts.append(Resources(lut=v, ff=v))
     return total(parts)
 
 
-def _term(p: Parameters, t: int) -> Resources:
+def _term(p: Parameters, value: int, t: int) -> Resources:
     """A shifted value, added to the terms before it: a choice of its shifts, and an adder."""
     values, terms, bits, v = p["VALUES"], p["TERMS"], p["BITS"], p["V"]
     columns = p.table("FACTOR_FILE", values * terms * (bits + 1))
     shifts, selects, signed = 1 << (bits - 1), bits - 1, True
     if columns is not None:
-        mine = columns.reshape(-1, terms, bits + 1)[:, t]
+        mine = columns.reshape(-1, values, terms, bits + 1)[:, value, t]
         shifts, signed = len(np.unique(mine[:, : bits - 1], axis=0)), bool(mine[:, bits - 1].any())
         selects = np.unique(mine[:, : bits - 1], axis=1).shape[1]
     # A table has six inputs, values and what chooses. An adder takes the last choice in, but two.
@@ -279,13 +304,27 @@ def _add(p: Parameters) -> Resources:
     ]
     for i in (0, 1):
         bits, narrow = p[f"LIFT{i}"], p[f"IN{i}"]
-        kept = min(out, narrow + (1 << bits) - 1)
-        parts.append(Resources(lut=p.c.lifted * values * kept * bits, ff=values * (narrow + kept)))
+        table = p.table(f"FILE{i}", values * bits) if bits else None
+        parts.append(Resources(ff=values * narrow))
+        parts += [_lifted(p, bits, narrow, table, value) for value in range(values)]
         if bits:
-            parts.append(p.count(p["BEATS"]))
-            table = p.table(f"FILE{i}", values * bits)
-            parts.append(p.rom(p["BEATS"], values * bits, table))
+            parts += [p.count(p["BEATS"]), p.rom(p["BEATS"], values * bits, table)]
     return total(parts)
+
+
+def _lifted(
+    p: Parameters, bits: int, narrow: int, table: np.ndarray | None, value: int
+) -> Resources:
+    """fl_lift of a value: a bit of what any distance gives that Yosys takes for possible."""
+    least, most, selects = 0, (1 << bits) - 1, bits
+    if table is not None:
+        mine = table.reshape(len(table), -1, bits)[:, value].astype(int)
+        least, most = (int(ends @ (1 << np.arange(bits))) for ends in (mine.min(0), mine.max(0)))
+        selects = np.unique(mine[:, mine.min(0) < mine.max(0)], axis=1).shape[1]
+    # A table chooses from four; without a choice there is none.
+    each = min(selects, 1) if selects <= 2 else p.c.lifted * selects
+    kept = max(0, min(p["OUT"], narrow + most) - least)
+    return Resources(lut=each * kept, ff=kept)
 
 
 def _fifo(p: Parameters) -> Resources:
@@ -316,12 +355,14 @@ def _widen(p: Parameters) -> Resources:
 def _reorder(p: Parameters) -> Resources:
     """fl_reorder: a memory that is read without a register, and a table of places.
 
-    Yosys gives the place its own registers beside the number's.
+    Yosys gives the place its own registers beside the number's. Where both have four bits, it puts
+    what moves them into each bit: of eight inputs, which are four tables.
     """
     length, width = p["LENGTH"], p["WIDTH"]
     memory = p.memory(width, length, 0)._replace(ff=0)
     bits = width_of(length)
-    return total([Resources(lut=p.c.state * bits + p.c.reordered, ff=3 * bits + 1), memory])
+    moved = 4 * 2 * bits if bits == 4 else p.c.state * bits
+    return total([Resources(lut=moved + p.c.reordered, ff=3 * bits + 1), memory])
 
 
 def _fork(p: Parameters) -> Resources:
