@@ -39,10 +39,10 @@ class Errors(NamedTuple):
 
 ENGINE, INTEGER_ENGINE, WIRES, OTHER = "engine", "engine of 4-bit integers", "wires", "other"
 ERRORS: Mapping[str, Errors] = {
-    ENGINE: Errors(lut=1.14, ff=1.03),
-    INTEGER_ENGINE: Errors(lut=1.20, ff=1.03),
+    ENGINE: Errors(lut=1.06, ff=1.03),
+    INTEGER_ENGINE: Errors(lut=1.10, ff=1.03),
     WIRES: Errors(lut=1.05, ff=1.07),
-    OTHER: Errors(lut=1.22, ff=1.03),
+    OTHER: Errors(lut=1.10, ff=1.03),
 }
 """By the kind of a stage, as held-out ones show (docs/measurements/rtl.md); of the few engines of
 4-bit integers among these and those that constants were chosen by."""
