@@ -21,6 +21,7 @@ from flightnn_jax import data
 from flightnn_jax.checker import checker, interpreter, reader
 from flightnn_jax.integer import (
     Add,
+    BinaryWeights,
     Convolution,
     Dense,
     IntegerNetwork,
@@ -152,6 +153,10 @@ def _recoded(rng: np.random.Generator, weights: Weights) -> Weights:
         at = rng.integers(value.size)
         value.reshape(-1)[at] = (value.reshape(-1)[at] + 8 + rng.integers(1, 16)) % 16 - 8
         return IntegerWeights(value)
+    if isinstance(weights, BinaryWeights):
+        negative = weights.negative.copy()
+        negative.reshape(-1)[rng.integers(negative.size)] ^= 1
+        return BinaryWeights(negative)
     assert isinstance(weights, ShiftWeights)
     sign, shift = weights.sign.copy(), weights.shift.copy()
     at = rng.choice(np.flatnonzero(sign))

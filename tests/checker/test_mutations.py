@@ -82,7 +82,9 @@ def other_integer(net, draw):
         return False
     row = draw.choice(net.numbers[key])
     at = draw.randrange(len(row))
-    row[at] = (row[at] + 8 ^ 1 << draw.randrange(4)) - 8
+    layer = next(x for x in net.manifest["layers"] if x["name"] == key.split(".")[0])
+    binary = layer["weights"] == "binary"
+    row[at] = -row[at] if binary else (row[at] + 8 ^ 1 << draw.randrange(4)) - 8
     return True
 
 

@@ -74,6 +74,8 @@ def test_files_with_digests_are_taken_by_both(name):
     network = integer.from_bytes(data)
     assert network.digests == digests.of(network, loops(network), 6, 2**32 - 1)
     assert len(network.digests.sums) == len(network.rounded)
+    if net.manifest["version"] > 2:  # no older version has its kind of weights
+        return
     old = integer.from_bytes(write(of_version_1(net), images))
     assert old.digests is None
     integer_files.assert_same(old, dataclasses.replace(network, digests=None))

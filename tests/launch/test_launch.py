@@ -69,7 +69,7 @@ def test_another_config_is_refused(finished):
 
 
 WRONG = {
-    "--config=configs/none.py": "choose one of configs/digits.py, configs/own.py",
+    "--config=configs/none.py": "choose one of configs/digits.py, configs/imported.py",
     "--config=configs/paper.py:net9,full": "'net9' is unknown: choose one of net1, net2",
     "--config=configs/paper.py:net1,half": "'half' is unknown: choose one of full, fp4",
     "--config=configs/digits.py:half": "'half' is unknown: choose one of full, fp4",

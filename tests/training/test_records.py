@@ -20,6 +20,8 @@ FIELDS = [field.name for field in dataclasses.fields(Config)]
 RIGHT = {
     ("clamp", True),
     ("start_from", "x"),
+    ("teacher", "x"),
+    ("filter_scales", True),
     ("device", "x"),  # a name, looked up where a budget needs the device
     ("decay_at", "()"),
     ("decay_at", "(1,)"),

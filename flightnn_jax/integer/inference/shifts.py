@@ -63,7 +63,8 @@ def shift_dot(x: jax.Array, weights: Weights) -> jax.Array:
       weights: [..., filters], whose other axes count `inputs` values.
 
     Example:
-      >>>       >>> from flightnn_jax.integer import ShiftWeights
+      >>> import numpy as np
+      >>> from flightnn_jax.integer import ShiftWeights
       >>> sign = np.array([[[1], [-1]], [[-1], [1]]], np.int8)
       >>> shift = np.array([[[3], [2]], [[0], [1]]], np.uint8)
       >>> weights = ShiftWeights(sign, shift, np.array([2], np.uint8))  # 8 - 1 and -4 + 2
