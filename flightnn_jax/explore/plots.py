@@ -47,6 +47,7 @@ _LONGEST_NAME = 50  # letters in a legend
 _MEANS = (("filters", "mean_k"), ("weights", "mean_k_of_weights"))
 _AREAS = ("#ffffff", "#b9cce4", "#20497f", "#000000")  # of k = 0, 1, 2, ...
 _HATCHES = ("....", "////", "", "xxxx")
+_WEIGHT, _POINTS = 1.0, 2001  # of a penalty's curve
 
 Series = tuple[str, Curve]
 
@@ -89,6 +90,7 @@ def _of_one(run: Result) -> Iterator[tuple[str, Figure | None]]:
     yield "k_by_layer", _k_by_layer(run)
     yield "k_over_training", _k_over_training(run)
     yield "thresholds", _thresholds(run)
+    yield "penalty", _penalty(run)
 
 
 def _of_many(runs: Sequence[Result]) -> Iterator[tuple[str, Figure | None]]:
@@ -230,6 +232,39 @@ def _thresholds(run: Result) -> Figure | None:
     if all(np.array_equal(curve, of[0][1]) for _, of in panels for _, curve in of):
         panels = [(label, [("all layers", of[0][1])]) for label, of in panels]
     return _side_by_side(*panels)
+
+
+def _penalty(run: Result) -> Figure | None:
+    """What a weight adds to the loss that is alone in its filter: figure 4 of the paper."""
+    second = run.config.get("lambda1")
+    if run.config.get("scheme") != "flightnn" or not isinstance(second, float | int) or not second:
+        return None
+    first = run.config.get("lambda0")
+    first = second / 3 if first is None else first
+    w = np.linspace(-_WEIGHT, _WEIGHT, _POINTS)
+    norms = first * np.abs(w), second * np.abs(w - _rounded(w, run.config.get("rounding")))
+    figure = Figure(figsize=(WIDTH / 2, 3))
+    axes = figure.add_subplot()
+    labels = f"{first:.3g} |w|", f"{second:.3g} |w - R(w)|", "their sum"
+    for label, values, dashes, colour in zip(
+        labels,
+        (*norms, sum(norms)),
+        _DASHES[1:3] + _DASHES[:1],
+        _COLOURS[1:3] + _COLOURS[:1],
+        strict=True,
+    ):
+        axes.plot(w, values, label=label, linestyle=dashes, color=colour)
+    axes.set(xlabel="weight", ylabel="penalty")
+    axes.set_ylim(bottom=0)
+    legend_above(figure)
+    return figure
+
+
+def _rounded(w: np.ndarray, rounding: str | None) -> np.ndarray:
+    """To powers of two, without a window; see `Config.rounding`."""
+    part, exponent = np.frexp(np.abs(w))  # part is from 1/2 to 1
+    up = part >= (0.75 if rounding == "linear" else 0.5**0.5)
+    return np.where(w == 0, 0, np.sign(w) * np.ldexp(0.5, exponent + up))
 
 
 def _accuracy_and_storage(runs: Sequence[Result]) -> Figure:

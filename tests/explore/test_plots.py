@@ -1,5 +1,6 @@
 """Pictures show the numbers of the files, can be read in grey, and are the same every time."""
 
+import dataclasses
 import itertools
 import re
 import struct
@@ -138,6 +139,26 @@ def test_thresholds(rows, drawn, name):
         assert set(shown) == set(expected)
         for label, want in expected.items():
             assert_array_equal(shown[label], want)
+
+
+@pytest.mark.parametrize("rounding", ["log", "linear"])
+def test_penalty(tmp_path, rounding):
+    """Each point, by the power of two that is nearest in logarithm or in value."""
+    finished.write_run(tmp_path, epochs=1)
+    run = explore.read(tmp_path)
+    assert "penalty" not in plots.pictures([run])
+    config = {**run.config, "lambda1": 3e-5, "lambda0": None, "rounding": rounding}
+    figure = plots.pictures([dataclasses.replace(run, config=config)])["penalty"]
+    of_whole, of_rest, both = lines(figure.axes[0]).values()
+    powers = 2.0 ** np.arange(-40, 2)
+    for (w, whole), (_, rest), (_, total) in zip(
+        of_whole[::7], of_rest[::7], both[::7], strict=True
+    ):
+        scale = (lambda x: x) if rounding == "linear" else np.log2
+        nearest = powers[np.argmin(np.abs(scale(powers) - scale(max(abs(w), 1e-12))))]
+        assert whole == pytest.approx(1e-5 * abs(w))
+        assert rest == pytest.approx(3e-5 * abs(abs(w) - nearest), abs=1e-15)
+        assert total == pytest.approx(whole + rest)
 
 
 def test_comparisons(rows, drawn):
