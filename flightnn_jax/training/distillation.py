@@ -44,15 +44,7 @@ class Teacher:
 
 def teacher_of(model: Model, state: TrainState) -> Teacher:
     """The teacher that a trained state is."""
-    state = state.deployed()
-    scales = scaling.scales_of(model, state)
-    variables = {
-        "params": scaling.quantized(state.params, state.spec, scales),
-        "batch_stats": state.batch_stats,
-    }
-    if state.ranges:
-        variables["ranges"] = state.ranges
-    return Teacher(model, jax.device_get(variables))
+    return Teacher(model, jax.device_get(scaling.deployed_variables(model, state)))
 
 
 def divergence(logits: jax.Array, taught: jax.Array, temperature: float) -> jax.Array:

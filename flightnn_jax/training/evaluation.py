@@ -148,12 +148,7 @@ def _integer_step(program: float32.Program, mesh: jax.sharding.Mesh) -> _Step:
 @functools.lru_cache(maxsize=_MAX_KEPT)
 def _on_floats(model: models.Model, mesh: jax.sharding.Mesh) -> _Step:
     def step(state: TrainState, batch: Batch) -> jax.Array:
-        state = state.deployed()
-        scales = scaling.scales_of(model, state)
-        variables = {"params": scaling.quantized(state.params, state.spec, scales)}
-        variables["batch_stats"] = state.batch_stats
-        if state.ranges:
-            variables["ranges"] = state.ranges
+        variables = scaling.deployed_variables(model, state)
         logits = jnp.asarray(model.apply(variables, batch.images, floats=True))
         return _sums(logits, logits, batch)
 

@@ -166,6 +166,14 @@ def penalties_on(penalties: tuple[Penalty, ...], scales: Scales) -> tuple[Penalt
     return tuple(on_divided(each) for each in penalties)
 
 
+def deployed_variables(model: Model, state: TrainState) -> dict[str, PyTree]:
+    """What `model.apply` takes of a state: its deployed weights, quantized, statistics, ranges."""
+    state = state.deployed()
+    weights = quantized(state.params, state.spec, scales_of(model, state))
+    variables = {"params": weights, "batch_stats": state.batch_stats}
+    return variables | ({"ranges": state.ranges} if state.ranges else {})
+
+
 def folded(model: Model, state: TrainState) -> Folded:
     """What is lowered, encoded and counted, on the host: of the deployed state."""
     state = jax.device_get(state.deployed())

@@ -53,11 +53,7 @@ def measured(
 @functools.lru_cache(maxsize=4)
 def _step(model: models.Model, mesh: jax.sharding.Mesh) -> Callable[[TrainState, Batch], PyTree]:
     def step(state: TrainState, batch: Batch) -> PyTree:
-        state = state.deployed()
-        weights = scaling.quantized(state.params, state.spec, scaling.scales_of(model, state))
-        variables = {"params": weights, "batch_stats": state.batch_stats}
-        if state.ranges:
-            variables["ranges"] = state.ranges
+        variables = scaling.deployed_variables(model, state)
         _, updates = model.apply(
             variables, batch.images, train=True, track=False, mutable=["batch_stats"]
         )
