@@ -31,3 +31,8 @@ class Graph:
         name = f"constant.{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(array, name))
         return name
+
+
+def ordered(w: np.ndarray) -> np.ndarray:
+    """[filters, inputs, size, size] of a convolution's weights; a matrix stays."""
+    return w.transpose(3, 2, 0, 1) if w.ndim == 4 else w

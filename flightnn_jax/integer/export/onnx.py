@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flightnn_jax.integer import shapes
-from flightnn_jax.integer.export.graph import Graph
+from flightnn_jax.integer.export.graph import Graph, ordered
 from flightnn_jax.integer.inference.int8_columns import Columns
 from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import (
@@ -113,7 +113,7 @@ class _Graph(Graph):
         zero = _ZERO if self.weights == np.uint8 else 0
         inputs = [
             layer.input,
-            self.constant(_ordered(w.astype(np.int16) + zero), self.weights),
+            self.constant(ordered(w.astype(np.int16) + zero), self.weights),
             self.constant(_ZERO, np.uint8),
             self.constant(zero, self.weights),
         ]
@@ -211,11 +211,6 @@ _NODES: dict[type, Callable[[_Graph, Any], None]] = {
     MaxPool: _Graph.max_pool,
     Average: _Graph.average,
 }
-
-
-def _ordered(w: np.ndarray) -> np.ndarray:
-    """[filters, inputs, size, size] of a convolution's weights; a matrix stays."""
-    return w.transpose(3, 2, 0, 1) if w.ndim == 4 else w
 
 
 def run_onnx(model: bytes, threads: int | None = None) -> Any:

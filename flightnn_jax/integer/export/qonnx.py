@@ -16,7 +16,7 @@ import numpy as np
 
 from flightnn_jax.integer import shapes
 from flightnn_jax.integer.certificate import FLOAT_INTEGERS
-from flightnn_jax.integer.export.graph import Graph
+from flightnn_jax.integer.export.graph import Graph, ordered
 from flightnn_jax.integer.export.thresholds import activations, thresholds
 from flightnn_jax.integer.limits import IMAGE, MAX_ACTIVATION, MIN_ACTIVATION
 from flightnn_jax.integer.network import (
@@ -148,7 +148,7 @@ class _Graph(Graph):
     def weights(self, weights: Weights, sign: np.ndarray) -> str:
         """Those of a layer times the signs of its filters, [filters, inputs, size, size]."""
         w = weights.integers() * sign
-        array = self.constant(w.transpose(3, 2, 0, 1) if w.ndim == 4 else w, np.float32)
+        array = self.constant(ordered(w), np.float32)
         if np.all(np.abs(w) == 1):
             scale = self.constant(1, np.float32)
             return self.node("BipolarQuant", [array, scale], domain=DOMAIN)
