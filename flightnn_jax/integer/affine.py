@@ -136,6 +136,63 @@ def saturating(line: Line, acc: Range, slope: int) -> tuple[np.ndarray, np.ndarr
     return multiplier, bias, good
 
 
+def between(affine: Affine, shift: np.ndarray, slope: int, top: int | None) -> Affine:
+    """The map with clips that make its activations a ReLU's, from 0 to `top`.
+
+    A line passes 0 at one place, so a clip of acc there is a ReLU, wherever the sum at the clip is
+    rounded to 0: the last one below 0 if it is, else the first one from 0 on. Where neither is,
+    which takes a line of several steps for each accumulator, the bias is moved by at most half of
+    an accumulator, so that one of them is 0. The other clip is at the sum that is nearest to `top`.
+
+    Args:
+      affine: a map with the bounds of acc.
+      shift: [filters] of the activation.
+      slope: of the leaky ReLU, by which values below 0 are shifted further.
+      top: the largest activation; None for that of the type.
+
+    Example:
+      >>> ends = (np.array([n], np.int32) for n in (-90, 90))
+      >>> line = Affine(np.array([10], np.int32), np.array([-55], np.int32), *ends)
+      >>> between(line, np.array([4]), 3, 20)  # (10 acc - 55) / 16, from 5 on and up to 37
+      Affine(multiplier=array([10], dtype=int32), bias=array([-55], dtype=int32),
+             low=array([5], dtype=int32), high=array([37], dtype=int32))
+    """
+    columns = (affine.multiplier, affine.bias, affine.low, affine.high, shift)
+    rows = [
+        _between(m, b, low, high, up, slope, top)
+        for m, b, low, high, up in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+    return Affine(*np.array(rows, np.int64).reshape(-1, 4).T.astype(np.int32))
+
+
+def _between(
+    m: int, b: int, low: int, high: int, shift: int, slope: int, top: int | None
+) -> tuple[int, int, int, int]:
+    """Multiplier, bias, low and high of a filter."""
+    if m < 0:  # its mirror image rises
+        m, b, first, last = _between(-m, b, -high, -low, shift, slope, top)
+        return -m, b, -last, -first
+    most = None if top is None else top << shift
+    values = [m * end + b for end in (low, high)]
+    if m == 0 or values[1] <= 0 or (most is not None and values[0] >= most):
+        level = max(values[0] if m == 0 else values[1] if values[1] <= 0 else values[0], 0)
+        return 0, level if most is None else min(level, most), low, high
+    if values[0] < 0:
+        first = -(b // m)  # the first one from 0 on
+        above, below = m * first + b, m * (first - 1) + b
+        if -below << 1 <= 1 << shift + slope:
+            first -= 1
+        elif above << 1 > 1 << shift:
+            b, first = (b - above, first) if above <= -below else (b - below, first - 1)
+        low = max(low, first)
+    if most is not None and m * high + b > most:
+        last = (most - b) // m  # the last one up to the top
+        if m * (last + 1) + b - most < most - (m * last + b):
+            last += 1
+        high = max(low, min(high, last))
+    return m, b, low, high
+
+
 SIGN_SHIFT = 2
 """Of activations that are signs."""
 

@@ -191,12 +191,15 @@ class _Trained:
         return values
 
     def line(self, name: str, kernel: Scaled, source: Source, exponent: int) -> maps.Line:
-        """Batch norm of a convolution; a filter without weights has its offset alone."""
+        """Batch norm of a convolution, or its bias; without weights a filter's offset alone."""
+        unit = source.exponent + kernel.exponent
+        if name not in self.batch_stats:
+            offset = np.ldexp(self.vector(name, "bias"), -exponent)
+            return maps.Line(np.ldexp(np.ones_like(offset), unit - exponent), offset, 0 * offset)
         stats = {part: np.asarray(x) for part, x in self.batch_stats[name].items()}
         scale, bias = self.vector(name, "scale"), self.vector(name, "bias")
         if name in self.signs and isinstance(self.signs[name].layer, networks.MaxPool):
             scale = np.abs(scale)
-        unit = source.exponent + kernel.exponent
         line = maps.batch_norm(stats, scale, bias, self.epsilon, unit, exponent)
         if not np.isfinite(line).all():
             raise LoweringError(f"{name}: batch norm's statistics are not finite: {stats}")
@@ -243,10 +246,22 @@ def _convolution(trained: _Trained, step: networks.Step, source: Source) -> Lowe
         _refuse(name, (shift < 0) & ~special[2], line)
         multiplier = np.where(shift < 0, special[0], multiplier)
         bias = np.where(shift < 0, special[1], bias)
-    affine = maps.clipped(multiplier, bias, acc, _LIMIT)
     shifts = np.maximum(shift, 0).astype(np.uint8)
+    assert isinstance(step.layer, networks.Conv)
+    if step.layer.activation == "leaky":
+        affine = maps.clipped(multiplier, bias, acc, _LIMIT)
+    else:
+        top = None if step.layer.activation == "relu" else _steps_to(6, exponent)
+        affine = maps.clipped(multiplier, bias, acc, _LIMIT - maps.MAX_MULTIPLIER)
+        affine = maps.between(affine, shifts, slope, top)
     layer = _record(step, kernel, source, affine, shifts, exponent)
     return (layer,), _behind(trained, layer, [source], exponent)
+
+
+def _steps_to(end: int, exponent: int) -> int | None:
+    """Steps of activations to an end; None where the type ends before."""
+    steps = round(end * 2.0**-exponent)
+    return steps if steps < limits.MAX_ACTIVATION else None
 
 
 def _signs(trained: _Trained, step: networks.Step, source: Source) -> Lowered:

@@ -19,18 +19,22 @@ Shape = tuple[int, ...]
 class Conv:
     """A convolution without bias, then batch norm.
 
-    A leaky ReLU and the activation quantizer follow; in a `Residual` the second convolution and
-    the shortcut are summed before them.
+    An activation and its quantizer follow; in a `Residual` the second convolution and the shortcut
+    are summed before them.
 
     Attributes:
       filters: number of output channels.
       size: height and width of the window, odd; size // 2 zeros are put around the image.
       stride: step of the window in both directions.
+      activation: "leaky", the leaky ReLU of the network; "relu"; or "relu6", which ends at 6.
+      norm: whether there is batch norm; without it a bias is added.
     """
 
     filters: int
     size: int = 3
     stride: int = 1
+    activation: str = "leaky"
+    norm: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,8 @@ class Dense:
 
 
 Layer = Conv | MaxPool | Residual | GlobalAverage | Dense
+ACTIVATIONS = ("leaky", "relu", "relu6")
+_LATER = ("activation", "norm")  # fields that JSON has only where they are not the default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,6 +241,11 @@ def _step(name: str, layer: Layer, shape: Shape) -> Step:
     for part in (layer.first, layer.second, *shortcut):
         if not isinstance(part, Conv):
             raise ValueError(f"{name}: {part!r} in a Residual: its parts are Conv records")
+    if any(part.activation != "leaky" for part in (layer.second, *shortcut)):
+        raise ValueError(
+            f"{name}: {layer}: the sum of a Residual is followed by the leaky ReLU; only its first "
+            "convolution may have another activation"
+        )
     first = _step(f"{name}_first", layer.first, shape)
     second = _step(f"{name}_second", layer.second, first.output_shape)
     beside = tuple(_step(f"{name}_shortcut", conv, shape) for conv in shortcut)
@@ -248,13 +259,25 @@ def _step(name: str, layer: Layer, shape: Shape) -> Step:
     return Step(name, layer, shape, second.output_shape, (first, second, *beside))
 
 
-def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
-    sizes = dataclasses.asdict(layer).values()
+def _check_sizes(name: str, layer: Layer) -> None:
+    """What a layer's own numbers must be."""
+    sizes = [value for part, value in vars(layer).items() if part not in _LATER]
     if not all(map(_is_count, sizes)) or (isinstance(layer, Conv) and layer.size % 2 == 0):
         raise ValueError(
             f"{name}: {layer}: filters, units, size and stride are whole numbers above 0, and a "
             "window has an odd size (1, 3, 5, ...), so that it has a middle"
         )
+    if isinstance(layer, Conv) and (
+        layer.activation not in ACTIVATIONS or type(layer.norm) is not bool
+    ):
+        raise ValueError(
+            f"{name}: activation={layer.activation!r} and norm={layer.norm!r}: an activation is "
+            f"one of {', '.join(ACTIVATIONS)}, and norm True or False"
+        )
+
+
+def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
+    _check_sizes(name, layer)
     if isinstance(layer, Dense):
         if len(shape) != 1:
             raise ValueError(
@@ -293,8 +316,13 @@ def to_dict(network: Network) -> dict[str, Any]:
 
 
 def _layer_to_dict(layer: Layer) -> dict[str, Any]:
-    parts = {n: _layer_to_dict(p) if isinstance(p, Conv) else p for n, p in vars(layer).items()}
-    return {"kind": _KINDS[type(layer)], **parts}
+    parts = {
+        field.name: getattr(layer, field.name)
+        for field in dataclasses.fields(layer)
+        if field.name not in _LATER or getattr(layer, field.name) != field.default
+    }
+    nested = {n: _layer_to_dict(p) if isinstance(p, Conv) else p for n, p in parts.items()}
+    return {"kind": _KINDS[type(layer)], **nested}
 
 
 def from_dict(fields: Any) -> Network:

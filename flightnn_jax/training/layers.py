@@ -2,9 +2,10 @@ r"""What a network does between its convolutions, on arrays, with backward passe
 
     convolution -> batch norm -> leaky ReLU -> (2x2 max-pool) -> quantizer
 
-Batch norm, leaky ReLU and quantizer of one layer are one operation here. Its backward pass keeps
-the convolution's output and a few numbers a channel, and computes the rest again: on a CPU a
-pass over memory costs more than the arithmetic. Running statistics are returned, not stored.
+A ReLU or ReLU6 may stand in place of the leaky one. Batch norm, leaky ReLU and quantizer of one
+layer are one operation here. Its backward pass keeps the convolution's output and a few numbers a
+channel, and computes the rest again: on a CPU a pass over memory costs more than the arithmetic.
+Running statistics are returned, not stored.
 
 In integers the same chain is a per-channel affine map, a shift for negative values, one rounding
 and one saturation.
@@ -25,6 +26,8 @@ class Activation(NamedTuple):
 
     Attributes:
       slope_exponent: a leaky ReLU with 2**slope_exponent for negative values; None for none.
+      ceiling: a ReLU that ends there in place of a leaky one: `inf` for one without end, 6 for
+        ReLU6; None for none.
       bits: of the quantizer behind it; None for none.
       track: whether the largest magnitude behind the leaky ReLU is measured on this batch and
         moves the running one, from which the quantizer's step follows.
@@ -44,6 +47,7 @@ class Activation(NamedTuple):
     epsilon: float = 1e-5
     devices: int = 1
     sign: bool = False
+    ceiling: float | None = None
 
 
 class Normalized(NamedTuple):
@@ -227,7 +231,9 @@ _activate.defvjp(_activate_forward, _activate_backward)
 
 
 def leaky(rule: Activation, y: jax.Array) -> jax.Array:
-    """The leaky ReLU of `rule`; y itself without one."""
+    """The ReLU of `rule`, leaky or not; y itself without one."""
+    if rule.ceiling is not None:
+        return jnp.clip(y, 0, rule.ceiling)
     return y if rule.slope_exponent is None else jnp.where(y >= 0, y, y * 2.0**rule.slope_exponent)
 
 
@@ -253,6 +259,8 @@ def _activated_backward(
     """
     if rule.sign:
         return jnp.where(jnp.abs(y) <= 1, cotangent, 0)
+    if rule.ceiling is not None:
+        cotangent = jnp.where((y >= 0) & (y < rule.ceiling), cotangent, 0)
     slope = 1.0 if rule.slope_exponent is None else 2.0**rule.slope_exponent
     passed = jnp.where(y >= 0, cotangent, cotangent * slope) if slope != 1 else cotangent
     if rule.bits is None:

@@ -3,6 +3,8 @@
 Weights are quantized outside of it: `quantize_params` on the parameter tree, in the loss.
 """
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,9 +17,10 @@ from flightnn_jax.training.machine import ONE_CPU, Machine
 class Model(nn.Module):
     """A network of `networks` as a function from images to logits.
 
-    Every convolution is followed by batch norm, a leaky ReLU and the activation quantizer; the
-    image itself and what enters the dense layer are quantized too. A max-pool stands before the
-    quantizer: they commute exactly, and there are fewer values to round and fewer ties.
+    Every convolution is followed by batch norm or a bias, a leaky ReLU (or ReLU, or ReLU6) and
+    the activation quantizer; the image itself and what enters the dense layer are quantized too. A
+    max-pool stands before the quantizer: they commute exactly, and there are fewer values to round
+    and fewer ties.
 
     With `signs`, every layer with weights but the first and the last hands on the sign of batch
     norm's output instead. A max-pool then stands before batch norm, for behind it most of its
@@ -25,7 +28,8 @@ class Model(nn.Module):
 
     Collections, each {layer's name: ...}:
       params: convolutions have `kernel` [size, size, inputs, filters] and batch norm's `scale` and
-        `bias` [filters]; the dense layer `kernel` [inputs, units] and `bias` [units].
+        `bias` [filters], or `bias` alone; the dense layer `kernel` [inputs, units] and `bias`
+        [units].
       batch_stats: `mean` and `variance` [filters] of batch norm, running.
       ranges: [] float32, the running largest magnitude of what is quantized, before a max-pool;
         0 until the first batch that is tracked. The quantizer's step is 2**e with
@@ -70,7 +74,8 @@ class Model(nn.Module):
         """The layers that hand on signs.
 
         Raises:
-          ValueError: if the network has residual blocks, whose sums have no sign in integers.
+          ValueError: if the network has residual blocks, whose sums have no sign in integers, or
+            one of these layers no batch norm.
         """
         if not self.signs:
             return ()
@@ -81,7 +86,14 @@ class Model(nn.Module):
                 "scheme activations that are signs: choose a network without such blocks, or "
                 "another scheme"
             )
-        return tuple(step.name for step in networks.walk_weights(self.network))[1:-1]
+        steps = list(networks.walk_weights(self.network))[1:-1]
+        without = [s.name for s in steps if isinstance(s.layer, networks.Conv) and not s.layer.norm]
+        if without:
+            raise ValueError(
+                f"{', '.join(without):.80}: no batch norm, and the scheme has activations that are "
+                "signs of it: give the layers norm=True, or choose another scheme"
+            )
+        return tuple(step.name for step in steps)
 
     @nn.compact
     def __call__(
@@ -128,10 +140,12 @@ class Model(nn.Module):
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             pools = following is not None and isinstance(following.layer, networks.MaxPool)
             if isinstance(step.layer, networks.Conv):
-                rule = self._rule(quantize=not pools, track=track)
+                rule = self._rule_of(step.layer, quantize=not pools, track=track)
                 if step.name in signed:
                     rule = self._rule(leaky=False, quantize=False)._replace(sign=True)
                 x = self._convolution(step, x, train, rule, pools=rule.sign and pools)
+                if not step.layer.norm:
+                    x = self._quantized(step, x, rule)
                 waits = pools and not rule.sign
             elif isinstance(step.layer, networks.MaxPool):
                 if before not in signed:
@@ -164,6 +178,13 @@ class Model(nn.Module):
             devices=self.machine.devices,
         )
 
+    def _rule_of(
+        self, conv: networks.Conv, quantize: bool = True, track: bool = False
+    ) -> layers.Activation:
+        """What follows a convolution and its batch norm."""
+        rule = self._rule(leaky=conv.activation == "leaky", quantize=quantize, track=track)
+        return rule._replace(ceiling={"relu": math.inf, "relu6": 6.0}.get(conv.activation))
+
     @property
     def _products(self) -> products.Products:
         return products.products_for(self.machine.platform, self.activation_bits, self.weight_bits)
@@ -189,17 +210,23 @@ class Model(nn.Module):
         rule: layers.Activation,
         pools: bool = False,
     ) -> jax.Array:
-        """Convolution, a max-pool if it `pools`, batch norm, and what `rule` lets follow."""
+        """Convolution, a max-pool if it `pools`, batch norm, and what `rule` lets follow.
+
+        Without batch norm a bias is added, and `rule` is left to the caller.
+        """
         assert isinstance(step.layer, networks.Conv)
         weights = self._weights(step)
         x = products.convolve(x, weights["kernel"], step.layer.stride, self._products)
+        if not step.layer.norm:
+            return x + weights["bias"][None, None, None]
         channels = x.shape[-1]
         stats = self.variable(
             "batch_stats",
             step.name,
             lambda: {"mean": jnp.zeros(channels), "variance": jnp.ones(channels)},
         )
-        largest = jnp.zeros(()) if rule.slope_exponent is None else self._range(step.name)
+        active = rule.slope_exponent is not None or rule.ceiling is not None
+        largest = self._range(step.name) if active else jnp.zeros(())
         scale, bias = weights["scale"], weights["bias"]
         if pools:
             x, scale = layers.max_pool(x), jnp.abs(scale)
@@ -223,7 +250,11 @@ class Model(nn.Module):
         """The sum is taken before the leaky ReLU and the quantizer: see `networks.Residual`."""
         first, second, *shortcut = step.inside
         plain = self._rule(leaky=False, quantize=False)
-        y = self._convolution(first, x, train, self._rule(track=track))
+        assert isinstance(first.layer, networks.Conv)
+        rule = self._rule_of(first.layer, track=track)
+        y = self._convolution(first, x, train, rule)
+        if not first.layer.norm:
+            y = self._quantized(first, y, rule)
         y = self._convolution(second, y, train, plain)
         around = self._convolution(shortcut[0], x, train, plain) if shortcut else x
         return self._quantized(step, y + around, self._rule(track=track))
@@ -252,7 +283,7 @@ class Model(nn.Module):
         def initial(key: jax.Array) -> dict[str, jax.Array]:
             kernel = jax.nn.initializers.he_normal()(key, shape, jnp.float32)
             vectors = {"bias": jnp.zeros(shape[-1])}
-            if isinstance(step.layer, networks.Conv):
+            if isinstance(step.layer, networks.Conv) and step.layer.norm:
                 vectors["scale"] = jnp.ones(shape[-1])
             return {"kernel": kernel, **vectors}
 

@@ -107,6 +107,29 @@ def test_signs_are_those_of_the_line(factor, offset, slope):
         assert activated(v, affine.SIGN_SHIFT, slope) == (1 if exact >= 0 else -1)
 
 
+@pytest.mark.parametrize("shift", [0, 3, 9])
+@pytest.mark.parametrize("top", [None, 96, 5])
+def test_a_clip_is_a_relu(shift, top):
+    """Exactly where an accumulator is half a step of the output at most; else within one."""
+    rng = np.random.default_rng(shift)
+    m, b = rng.integers(-40, 41, 60), rng.integers(-9000, 9000, 60)
+    acc = Range(np.full(60, -300), np.full(60, 300))
+    found = affine.between(affine.clipped(m, b, acc, 1 << 29), np.full(60, shift), 3, top)
+    gentle = 0
+    for i in range(60):
+        off = abs(int(m[i])) / 2**shift
+        gentle += off <= 0.5
+        for value in range(-300, 301):
+            clip = min(max(value, int(found.low[i])), int(found.high[i]))
+            v = clip * int(found.multiplier[i]) + int(found.bias[i])
+            got = min(round(Fraction(v, 2**shift * (8 if v < 0 else 1))), 127)
+            real = max(Fraction(value * int(m[i]) + int(b[i]), 2**shift), Fraction(0))
+            wanted = min(round(real), 127 if top is None else top)
+            assert got == wanted or (off > 0.5 and abs(got - wanted) <= off / 2 + 1)
+            assert got >= 0
+    assert gentle > 0 or shift < 9
+
+
 def test_what_is_out_of_reach_is_refused():
     acc = Range(np.array([-(10**6)]), np.array([10**6]))
     assert not affine.saturating(line(1000.0, -6e8), acc, 3)[2].any()

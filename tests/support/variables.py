@@ -46,10 +46,11 @@ def variables_of(net, seed=0, extreme=False):
             kernel = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
             params[inner.name] = {"kernel": kernel, "bias": rng.normal(size=shape[-1]) / 4}
             if isinstance(inner.layer, networks.Conv):
+                ranges[inner.name] = rng.uniform(1, 6)
+            if isinstance(inner.layer, networks.Conv) and inner.layer.norm:
                 params[inner.name]["scale"] = rng.normal(1, 0.5, shape[-1])
                 mean, spread = rng.normal(size=shape[-1]) / 4, rng.uniform(0.1, 1, shape[-1])
                 stats[inner.name] = {"mean": mean, "variance": spread}
-                ranges[inner.name] = rng.uniform(1, 6)
         ranges[step.name] = rng.uniform(1, 6)
         if step.inside:
             sums = {inner.name for inner in step.inside[1:]}

@@ -25,6 +25,8 @@ RULES = [
     Activation(bits=2),
     FULL,
     Activation(sign=True),
+    Activation(ceiling=float("inf"), bits=8, track=True),
+    Activation(ceiling=1.5, bits=4, track=True),
 ]
 
 
@@ -42,6 +44,8 @@ def naive_activation(rule, y, largest):
         return window + jax.lax.stop_gradient(jnp.where(y >= 0, 1.0, -1.0) - window)
     if rule.slope_exponent is not None:
         y = jnp.where(y >= 0, y, y * 2.0**rule.slope_exponent)
+    if rule.ceiling is not None:
+        y = jnp.where(y >= 0, jnp.where(y >= rule.ceiling, rule.ceiling, y), 0)
     if rule.track:
         largest = layers.moved(rule, largest, y)
     if rule.bits is not None:
