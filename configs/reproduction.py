@@ -4,30 +4,23 @@
     python -m launch.sweep --workdir=/tmp/1 --status
     python -m launch.sweep --config=configs/reproduction.py:net4,ablations --workdir=/tmp/4 ...
 
-ARGUMENTS: a network (net1 to net7) and, if wanted, `ablations` or `lambdas`; `smoke` for four
-epochs each of a narrow network on the embedded digits. A sweep goes on where it was stopped. Fields
-given by --config.FIELD hold for all members, such as --config.epochs=10.
+ARGUMENTS: a network (net1 to net7) and, if wanted, `staged`, `ablations` or `lambdas`; `smoke` for
+four epochs each of a narrow network on the embedded digits. A sweep goes on where it was stopped.
+Fields given by --config.FIELD hold for all members, such as --config.epochs=10.
 
 Rows are full precision, L-2, L-1, FP, and the two FLightNNs a and b, whose mean k is the storage of
 the paper's in units of L-1's, where its table has enough digits to tell. All rows have one recipe
-and one length. Ablations are of equal length, too: `plain`, and one option or two more than it;
-members with the same stages train them once. Lambdas are the paper's own training of thresholds, at
-the full length, for several weights of the penalty.
+and one length. With `staged` the quantized ones begin in full precision and go on as LightNN-2, in
+the same number of epochs; rows of a seed share these stages. Ablations are of equal length, too:
+`plain`, and one option or two more than it; members with the same stages train them once. Lambdas
+are the paper's own training of thresholds, at the full length, for several weights of the penalty.
 """
 
 from configs import paper
+from flightnn_jax.paper import tables as published
 from flightnn_jax.training.config import Config
 
 SEEDS = (0, 1, 2)
-_BUDGETS = {  # mean k of a and of b
-    "net1": (1.1, 1.5),
-    "net2": (1.1, 1.75),
-    "net3": (1.1, 1.4),
-    "net4": (1.1, 1.5),
-    "net5": (1.2, 1.6),
-    "net6": (1.1, 1.5),
-    "net7": (1.1, 1.7),
-}
 _STAGES = "full:0.4,lightnn2:0.3"
 _ABLATIONS: dict[str, dict[str, str]] = {
     "plain": {},
@@ -53,15 +46,18 @@ _NOT_OF_FULL = ("warm", "taught", "scaled", "linear", "all")  # nothing that ful
 
 
 def get_config(arguments: str = "") -> Config:
-    """What all members share, for "NETWORK", and with "ablations", "lambdas" or "smoke"."""
+    """What all members share, for "NETWORK", and with "staged" or another of the words."""
     network, *words = arguments.split(",")
-    if network not in _BUDGETS or set(words) - {"ablations", "lambdas", "smoke"}:
+    known = ", ".join(published.BUDGETS)
+    if network not in published.BUDGETS or set(words) - {"staged", "ablations", "lambdas", "smoke"}:
         raise ValueError(
-            f"{arguments!r}: the arguments are a network ({', '.join(_BUDGETS)}), and ablations, "
-            "lambdas or smoke if wanted, as in configs/reproduction.py:net1"
+            f"{arguments!r}: the arguments are a network ({known}), and staged, ablations, lambdas "
+            "or smoke if wanted, as in configs/reproduction.py:net1"
         )
     config = paper.get_config(f"{network},flightnn")
     fields = {"mode": "budget", "epochs": "30", "learning_rate": "2e-3"}
+    if "staged" in words:
+        fields |= {"stages": _STAGES}
     if "lambdas" in words:
         fields = {"mode": "paper"}
     if "smoke" in words:
@@ -73,10 +69,12 @@ def get_members(arguments: str = "") -> dict[str, dict[str, str]]:
     """The fields of each member that differ from the others', by its name."""
     network, *words = arguments.split(",")
     get_config(arguments)  # which checks them
-    a, b = (str(budget) for budget in _BUDGETS[network])
+    a, b = map(str, published.BUDGETS[network])
     rows = {name: {"scheme": name} for name in ("full", "lightnn2", "lightnn1", "fp4")}
     rows["flightnn_a"] = {"scheme": "flightnn", "budget": a}
     rows["flightnn_b"] = {"scheme": "flightnn", "budget": b}
+    if "staged" in words:
+        rows["full"] |= {"stages": "none"}  # which has none of quantized weights
     if "lambdas" in words:
         rows = {f"lambda1={x}": {"scheme": "flightnn", "lambda1": x} for x in _LAMBDAS}
     if "ablations" in words:

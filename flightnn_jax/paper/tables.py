@@ -16,6 +16,17 @@ from flightnn_jax.hardware import workload
 
 Interval = tuple[float, float]
 
+BUDGETS = {
+    "net1": (1.1, 1.5),
+    "net2": (1.1, 1.75),
+    "net3": (1.1, 1.4),
+    "net4": (1.1, 1.5),
+    "net5": (1.2, 1.6),
+    "net6": (1.1, 1.5),
+    "net7": (1.1, 1.7),
+}
+"""The mean k with which the FLightNNs a and b are trained: the printed storage leaves them open."""
+
 _SCHEMES = {scheme.label.split()[0]: scheme.name for scheme in schemes.SCHEMES}
 
 
