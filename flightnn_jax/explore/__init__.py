@@ -6,8 +6,8 @@
     print(explore.draw(runs))
 
 One run is drawn by itself, several are compared. `members` finds all runs below a directory,
-`costs` and `fronts` say what they cost and which are the best, `pick` takes one under bounds, and
-`page` makes a file to explore them.
+`groups` takes those together that differ in the seed alone, `costs` and `fronts` say what they cost
+and which are the best, `pick` takes one under bounds, and `page` makes a file to explore them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flightnn_jax.explore.members import Member
     from flightnn_jax.hardware.records import Number
 else:
-    _MODULES = ("commands", "costs", "fronts", "members", "page", "pick")
+    _MODULES = ("commands", "costs", "fronts", "groups", "members", "page", "pick")
     __getattr__ = getter(__name__, {name: name for name in _MODULES})
 
 __all__ = ["Curve", "Layer", "Result", "ResultError", "draw", "draw_fronts", "read", "read_all"]

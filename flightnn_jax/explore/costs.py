@@ -6,6 +6,7 @@ are alike as one.
 
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 from flightnn_jax.explore.members import Member
@@ -42,12 +43,19 @@ UNITS = (
     Unit("lut", "hard-wired (LUT)"),
     Unit("images_per_s", "throughput (images/s)", larger=True),
 )
+KEYS = tuple(unit.key for unit in UNITS)
+
 _MUCH = 10**9
 _BOUNDLESS = Device("any FPGA", _MUCH, _MUCH, _MUCH, _MUCH, clock_mhz=100)
 
 
-def of(member: Member, device: Device) -> dict[str, Number]:
+def of(member: Member, device: Device, keys: Collection[str] = KEYS) -> dict[str, Number]:
     """The costs of a member by `Unit.key`; a unit in which it has none is left out.
+
+    Args:
+      member: of a sweep.
+      device: whose throughput is told.
+      keys: of the units that are wanted; those of hard-wired weights take the longest.
 
     Storage is that of its record, and energy that of the arithmetic on a 65-nm ASIC. LUTs have 6
     inputs and hold all weights as wires, whether or not a device has as many. Throughput is that of
@@ -57,13 +65,13 @@ def of(member: Member, device: Device) -> dict[str, Number]:
     if member.work is None:
         return costs
     costs["nj"] = asic.energy(member.work)
-    wired = _tried(member.work, _BOUNDLESS, "hardwired")
+    wired = _tried(member.work, _BOUNDLESS, "hardwired") if "lut" in keys else None
     if wired is not None:
         costs["lut"] = wired.resources["LUT"]
-    fastest = _tried(member.work, device, "engine")
+    fastest = _tried(member.work, device, "engine") if "images_per_s" in keys else None
     if fastest is not None:
         costs["images_per_s"] = fastest.images_per_s
-    return costs
+    return {key: cost for key, cost in costs.items() if key in keys}
 
 
 def _tried(work: Workload, device: Device, style: str) -> Estimate | None:
