@@ -443,7 +443,7 @@ ARROWS = {
         "pareto",
         *NUMPY_HALF,
     ],
-    "paper": ["lazy", "paper", "hardware", "networks", "schemes"],
+    "paper": ["explore", "lazy", "paper", "hardware", "networks", "schemes"],
     "rtl": ["atomic", "lazy", "fpga", "pareto", "rtl", *NUMPY_HALF],
     "explore.results": ["atomic", "hardware.demands"],
     "explore.plots": ["atomic", "explore.results"],
@@ -466,6 +466,7 @@ ARROWS = {
         "hardware",
         "pareto",
     ],
+    "explore.groups": ["explore.fronts", "explore.members", "hardware"],
     "explore.front_plots": [
         "explore.attainment",
         "explore.costs",

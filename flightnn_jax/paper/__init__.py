@@ -1,4 +1,4 @@
-"""The paper's tables as data, the constants fitted to them, and the audit of every cell.
+"""The paper's tables as data, fitted constants, trained networks beside them, and the audit.
 
 Example:
   >>> from flightnn_jax import paper
@@ -11,4 +11,6 @@ from typing import TYPE_CHECKING
 from flightnn_jax.lazy import getter
 
 if not TYPE_CHECKING:
-    __getattr__ = getter(__name__, {name: name for name in ("audit", "fit", "report", "tables")})
+    __getattr__ = getter(
+        __name__, {name: name for name in ("audit", "fit", "report", "reproduction", "tables")}
+    )

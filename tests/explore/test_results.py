@@ -154,7 +154,7 @@ def test_no_run_is_told_in_one_line(tmp_path, capsys):
         compare.main([str(tmp_path)])
     out, errors = capsys.readouterr()
     assert not out
-    assert errors.startswith(f"error: {tmp_path / 'result.json'} does not exist: ")
+    assert errors.startswith(f"error: {tmp_path} holds no run that is done")
     assert errors.count("\n") == 1
 
 

@@ -156,7 +156,7 @@ CASES = [
     ("check {}/pipe", "cannot be read"),
     ("check /dev/zero", "cannot be read"),
     ("check {}", "cannot be read"),
-    ("compare {}", "result.json does not exist: name the workdir of a run that is done"),
+    ("compare {}", "holds no run that is done, which is a folder with a result.json"),
     ("compare {}/none.py", "does not exist"),
 ]
 
