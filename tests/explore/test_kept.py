@@ -1,0 +1,57 @@
+"""What is kept under results/: files that are valid, and documents that say what they give."""
+
+import contextlib
+import io
+import json
+import re
+
+import pytest
+from absl import flags
+
+from flightnn_jax.checker import reader
+from flightnn_jax.checker.checker import check
+from flightnn_jax.hardware import workload
+from flightnn_jax.integer import files
+from launch import compare
+from tests.support import prepared
+
+ROOT = prepared.ROOT
+ZOO = ROOT / "results" / "zoo"
+INDEX = json.loads((ZOO / "zoo.json").read_text())
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PRINTED = re.compile(
+    r"^```sh\npython -m launch\.compare (results/\S+)\n```\n\n```text\n(.*?)^```$", re.M | re.S
+)
+
+
+def test_the_index_names_every_file():
+    assert sorted(INDEX) == sorted(path.name for path in ZOO.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (i > 0)) for i, n in enumerate(sorted(INDEX))],
+)
+def test_a_network_of_the_zoo_is_that_of_its_record(name):
+    network, told = files.load(ZOO / name), INDEX[name]
+    record = json.loads((ROOT / told["record"] / "result.json").read_text())
+    assert check(reader.load(ZOO / name)) == []
+    assert told["accuracy"] == record["test"]["top1"] == network.provenance["accuracy_as_trained"]
+    assert told["storage_kb"] == record["storage_bits"] / 8e3
+    assert (
+        sum(layer.weight_bits for layer in workload.from_integers(network).layers)
+        == record["storage_bits"]
+    )
+    assert told["mean_k"] == record["mean_k"]
+    assert network.provenance["config.seed"] == record["config"]["seed"]
+
+
+def test_documents_print_what_the_records_give():
+    shown = [match for path in DOCUMENTS for match in PRINTED.findall(path.read_text())]
+    assert shown
+    flags.FLAGS.mark_as_parsed()
+    for directory, text in shown:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            compare.main([str(ROOT / directory)])
+        assert out.getvalue() == text
