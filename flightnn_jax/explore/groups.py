@@ -13,6 +13,8 @@ from flightnn_jax.hardware.records import Number
 from flightnn_jax.hardware.report import short, table
 
 FULL = "full"
+_PLANNED = """
+nJ and images/s of runs without integers are planned: sums are as wide as the worst weights need"""
 _OF_A_ROW = ("scheme", "budget")
 
 
@@ -126,7 +128,8 @@ def text(some: Sequence[Group], costs: Sequence[Mapping[str, Number]]) -> str:
     parts = []
     for setting in dict.fromkeys(group.setting for group in some):
         theirs = [group for group in some if group.setting == setting]
-        parts += [setting, table(rows(theirs, costs))]
+        planned = not all(m.lowered for g in theirs for m in g.members if g.scheme != FULL)
+        parts += [setting, table(rows(theirs, costs)) + _PLANNED * planned]
     return "\n\n".join(parts)
 
 
