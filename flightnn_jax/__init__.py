@@ -48,6 +48,8 @@ if TYPE_CHECKING:  # what _TABLE says, for type checkers; tests/test_layers.py c
     from flightnn_jax.formats.base import ShiftCounts as ShiftCounts
     from flightnn_jax.formats.binary import Binary as Binary
     from flightnn_jax.formats.binary import BinaryCodes as BinaryCodes
+    from flightnn_jax.formats.codebook import Codebook as Codebook
+    from flightnn_jax.formats.codebook import CodebookCodes as CodebookCodes
     from flightnn_jax.formats.fixed_point import FixedPoint as FixedPoint
     from flightnn_jax.formats.fixed_point import FixedPointCodes as FixedPointCodes
     from flightnn_jax.formats.shift import Shift as Shift
@@ -83,6 +85,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "formats": (),
     "formats.base": ("Codes", "Format", "ShiftCounts"),
     "formats.binary": ("Binary", "BinaryCodes"),
+    "formats.codebook": ("Codebook", "CodebookCodes"),
     "formats.fixed_point": ("FixedPoint", "FixedPointCodes"),
     "formats.shift": ("Shift",),
     "formats.shift_codes": ("ShiftCodes",),

@@ -11,15 +11,17 @@ class Weights(NamedTuple):
     """How every kernel is stored.
 
     Attributes:
-      kind: "shift", sums of powers of two; "fixed", integers times one power of two; or "binary",
-        -1 and 1.
+      kind: "shift", sums of powers of two; "fixed", integers times one power of two; "binary", -1
+        and 1; or "codebook", a few levels that a layer shares.
       bits: of a weight; for shifts, of each term: a sign and the exponent.
       k: for shifts, the terms of every filter; the largest number of them in a flexible scheme.
+      levels: of a codebook.
     """
 
     kind: str
     bits: int
     k: int = 1
+    levels: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,8 @@ SCHEMES = (
         signs=True,
         distribution_loss=True,
     ),
+    Scheme("codebook5", "CB 5W8A", Weights("codebook", bits=3, levels=5)),
+    Scheme("codebook10", "CB 10W8A", Weights("codebook", bits=4, levels=10)),
 )
 
 
@@ -93,7 +97,7 @@ def find(name: str) -> Scheme:
 
     Example:
       >>> find("lightnn1").weights
-      Weights(kind='shift', bits=4, k=1)
+      Weights(kind='shift', bits=4, k=1, levels=0)
     """
     for scheme in SCHEMES:
         if scheme.name == name:

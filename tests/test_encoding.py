@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as arrays
 
 from flightnn_jax import (
     Binary,
+    Codebook,
     FixedPoint,
     FixedPointCodes,
     Shift,
@@ -236,12 +237,15 @@ FORMATS = [
     Shift(k=3, window=None),
     FixedPoint(bits=5),
     Binary(),
+    Codebook(5, levels=jnp.array([-96, -3, 0, 5, 127]) / 4),
 ]
 
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=20)
 @given(WEIGHTS)
-@pytest.mark.parametrize("fmt", FORMATS, ids=["k1", "k2", "flush", "none", "fixed", "binary"])
+@pytest.mark.parametrize(
+    "fmt", FORMATS, ids=["k1", "k2", "flush", "none", "fixed", "binary", "levels"]
+)
 def test_any_weights(fmt, w):
     codes = encode_params(w, fmt)
     codes.check()

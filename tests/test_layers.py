@@ -111,6 +111,8 @@ WITHOUT_JAX = (
     "integer.limits",
     "integer.codes",
     "integer.weights",
+    "integer.codebook",
+    "integer.kinds",
     "integer.network",
     "integer.shapes",
     "integer.certificate",
@@ -167,8 +169,8 @@ def test_the_core_needs_nothing_of_training():
     reached = set().union(*(reached_from(TABLE[name]) for name in flightnn_jax.__all__))
     assert {"formats.shift", "numerics"} <= reached
     assert not [m for m in reached if within(m, ("training", "data", "networks"))]
-    records = {f"integer.{name}" for name in ("weights", "codes", "limits")}  # what codes become
-    assert {m for m in reached if within(m, ["integer"])} == records
+    records = {f"integer.{name}" for name in ("weights", "codebook", "codes", "limits")}
+    assert {m for m in reached if within(m, ["integer"])} == records  # what codes become
     assert reached & set(EXTRAS) == {"penalty"}
 
 
@@ -220,7 +222,10 @@ def test_integer_networks_and_their_costs_need_numpy_alone(name):
 
 # What a module may import of ours: one row for every module, or for a package whose modules all
 # follow one rule. `within` reads both sides: "formats" is that package and all that it holds.
-RECORDS = ["integer.limits", "integer.weights", "integer.network", "integer.shapes"]
+RECORDS = [
+    *("integer.limits", "integer.weights", "integer.codebook", "integer.kinds"),
+    *("integer.network", "integer.shapes"),
+]
 NUMPY_HALF = ["integer:", *RECORDS, "integer.certificate", "integer.invariants", "integer.files"]
 LIBRARY = ["formats", "numerics", "filters", "spec", "thresholds", "quantize", "penalty"]
 ARROWS = {
@@ -231,7 +236,7 @@ ARROWS = {
     "filters": [],
     "atomic": [],
     "activations": ["numerics"],
-    "formats": ["numerics", "filters", "formats", "integer.weights"],
+    "formats": ["numerics", "filters", "formats", "integer.codebook", "integer.weights"],
     "spec": ["formats", "numerics"],
     "rules": ["formats", "spec"],
     "thresholds": ["formats", "numerics", "spec"],
@@ -280,7 +285,7 @@ ARROWS = {
         "training.quantization",
     ],
     "training.distillation": ["training.scaling"],
-    "training.state": ["training.scaling"],
+    "training.state": ["training.quantization", "training.scaling"],
     "training.step": [
         "budget",
         "limits",
@@ -365,6 +370,8 @@ ARROWS = {
     "integer.limits": [],
     "integer.codes": ["integer.limits"],
     "integer.weights": ["integer.limits", "integer.codes"],
+    "integer.codebook": ["integer.limits", "integer.codes", "integer.weights"],
+    "integer.kinds": ["integer.codebook", "integer.weights"],
     "integer.network": ["integer.limits", "integer.weights"],
     "integer.powers": [],
     "integer.shapes": ["integer.limits", "integer.network"],

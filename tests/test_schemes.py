@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flightnn_jax import Binary, FixedPoint, Shift, networks, quantize_params, schemes, storage_bits
+from flightnn_jax import (
+    Binary,
+    Codebook,
+    FixedPoint,
+    Shift,
+    networks,
+    quantize_params,
+    schemes,
+    storage_bits,
+)
 from flightnn_jax.training import models, quantization
 from flightnn_jax.training.config import Config
 
@@ -47,6 +56,8 @@ def test_the_table():
         "binaryconnect": (Binary(), 8),
         "bnn": (Binary(), 8),
         "bnn_dl": (Binary(), 8),
+        "codebook5": (Codebook(5), 8),
+        "codebook10": (Codebook(10), 8),
     }
 
 

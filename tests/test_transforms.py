@@ -136,6 +136,7 @@ FORMATS = {
     "filters first": lambda w: fl.Shift(k=2, thresholds=jnp.zeros(2), filter_axis=0),
     "fixed point": lambda w: fl.FixedPoint(bits=4),
     "binary": lambda w: fl.Binary(),
+    "codebook": lambda w: fl.Codebook(5).start(w),
 }
 
 

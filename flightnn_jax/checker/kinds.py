@@ -11,17 +11,23 @@ def unpack_codes(packed: np.ndarray, bits: int) -> np.ndarray:
 
     Args:
       packed: bytes.
-      bits: of a code, a divisor of 8.
+      bits: of a code, 1 to 8.
 
     Returns:
-      Codes 0 to 2^bits - 1, 8 / bits times as many.
+      Codes 0 to 2^bits - 1, as many as the bytes have room for.
 
     Example:
       >>> unpack_codes(np.array([0x21, 0x03], np.uint8), 4).tolist()
       [1, 2, 3, 0]
+      >>> unpack_codes(np.array([0b10_100_001, 0b1], np.uint8), 3).tolist()
+      [1, 4, 6, 0, 0]
     """
-    places = np.arange(0, 8, bits, dtype=np.uint8)
-    return (packed[:, None] >> places & (2**bits - 1)).reshape(-1)
+    if 8 % bits == 0:
+        places = np.arange(0, 8, bits, dtype=np.uint8)
+        return (packed[:, None] >> places & (2**bits - 1)).reshape(-1)
+    count = packed.size * 8 // bits
+    ones = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
+    return np.packbits(ones, axis=1, bitorder="little").reshape(-1)
 
 
 def terms_of(codes: np.ndarray) -> np.ndarray:
@@ -68,28 +74,43 @@ def signs_of(codes: np.ndarray) -> np.ndarray:
     return 1 - 2 * codes.astype(np.int16)
 
 
+def index_bits(levels: int) -> int:
+    """The bits of an index into a table: the least b >= 1 with 2^b >= levels.
+
+    Example:
+      >>> [index_bits(levels) for levels in (1, 2, 5, 8, 256)]
+      [1, 1, 3, 3, 8]
+    """
+    bits = 1
+    while 1 << bits < levels:
+        bits += 1
+    return bits
+
+
 class Kind(NamedTuple):
     """A kind of weights.
 
     Attributes:
-      bits: of a code.
-      value_of: what codes stand for, int16.
+      bits: of a code; None where the layer's table of levels decides.
+      value_of: what codes stand for, int16; None where the table says it.
       has_terms: whether a filter has k rows of codes, or else one.
       version: of the format, the first that has it.
     """
 
-    bits: int
-    value_of: Callable[[np.ndarray], np.ndarray]
+    bits: int | None
+    value_of: Callable[[np.ndarray], np.ndarray] | None
     has_terms: bool
     version: int
 
-    def code_bytes(self, count: int) -> int:
-        """How many bytes so many codes take."""
-        return -(-count * self.bits // 8)
+    @property
+    def has_levels(self) -> bool:
+        """Whether there is a table of levels."""
+        return self.value_of is None
 
 
 KINDS = {
     "shift": Kind(4, terms_of, has_terms=True, version=1),
     "integer": Kind(4, integers_of, has_terms=False, version=1),
     "binary": Kind(1, signs_of, has_terms=False, version=3),
+    "codebook": Kind(None, None, has_terms=False, version=4),
 }

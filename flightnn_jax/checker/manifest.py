@@ -115,11 +115,11 @@ def check_version(text: str) -> Any:
       FileError: if it is not JSON, or not of this format and version.
 
     Example:
-      >>> check_version('{"format": "flightnn integer network", "version": 4}')
+      >>> check_version('{"format": "flightnn integer network", "version": 5}')
       Traceback (most recent call last):
         ...
-      flightnn_jax.checker.container.FileError: the file has version 4, and this reader
-        knows 1 to 3: take a newer reader
+      flightnn_jax.checker.container.FileError: the file has version 5, and this reader
+        knows 1 to 4: take a newer reader
     """
     value = parse_json(text, "the manifest")
     if not isinstance(value, dict) or value.get("format") != FORMAT:

@@ -12,13 +12,14 @@ import numpy as np
 
 from flightnn_jax.checker import container, manifest, wiring
 from flightnn_jax.checker.container import FileError, Tensor
-from flightnn_jax.checker.kinds import KINDS
+from flightnn_jax.checker.kinds import KINDS, index_bits, unpack_codes
 from flightnn_jax.checker.manifest import Add, Conv, Dense, Layer, Manifest
 from flightnn_jax.checker.wiring import Value
 
 MAX_FILE = 2**30
 MAX_WEIGHTS_PER_BYTE = 64
 MAX_K = 3
+MAX_LEVELS = 256
 
 _TYPES: dict[str, np.dtype] = {"U8": np.dtype("u1"), "I8": np.dtype("i1"), "I32": np.dtype("<i4")}
 
@@ -137,7 +138,12 @@ def _arrays(
         for suffix, expected in _plain_tensors(layer, value, values).items():
             take(f"{layer.name}.{suffix}", expected)
         if isinstance(layer, Conv | Dense):
+            if KINDS[layer.weights].has_levels:
+                name = f"{layer.name}.levels"
+                take(name, ("I8", _levels_shape(name, tensors)))
             take(f"{layer.name}.codes", ("U8", (_code_bytes(layer, arrays),)))
+            if KINDS[layer.weights].has_levels:
+                _check_levels(layer, arrays[name], arrays[f"{layer.name}.codes"])
         dtype = "I32" if value.sums else "I8"
         take(f"golden.{layer.name}", (dtype, (parsed.golden, *value.shape)))
     extra = sorted(set(tensors) - set(arrays))
@@ -175,4 +181,26 @@ def _code_bytes(layer: Conv | Dense, arrays: dict[str, np.ndarray]) -> int:
         if k.max() > MAX_K:
             raise FileError(f"{layer.name}.k has a {k.max()}: a filter has {MAX_K} terms at most")
         filters = int(k.sum())
-    return kind.code_bytes(math.prod(layer.shape[:-1]) * filters)
+    bits = kind.bits or index_bits(arrays[f"{layer.name}.levels"].size)
+    return -(-math.prod(layer.shape[:-1]) * filters * bits // 8)
+
+
+def _levels_shape(name: str, tensors: dict[str, Tensor]) -> tuple[int, ...]:
+    """The shape of a table of levels, whose length the file chooses."""
+    if name not in tensors:
+        return (1,)
+    _, shape, _ = tensors[name]
+    if len(shape) != 1 or not 1 <= shape[0] <= MAX_LEVELS:
+        raise FileError(f"{name} has the shape {shape}: a layer has 1 to {MAX_LEVELS} levels")
+    return shape
+
+
+def _check_levels(layer: Conv | Dense, levels: np.ndarray, codes: np.ndarray) -> None:
+    """That levels rise, and that each index has one."""
+    if np.any(levels[1:] <= levels[:-1]):
+        raise FileError(f"{layer.name}.levels do not rise: each is larger than the one before")
+    used = unpack_codes(codes, index_bits(levels.size))[: math.prod(layer.shape)]
+    if used.max() >= levels.size:
+        raise FileError(
+            f"{layer.name}.codes has the index {used.max()}: there are {levels.size} levels"
+        )

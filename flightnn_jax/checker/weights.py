@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flightnn_jax.checker.kinds import KINDS, unpack_codes
+from flightnn_jax.checker.kinds import KINDS, index_bits, unpack_codes
 from flightnn_jax.checker.manifest import Conv, Dense
 from flightnn_jax.checker.reader import Network
 
@@ -20,13 +20,21 @@ def filter_terms(network: Network, layer: Conv | Dense) -> Iterator[np.ndarray]:
     Yields:
       For each filter int16 [terms, n]: k rows of signed powers of two, or the one row of integers.
     """
-    kind = KINDS[layer.weights]
+    value_of = KINDS[layer.weights].value_of
+    levels = network.tensors.get(f"{layer.name}.levels", np.zeros(0)).astype(np.int16)
     count = math.prod(layer.shape[:-1])
-    codes = unpack_codes(network.tensors[f"{layer.name}.codes"], kind.bits)
+    codes = unpack_codes(network.tensors[f"{layer.name}.codes"], code_bits(network, layer))
     at = 0
     for k in _rows(network, layer):
-        yield kind.value_of(codes[at : at + k * count]).reshape(k, count)
+        own = codes[at : at + k * count]
+        yield (levels[own] if value_of is None else value_of(own)).reshape(k, count)
         at += k * count
+
+
+def code_bits(network: Network, layer: Conv | Dense) -> int:
+    """The bits of one of a layer's codes."""
+    bits = KINDS[layer.weights].bits
+    return index_bits(network.tensors[f"{layer.name}.levels"].size) if bits is None else bits
 
 
 def _rows(network: Network, layer: Conv | Dense) -> list[int]:
@@ -46,7 +54,7 @@ def unused_bits(network: Network, layer: Conv | Dense) -> int:
     Returns:
       What must be 0 in a valid file.
     """
-    used = math.prod(layer.shape[:-1]) * sum(_rows(network, layer)) * KINDS[layer.weights].bits
+    used = math.prod(layer.shape[:-1]) * sum(_rows(network, layer)) * code_bits(network, layer)
     return int(network.tensors[f"{layer.name}.codes"][-1]) >> used % 8 if used % 8 else 0
 
 

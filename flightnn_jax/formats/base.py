@@ -160,6 +160,16 @@ class Format(abc.ABC):
     def quantize(self, w: jax.Array) -> jax.Array:
         """The values of `w` that this format can store; differentiable."""
 
+    def start(self, w: jax.Array) -> "Format":
+        """The format before the first step of training these weights, on which it may depend."""
+        del w
+        return self
+
+    def follow(self, w: jax.Array) -> "Format":
+        """The format behind a step of training that led to these weights."""
+        del w
+        return self
+
     @abc.abstractmethod
     def encode(self, w: jax.Array) -> Codes:
         """The integers that stand for `quantize(w)`; for concrete arrays."""

@@ -18,8 +18,10 @@ class Arithmetic:
 
     Attributes:
       kind: of the weights, as `LayerWork.format` calls it.
-      bits: of a weight; of a term, where weights are sums of terms.
-      units: which of `synthesized.UNITS` computes it, by `engine.MULTIPLIERS`.
+      bits: of a weight; of a term, where weights are sums of terms; None where each layer's
+        differ.
+      units: which of `synthesized.UNITS` computes it, by `engine.MULTIPLIERS`; none where no
+        engine does.
       asic: which of `asic.UNITS` does.
       stored: the kind, as `schemes.Weights` calls it; None for floats.
       integers: the same, as `integer.Weights` calls it; likewise.
@@ -31,7 +33,7 @@ class Arithmetic:
     """
 
     kind: str
-    bits: int
+    bits: int | None
     units: dict[str, str]
     asic: str
     stored: str | None = None
@@ -107,6 +109,16 @@ _ROWS = (
         activity="shift",
         terms=True,
     ),
+    # No unit for levels was simulated: an 8x8 multiplier does all that a table of products does.
+    Arithmetic(
+        kind="codebook",
+        bits=None,
+        units={},
+        asic="8x8",
+        stored="codebook",
+        integers="codebook",
+        product_exponent=14,
+    ),
 )
 KINDS = {row.kind: row for row in _ROWS}
 
@@ -123,9 +135,9 @@ def of(weights: schemes.Weights | None) -> Arithmetic:
     """
     kind, bits = (weights.kind, weights.bits) if weights else (None, 32)
     for row in _ROWS:
-        if (row.stored, row.bits) == (kind, bits):
+        if row.stored == kind and row.bits in (bits, None):
             return row
-    known = ", ".join(f"{row.stored} of {row.bits} bits" for row in _ROWS if row.stored)
+    known = ", ".join(f"{row.stored} of {row.bits or 'any'} bits" for row in _ROWS if row.stored)
     raise ValueError(f"{weights}: hardware models know floats, {known}; add a row for others")
 
 

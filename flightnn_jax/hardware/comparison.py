@@ -33,7 +33,8 @@ def rows(network: str, mean_k: float, device: Device) -> list[Row]:
     Example:
       >>> from flightnn_jax.hardware.device import named
       >>> [row.scheme for row in rows("net1", 1.3, named("XC7Z045"))]
-      ['full', 'fp4', 'lightnn2', 'lightnn1', 'flightnn', 'binaryconnect', 'bnn', 'bnn_dl']
+      ['full', 'fp4', 'lightnn2', 'lightnn1', 'flightnn', 'binaryconnect', 'bnn', 'bnn_dl',
+       'codebook5', 'codebook10']
     """
     compared = []
     for scheme in schemes.SCHEMES:
@@ -69,7 +70,8 @@ def verdicts(compared: list[Row]) -> list[Verdict]:
       >>> from flightnn_jax.hardware.device import named
       >>> lost = [v for v in verdicts(rows("net1", 1.3, named("XC7Z045"))) if v.gain < 1]
       >>> sorted({(v.scheme, v.what) for v in lost if v.settled})
-      [('lightnn2', 'hard-wired'), ('lightnn2', 'in energy on an ASIC')]
+      [('codebook10', 'in energy on an ASIC'), ('codebook5', 'in energy on an ASIC'),
+       ('lightnn2', 'hard-wired'), ('lightnn2', 'in energy on an ASIC')]
     """
     against = next(row for row in compared if row.scheme == "fp4")
     judged = []

@@ -238,7 +238,8 @@ def from_network(
         )
     layers = []
     for i, step in enumerate(steps):
-        arithmetic = rows.of(known.weights_of(i, len(steps)))
+        stored = known.weights_of(i, len(steps))
+        arithmetic = rows.of(stored)
         shape = step.kernel_shape or ()
         terms = tuple(k[i]) if k else spread(mean, shape[-1])
         signs = known.signs and i > 1 and len(shape) == 4  # the average has none
@@ -255,7 +256,7 @@ def from_network(
                 format=arithmetic.kind,
                 k=terms,
                 accumulator_bits=accumulator_bits,
-                bits=arithmetic.bits,
+                bits=stored.bits if stored else 32,
                 signs=signs,
             )
         )
@@ -348,7 +349,7 @@ def _layer_work(
         format=arithmetic.kind,
         k=tuple(layer.weights.passes.tolist()),
         accumulator_bits=int(widths.max()),
-        bits=arithmetic.bits,
+        bits=layer.weights.bits,
         trained=Trained(layer.weights, inputs),
     )
 
@@ -367,7 +368,7 @@ def as_lightnn1(workload: Workload) -> Workload:
             format=shift.kind,
             k=(1,) * layer.filters,
             accumulator_bits=shift.accumulator_bits(layer.taps),
-            bits=shift.bits,
+            bits=shift.bits or 4,
             signs=False,
             trained=None,
         )

@@ -8,6 +8,7 @@ need JAX or other packages are imported when they are used: `lower`, `inference`
 from typing import TYPE_CHECKING
 
 from flightnn_jax.integer.certificate import certified
+from flightnn_jax.integer.codebook import CodebookWeights
 from flightnn_jax.integer.files import from_bytes, load, save, to_bytes
 from flightnn_jax.integer.invariants import check
 from flightnn_jax.integer.limits import IMAGE, IntegerNetworkError, Shape
@@ -45,6 +46,7 @@ __all__ = [
     "Affine",
     "Average",
     "BinaryWeights",
+    "CodebookWeights",
     "Convolution",
     "Dense",
     "Digests",

@@ -15,7 +15,7 @@ def pack(codes: np.ndarray, bits: int = 4) -> np.ndarray:
 
     Args:
       codes: of any shape.
-      bits: of a code: 1, 2, 4 or 8.
+      bits: of a code: 1 to 8.
 
     Example:
       >>> [f"{byte:02x}" for byte in pack(np.array([1, 2, 15], np.uint8))]
@@ -23,13 +23,13 @@ def pack(codes: np.ndarray, bits: int = 4) -> np.ndarray:
       >>> [f"{byte:08b}" for byte in pack(np.array([1, 0, 1, 1], np.uint8), 1)]
       ['00001101']
     """
-    each = 8 // bits
-    data = np.zeros(each * packed_bytes(codes.size, bits), np.uint8)
-    data[: codes.size] = codes.reshape(-1)
-    total = data[::each].copy()
-    for i in range(1, each):
-        total |= data[i::each] << (bits * i)
-    return total
+    padded = np.zeros(-(-codes.size // 8) * 8, np.uint8)
+    padded[: codes.size] = codes.reshape(-1)
+    eight = np.zeros(padded.size // 8, "<u8")  # codes are `bits` whole bytes
+    for i in range(8):
+        eight |= padded[i::8].astype("<u8") << np.uint64(bits * i)
+    used = eight.view(np.uint8).reshape(-1, 8)[:, :bits]
+    return used.reshape(-1)[: packed_bytes(codes.size, bits)].copy()
 
 
 def unpack(where: str, data: np.ndarray, count: int, bits: int = 4) -> np.ndarray:
@@ -38,10 +38,14 @@ def unpack(where: str, data: np.ndarray, count: int, bits: int = 4) -> np.ndarra
     Raises:
       IntegerNetworkError: if what stands behind the last code is not 0.
     """
-    each = 8 // bits
-    codes = np.empty(each * data.size, np.uint8)
-    for i in range(each):
-        codes[i::each] = (data >> (bits * i)) & ((1 << bits) - 1)
+    groups = -(-data.size // bits)
+    padded = np.zeros(groups * bits, np.uint8)
+    padded[: data.size] = data
+    eight = np.zeros((groups, 8), np.uint8)
+    eight[:, :bits] = padded.reshape(groups, bits)
+    codes = np.empty(8 * groups, np.uint8)
+    for i in range(8):
+        codes[i::8] = eight.view("<u8")[:, 0] >> np.uint64(bits * i) & np.uint64((1 << bits) - 1)
     if codes[count:].any():
         raise IntegerNetworkError(
             f"{where}: codes: the last byte is {data[-1]:#04x}: what stands behind the last code "

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flightnn_jax.integer import certificate, invariants, limits, shapes
-from flightnn_jax.integer import weights as kinds
+from flightnn_jax.integer import certificate, invariants, kinds, limits, shapes
 from flightnn_jax.integer.limits import IMAGE, IntegerNetworkError, Shape
 from flightnn_jax.integer.network import (
     Add,
@@ -27,6 +26,7 @@ from flightnn_jax.integer.network import (
     Layer,
     MaxPool,
 )
+from flightnn_jax.integer.weights import Weights
 
 FORMAT = "flightnn integer network"
 VERSION = 2  # that is written where no kind of weights asks for a later one; 1 is read too
@@ -248,12 +248,12 @@ def _take(tensors: Tensors, name: str) -> np.ndarray:
     return tensors.pop(name)
 
 
-def _read_weights(fields: dict[str, Any], tensors: Tensors) -> kinds.Weights:
+def _read_weights(fields: dict[str, Any], tensors: Tensors) -> Weights:
     name = fields["name"]
 
-    def take(part: str, dtype: Any, shape: Shape) -> np.ndarray:
+    def take(part: str, dtype: Any, shape: Shape | None) -> np.ndarray:
         array = _take(tensors, f"{name}.{part}")
-        limits.check_array(name, part, array, dtype, shape)
+        limits.check_array(name, part, array, dtype, array.shape if shape is None else shape)
         return array
 
     kind = kinds.KINDS[_choice(fields, "weights", *kinds.KINDS)]

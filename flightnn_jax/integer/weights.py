@@ -1,7 +1,7 @@
 """Weights as integers: one class for each kind, with all that is asked of it. No JAX.
 
 What runs, certifies, writes, reads or costs a network asks weights only what `Weights` lists. A new
-kind is one new class here and its name in `KINDS`; a format (flightnn_jax/formats) makes it in the
+kind is one new class and its name in `kinds.KINDS`; a format (flightnn_jax/formats) makes it in the
 method `to_weights` of its codes.
 """
 
@@ -16,7 +16,8 @@ import numpy as np
 from flightnn_jax.integer import codes, limits
 from flightnn_jax.integer.limits import Shape
 
-Take = Callable[[str, Any, Shape], np.ndarray]  # a tensor by its name in the layer, type and shape
+# A tensor by its name in the layer, type and shape; None for a shape that the file chooses.
+Take = Callable[[str, Any, Shape | None], np.ndarray]
 
 
 class LoweringError(ValueError):
@@ -40,9 +41,10 @@ class Weights(abc.ABC):
 
     kind: ClassVar[str]  # what files call it
     max_size: ClassVar[int]  # the largest that `sizes` can be
-    bits: ClassVar[int] = 4  # of a code: 1, 2, 4 or 8
+    bits: ClassVar[int] = 4  # of a code: 1 to 8
     version: ClassVar[int] = 1  # of the file format, the first that knows the kind
     terms: ClassVar[bool] = False  # whether a code is 2 shift + (1 for minus), a power of two
+    engine: ClassVar[bool] = True  # whether the engines of `rtl` compute with the codes
 
     @property
     @abc.abstractmethod
@@ -358,11 +360,6 @@ class BinaryWeights(Weights):
         limits.check_axes(where, np.shape(self.negative), rank)
         limits.check_array(where, "weights", self.negative, np.uint8, self.shape)
         limits.check_within(where, "weights", self.negative, 0, 1)
-
-
-KINDS: dict[str, type[Weights]] = {
-    kind.kind: kind for kind in (ShiftWeights, IntegerWeights, BinaryWeights)
-}
 
 
 class Scaled(NamedTuple):

@@ -75,6 +75,12 @@ def checked(
             f"fold of {', '.join(unknown)}: there is no such layer with weights; choose of "
             f"{', '.join([IMAGE, *filters])}"
         )
+    for name in filters.keys() - set(wired):
+        if not filters[name].engine:
+            raise FoldError(
+                f"{name}: no engine computes with weights of the kind {filters[name].kind!r}: make "
+                "wires of the layer, as --style=hardwired does"
+            )
     found = {}
     for name in (IMAGE, *filters):
         fold = folds.get(name, Fold())

@@ -71,6 +71,8 @@ def _unread_by(name: str, config: Config) -> set[str]:
         idle.add("filter_scales")
     if scheme.weights is None or scheme.weights.kind != "shift":
         idle.add("rounding")
+    if scheme.weights is None or scheme.weights.kind != "codebook":
+        idle.add("codebook")
     if not scheme.flexible:
         return idle.union(_OF_FLEXIBLE, *_OF_MODE.values())
     idle.update(*(names for mode, names in _OF_MODE.items() if mode != config.mode))

@@ -17,6 +17,7 @@ SCHEDULES = ("cosine", "step", "constant")
 PER = ("layer", "network", "filter")
 FIRST = "first"  # in place of a teacher's directory
 ROUNDINGS = ("log", "linear")
+CODEBOOKS = ("uniform", "laplace", "kmeans")
 MAX_WEIGHTS = 1 << 28  # with gradients and Adam's two means they take 4 GB
 _MAX_INT = 2**31 - 1  # steps are counted in int32
 _MAX_COUNTS = {
@@ -63,7 +64,9 @@ class Config:
         "height and width, for digits, photographs and folders; none for the data set's own",
     )
     scheme: str = _option(
-        "flightnn", "full, fp4, lightnn2, lightnn1, flightnn, binaryconnect, bnn or bnn_dl"
+        "flightnn",
+        "full, fp4, lightnn2, lightnn1, flightnn, binaryconnect, bnn, bnn_dl, codebook5 or "
+        "codebook10",
     )
     mode: str = _option(
         "paper",
@@ -126,6 +129,11 @@ class Config:
         "to a power of two: log, the nearest exponent, as in the paper; or linear, the nearest "
         "value; for weights that are sums of powers",
     )
+    codebook: str = _option(
+        "kmeans",
+        "levels of weights that are few numbers: uniform, at equal distances; laplace, those of a "
+        "Laplacian; or kmeans, which follow the weights",
+    )
     schedule: str = _option("cosine", "of both rates: cosine down to 0, step or constant")
     decay_at: tuple[float, ...] = _option(
         (0.5, 0.75), "for step: the parts of the training after which rates are multiplied"
@@ -184,6 +192,7 @@ class Config:
             ("schedule", SCHEDULES),
             ("thresholds_per", PER),
             ("rounding", ROUNDINGS),
+            ("codebook", CODEBOOKS),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(

@@ -8,26 +8,30 @@ import jax
 from flightnn_jax import distribution, penalty, schemes, thresholds
 from flightnn_jax import spec as specs
 from flightnn_jax.formats import base, binary, fixed_point, shift
+from flightnn_jax.formats.codebook import Codebook
 
 PyTree = Any
 Penalty = Callable[[PyTree, PyTree, Any], jax.Array]  # of params, spec, Hyperparameters
 
 
-def format_of(scheme: schemes.Scheme, rounding: str = "log") -> base.Format | None:
+def format_of(
+    scheme: schemes.Scheme, rounding: str = "log", codebook: str = "kmeans"
+) -> base.Format | None:
     """The format of a scheme's kernels, without thresholds; None leaves them float.
 
     Args:
       scheme: of the weights.
       rounding: to powers of two, where weights are sums of them.
+      codebook: the kind of levels, where weights are of few of them.
 
     Raises:
       ValueError: if no format stores weights of that kind.
     """
-    return _format(scheme, scheme.weights, rounding)
+    return _format(scheme, scheme.weights, rounding, codebook)
 
 
 def _format(
-    scheme: schemes.Scheme, weights: schemes.Weights | None, rounding: str
+    scheme: schemes.Scheme, weights: schemes.Weights | None, rounding: str, codebook: str
 ) -> base.Format | None:
     if weights is None:
         return None
@@ -37,6 +41,8 @@ def _format(
         return fixed_point.FixedPoint(bits=weights.bits)
     if weights.kind == "binary":
         return binary.Binary()
+    if weights.kind == "codebook":
+        return Codebook(weights.levels, codebook)  # type: ignore[arg-type]  # it checks
     raise ValueError(
         f"scheme {scheme.name!r} has weights of kind {weights.kind!r}, which no format stores: "
         "add the format to training/quantization.py"
@@ -46,7 +52,7 @@ def _format(
 def significant_bits(scheme: schemes.Scheme) -> int | None:
     """The most that a weight of a scheme takes; None where one is float or of unknown size."""
     weights = {scheme.weights, scheme.first or scheme.weights, scheme.last or scheme.weights}
-    formats = [_format(scheme, each, "log") for each in weights]
+    formats = [_format(scheme, each, "log", "kmeans") for each in weights]
     bits = [None if each is None else each.significant_bits for each in formats]
     return None if None in bits else max(b for b in bits if b is not None)
 
@@ -57,6 +63,7 @@ def spec_of(
     per: str = "layer",
     rounding: str = "log",
     layers: Sequence[str] = (),
+    codebook: str = "kmeans",
 ) -> PyTree:
     """The spec tree of a scheme for a model's parameters.
 
@@ -68,6 +75,7 @@ def spec_of(
       rounding: as in `format_of`.
       layers: the names of those with weights in their order, for a scheme that has a first or a
         last layer of its own.
+      codebook: as in `format_of`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -84,10 +92,12 @@ def spec_of(
                 "ends of its own, so name the layers with weights in their order"
             )
         return {
-            name: _spec(_format(scheme, scheme.weights_of(i, len(layers)), rounding), params[name])
+            name: _spec(
+                _format(scheme, scheme.weights_of(i, len(layers)), rounding, codebook), params[name]
+            )
             for i, name in enumerate(layers)
         }
-    spec = _spec(format_of(scheme, rounding), params)
+    spec = _spec(format_of(scheme, rounding, codebook), params)
     if not scheme.flexible:
         return spec
     return thresholds.init_thresholds(params, spec, per)  # type: ignore[arg-type]  # it checks
@@ -95,6 +105,25 @@ def spec_of(
 
 def _spec(fmt: base.Format | None, params: PyTree) -> PyTree:
     return specs.make_spec(params, (lambda path, leaf: None) if fmt is None else fmt)
+
+
+def started(params: PyTree, spec: PyTree) -> PyTree:
+    """The spec with formats as they are before the first step with these parameters."""
+    return _of_formats(lambda fmt, w: fmt.start(w), params, spec)
+
+
+def followed(params: PyTree, spec: PyTree) -> PyTree:
+    """The spec with formats as they are behind a step that led to these parameters."""
+    return _of_formats(lambda fmt, w: fmt.follow(w), params, spec)
+
+
+def _of_formats(
+    change: Callable[[base.Format, jax.Array], base.Format], params: PyTree, spec: PyTree
+) -> PyTree:
+    def changed(node: Any, part: Any) -> Any:
+        return change(node, part) if isinstance(node, base.Format) else node
+
+    return jax.tree.map(changed, spec, params, is_leaf=specs.is_spec_leaf)
 
 
 def residual_lasso(params: PyTree, spec: PyTree, hyper: Any) -> jax.Array:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from flightnn_jax.training import scaling
+from flightnn_jax.training import quantization, scaling
 
 PyTree = Any
 
@@ -35,7 +35,7 @@ class TrainState:
 
     Attributes:
       params: latent float weights, biases and batch norm's scales.
-      spec: a spec tree for them; its arrays are the thresholds.
+      spec: a spec tree for them; its arrays are thresholds, and the levels of codebooks.
       batch_stats: running means and variances of batch norm.
       ranges: running largest magnitudes of activations; {} for full precision.
       opt_state: of the optimizer, over {"weights": params, "thresholds": spec}.
@@ -76,6 +76,7 @@ def carry_over(origin: TrainState, state: TrainState) -> TrainState:
     state = dataclasses.replace(
         state,
         params=origin.params,
+        spec=quantization.started(origin.params, state.spec),
         batch_stats=origin.batch_stats,
         ranges=origin.ranges if state.ranges and origin.ranges else state.ranges,
     )

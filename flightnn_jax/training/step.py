@@ -97,7 +97,8 @@ def _initial(
         variables = model.init(key, images)
         params = variables["params"]
         scheme = schemes.find(config.scheme)
-        spec = quantization.spec_of(scheme, params, per, config.rounding, names)
+        spec = quantization.spec_of(scheme, params, per, config.rounding, names, config.codebook)
+        spec = quantization.started(params, spec)
         scales: scaling.Scales = {}
         if config.filter_scales:
             scales = scaling.ones(variables["batch_stats"], spec)
@@ -242,6 +243,8 @@ def _step_of(
             average=averaged(config.ema, state, params),
             scales=state.scales,
         )
+        kernels = scaling.divided(params, scaling.scales_of(model, done))
+        done = dataclasses.replace(done, spec=quantization.followed(kernels, done.spec))
         if config.has_budget:  # for the next step, so that the state is always a whole network
             spec = _gates(config.budget_cost, model, steps, done, hyper)
             done = dataclasses.replace(done, spec=spec)

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from flightnn_jax import Binary, FixedPoint, FixedPointCodes, Shift, ShiftCodes, Window
+from flightnn_jax import Binary, Codebook, FixedPoint, FixedPointCodes, Shift, ShiftCodes, Window
 from flightnn_jax.formats import packing
 
 CLAMP, FLUSH = Window(), Window(below="flush")
@@ -155,7 +155,9 @@ def test_round_trip(fmt, w):
 
 
 @pytest.mark.parametrize(
-    "fmt", [Shift(k=2), FixedPoint(), Binary()], ids=["shift", "fixed", "binary"]
+    "fmt",
+    [Shift(k=2), FixedPoint(), Binary(), Codebook()],
+    ids=["shift", "fixed", "binary", "codebook"],
 )
 @pytest.mark.parametrize(("shape", "axis"), [((1,), 0), ((0, 3), 1), ((2, 0), 0), ((1,) * 32, 5)])
 def test_round_trip_of_odd_shapes(shape, axis, fmt):

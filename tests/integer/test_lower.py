@@ -38,7 +38,7 @@ from tests.support import variables
 
 pytestmark = pytest.mark.slow
 
-SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4", "binaryconnect")
+SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4", "binaryconnect", "codebook5")
 VGG = networks.network("net4", width=8, input_shape=(8, 8, 3))
 RESNET = Network(
     "small",

@@ -5,7 +5,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax import integer
-from flightnn_jax.integer import verify
+from flightnn_jax.checker import reader
+from flightnn_jax.checker.container import FileError
+from flightnn_jax.checker.kinds import unpack_codes
+from flightnn_jax.integer import codes, verify
 from tests.support import brute_force, integer_files
 from tests.support.networks_at_random import WEIGHTS, random_images, random_network
 
@@ -34,10 +37,46 @@ def test_files_with_binary_weights_are_of_version_3():
         integer.from_bytes(integer_files.sealed(old | {"version": 3}, tensors))
 
 
+def test_a_level_is_a_weight():
+    network = random_network(weights="codebook")
+    data = integer.to_bytes(network)
+    manifest, tensors = integer_files.parts(data)
+    assert manifest["version"] == 4
+    integer_files.assert_same(integer.from_bytes(data), network)
+    weights = network.layers[0].weights
+    assert weights.bits == 3
+    assert weights.tensors()["codes"].size == -(-weights.index.size * 3 // 8)
+    levels, codes = tensors["conv1.levels"], tensors["conv1.codes"]
+    wrong = {
+        "levels .* larger than the one before": {"conv1.levels": levels[::-1].copy()},
+        "of shape .0,.: there are 1 to 256": {"conv1.levels": levels[:0]},
+        "codes from 0 to [567]: each is from 0 to 4": {"conv1.codes": codes | 7},
+        "codes is uint8 of shape": {"conv1.codes": codes[1:]},
+    }
+    for message, changes in wrong.items():
+        sealed = integer_files.sealed(manifest, tensors | changes)
+        with pytest.raises(integer.IntegerNetworkError, match=message):
+            integer.from_bytes(sealed)
+        with pytest.raises(FileError):
+            reader.read(sealed)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_codes_of_any_bits_lie_without_gaps(bits):
+    for count in (1, 7, 8, 21):
+        numbers = np.random.default_rng(count).integers(0, 1 << bits, count, np.uint8)
+        packed = codes.pack(numbers, bits)
+        whole = sum(int(n) << bits * i for i, n in enumerate(numbers))
+        assert packed.tobytes() == whole.to_bytes(codes.packed_bytes(count, bits), "little")
+        assert_array_equal(codes.unpack("x", packed, count, bits), numbers)
+        assert_array_equal(unpack_codes(packed, bits)[:count], numbers)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("weights", ["binary", "codebook"])
 @pytest.mark.parametrize("kind", ["vgg", "resnet"])
-def test_every_path_runs_binary_weights(kind):
-    network = random_network(2, kind, "binary", width=2)
+def test_every_path_runs_these_weights(kind, weights):
+    network = random_network(2, kind, weights, width=2)
     images = random_images(network, 3)
     runners = {
         name: path.runner(network)
@@ -49,7 +88,7 @@ def test_every_path_runs_binary_weights(kind):
     assert verify.compare(network, right | shifts | runners, [(images, None)]).mismatches == 0
 
 
-@pytest.mark.parametrize("kind", [*WEIGHTS, "binary"])
+@pytest.mark.parametrize("kind", [*WEIGHTS, "binary", "codebook"])
 def test_what_a_kind_says_of_itself_fits_together(kind):
     layer = random_network(1, "vgg", kind).layers[2]
     own, taps = layer.weights, int(np.prod(layer.weights.shape[:-1]))

@@ -36,6 +36,10 @@ def integers(weights):
     """The weights' sums of terms, or values, int64."""
     if hasattr(weights, "value"):
         return weights.value.astype(np.int64)
+    if hasattr(weights, "levels"):
+        return np.array([weights.levels[i] for i in weights.index.flat], np.int64).reshape(
+            weights.index.shape
+        )
     if hasattr(weights, "negative"):
         return np.where(weights.negative, np.int64(-1), np.int64(1))
     terms = weights.sign.astype(np.int64) * 2 ** weights.shift.astype(np.int64)

@@ -5,6 +5,7 @@ Nothing of the library is imported: the reader and the checker are tested with t
 
 import hashlib
 import json
+import math
 import random
 import struct
 
@@ -19,9 +20,8 @@ def pack(dtype, numbers):
 
 
 def packed(codes, bits=4):
-    each = 8 // bits
-    rows = [codes[start : start + each] for start in range(0, len(codes), each)]
-    return [sum(code << bits * i for i, code in enumerate(row)) for row in rows]
+    number = sum(code << bits * i for i, code in enumerate(codes))
+    return list(number.to_bytes(-(-len(codes) * bits // 8), "little"))
 
 
 def tensors_of(net, images, certificates):
@@ -52,6 +52,11 @@ def tensors_of(net, images, certificates):
             data = packed(codes)
             if layer["weights"] == "binary":
                 data = packed([int(code == 15) for code in codes], bits=1)
+            if layer["weights"] == "codebook":
+                levels = net.numbers[f"{name}.levels"]
+                put(f"{name}.levels", "I8", [len(levels)], levels)
+                indices = [levels.index(w) for w in flatten(net.numbers[f"{name}.integers"])]
+                data = packed(indices, max(1, math.ceil(math.log2(len(levels)))))
             put(f"{name}.codes", "U8", [len(data)], data)
         if name in certificates:
             columns = len(certificates[name][0])
@@ -111,6 +116,9 @@ class Builder:
         draw = self.random
         if kind != "shift":
             values = range(-8, 8) if kind == "integer" else (-1, 1)
+            if kind == "codebook":
+                values = sorted(draw.sample(range(-128, 128), 5))
+                self.numbers[f"{name}.levels"] = values
             rows = [[draw.choice(values) for _ in range(count)] for _ in range(shape[-1])]
             self.numbers[f"{name}.integers"] = rows
             return
@@ -194,7 +202,7 @@ class Builder:
         kinds = {layer.get("weights") for layer in self.layers}
         manifest = {
             "format": "flightnn integer network",
-            "version": 3 if "binary" in kinds else 2,
+            "version": 4 if "codebook" in kinds else 3 if "binary" in kinds else 2,
             "name": "small",
             "input_shape": self.shapes["image"],
             "output_exponent": self.exponents[last],
@@ -264,12 +272,23 @@ def binary(seed=0, **options):
     return b.net()
 
 
+def codebook(seed=0, **options):
+    """Weights of five levels, indices of three bits, beside bits and shifts."""
+    b = Builder(seed, [3, 4, 2], **options)
+    b.conv("conv1", "image", 3, weights="codebook")
+    b.conv("conv2", "conv1", 2, size=1, weights="binary")
+    b.average("average", "conv2", 1)
+    b.dense("dense", "average", 3, weights="codebook")
+    return b.net()
+
+
 NETS = {
     "plain": plain,
     "residual": residual,
     "lifted": lifted,
     "matrix": matrix,
     "binary": binary,
+    "codebook": codebook,
 }
 
 

@@ -15,6 +15,7 @@ from flightnn_jax.integer import (
     Affine,
     Average,
     BinaryWeights,
+    CodebookWeights,
     Convolution,
     Dense,
     IntegerNetwork,
@@ -27,7 +28,8 @@ from flightnn_jax.integer import (
 )
 
 KINDS = ("vgg", "resnet")
-WEIGHTS = ("shift1", "shift2", "shift3", "integer")  # of `random_networks`; "binary" besides
+# Of `random_networks`; "binary" and "codebook" besides.
+WEIGHTS = ("shift1", "shift2", "shift3", "integer")
 
 
 def random_network(
@@ -197,6 +199,10 @@ class _Draw:
         filters = shape[-1]
         if self.weights == "integer":
             return IntegerWeights(self.rng.integers(-8, 8, shape).astype(np.int8))
+        if self.weights == "codebook":
+            levels = np.sort(self.rng.choice(np.arange(-128, 128), 5, replace=False))
+            index = self.rng.integers(0, 5, shape, np.uint8)
+            return CodebookWeights(levels.astype(np.int8), index)
         if self.weights == "binary":
             return BinaryWeights(self.rng.integers(0, 2, shape, np.uint8))
         most = int(self.weights[-1])

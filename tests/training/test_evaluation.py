@@ -20,7 +20,7 @@ from tests.support.variables import NETWORKS, images_of, state_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
-SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4", "binaryconnect")
+SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4", "binaryconnect", "codebook5")
 
 
 def model_of(name):

@@ -125,10 +125,15 @@ def unit_name(layer: LayerWork, multiplier: str) -> str:
     """Which measured unit computes the layer.
 
     Raises:
-      ValueError: if `multiplier` is unknown.
+      ValueError: if `multiplier` is unknown, or no engine computes with such weights.
     """
     if multiplier not in MULTIPLIERS:
         raise ValueError(f"multiplier={multiplier!r}: choose one of {', '.join(MULTIPLIERS)}")
+    if multiplier not in layer.arithmetic.units:
+        raise ValueError(
+            f"{layer.name}: no engine for weights of the format {layer.format!r} was generated or "
+            "measured: choose the style hardwired"
+        )
     return layer.arithmetic.units[multiplier]
 
 
@@ -321,7 +326,13 @@ def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, batch:
 
 
 def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
-    """Throughput and tables of the fastest engine; no two engines were compared."""
+    """Throughput and tables of the fastest engine; no two engines were compared.
+
+    None for weights that no engine computes with.
+    """
+    if not all(layer.arithmetic.units for layer in workload.layers):
+        nothing = Figure("engine images/s", None, "as an engine")
+        return (nothing, Figure("engine LUT", None))
     costs = estimate(workload, device, None, Options())
     speed = costs.images_per_s
     throughput = Figure("engine images/s", speed, "as an engine", 1 / speed.value)

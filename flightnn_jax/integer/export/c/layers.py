@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flightnn_jax.integer.codebook import CodebookWeights
 from flightnn_jax.integer.export.c import text
 from flightnn_jax.integer.network import (
     Add,
@@ -22,7 +23,7 @@ from flightnn_jax.integer.shapes import Output
 from flightnn_jax.integer.weights import Weights
 
 # The function for each kind of weights.
-_DOTS = {"shift": "shifted", "integer": "multiplied", "binary": "added"}
+_DOTS = {"shift": "shifted", "integer": "multiplied", "binary": "added", "codebook": "looked_up"}
 _NO_POWER = 64
 
 
@@ -68,7 +69,7 @@ class _Tables:
         passes = weights.passes
         return {
             "dot": _DOTS[weights.kind],
-            "codes": self.array("codes", weights.tensors()["codes"]),
+            "codes": self.array("codes", _codes(weights)),
             "passes": self.array("passes", None if np.all(passes == 1) else passes),
         }
 
@@ -88,6 +89,15 @@ class _Tables:
             fields["multiplier"] = self.array("multiplier", affine.multiplier)
         fields["bias"] = self.array("bias", affine.bias)
         return "{" + ", ".join(f".{field} = {value}" for field, value in fields.items()) + "}"
+
+
+def _codes(weights: Weights) -> np.ndarray:
+    """The bytes that a kind's function reads; a table of levels stands before the codes."""
+    packed = weights.tensors()["codes"]
+    if not isinstance(weights, CodebookWeights):
+        return packed
+    levels = weights.levels.view(np.uint8)
+    return np.concatenate([[levels.size - 1], levels, packed, [0]]).astype(np.uint8)
 
 
 def _powers(multiplier: np.ndarray) -> np.ndarray:

@@ -35,6 +35,7 @@ _FUNCTIONS: dict[str, tuple[str, ...]] = {
     "shifted": ("dot", "code"),
     "multiplied": ("dot", "code"),
     "added": ("dot",),
+    "looked_up": ("dot",),
     "affine_multiplier": (),
     "affine_shifts": ("number",),
     "convolve": ("number", "dot", "activate"),
