@@ -116,6 +116,7 @@ WITHOUT_JAX = (
     "integer.network",
     "integer.shapes",
     "integer.certificate",
+    "integer.tables",
     "integer.digests",
     "integer.invariants",
     "integer.manifest",
@@ -394,6 +395,8 @@ ARROWS = {
     ],
     "integer.inference.operations": RECORDS,
     "integer.inference.shifts": [*RECORDS, "integer.inference.operations", "integer.powers"],
+    "integer.tables": [*RECORDS, "integer.certificate"],
+    "integer.inference.tables": [*RECORDS, "integer.tables", "integer.inference.operations"],
     "integer.inference.float32": [
         *RECORDS,
         "integer.certificate",

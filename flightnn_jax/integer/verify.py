@@ -267,9 +267,10 @@ def _simulator(tool: str) -> Interpreter:
 
 # Its Verilog: slow, so only where it is named.
 SIMULATORS: dict[str, Interpreter] = {tool: _simulator(tool) for tool in simulate.TOOLS}
-# And other programs that are exported; C takes a second or more to compile.
+# Products from tables, and other programs that are exported; C takes a second or more to compile.
 ON_REQUEST: dict[str, Interpreter] = {
     **SIMULATORS,
+    "tables": _inference("tables", lambda: None),
     "c": Interpreter(c_export.make_runner, unavailable=c_export.unavailable),
     "qonnx": Interpreter(_qonnx, unavailable=lambda: _without("qonnx", "qonnx")),
 }

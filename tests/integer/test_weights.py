@@ -8,7 +8,7 @@ from flightnn_jax import integer
 from flightnn_jax.checker import reader
 from flightnn_jax.checker.container import FileError
 from flightnn_jax.checker.kinds import unpack_codes
-from flightnn_jax.integer import codes, verify
+from flightnn_jax.integer import certificate, codes, tables, verify
 from tests.support import brute_force, integer_files
 from tests.support.networks_at_random import WEIGHTS, random_images, random_network
 
@@ -85,7 +85,24 @@ def test_every_path_runs_these_weights(kind, weights):
     }
     right = {"brute force": lambda x: brute_force.layer_outputs(network, x)}
     shifts = {"shifts": integer.inference.make_layer_outputs(network, "shifts")}
+    runners |= {"tables": integer.inference.make_layer_outputs(network, "tables")}
     assert verify.compare(network, right | shifts | runners, [(images, None)]).mismatches == 0
+
+
+def test_tables_are_products_of_levels_and_possible_activations():
+    network = random_network(weights="codebook")
+    census = tables.census(network)
+    ranges = {name: (r.low.min(), r.high.max()) for name, r in certificate.reaches(network).items()}
+    for layer, table in zip(network.weighted, tables.tables(network), strict=True):
+        low, high = ranges[layer.input]
+        if layer.weights.shape[0] > 1:
+            low, high = min(low, 0), max(high, 0)
+        used = sorted(set(layer.weights.levels[layer.weights.index.reshape(-1)].tolist()))
+        assert table.products.tolist() == [[a * w for w in used] for a in range(low, high + 1)]
+        assert_array_equal(table.levels[table.which], layer.weights.integers())
+        assert census.entries[layer.name] == len(used) * (high - low + 1)
+    everywhere = [layer.weights.integers().reshape(-1) for layer in network.weighted]
+    assert census.values == len(set(np.concatenate(everywhere).tolist()))
 
 
 @pytest.mark.parametrize("kind", [*WEIGHTS, "binary", "codebook"])
