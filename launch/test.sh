@@ -15,6 +15,9 @@ case "${1:-}" in
     ;;
 esac
 
+# Tests and the many commands that they start would be compiled by Python again in each process.
+unset PYTHONDONTWRITEBYTECODE
+
 ruff check .
 ruff format --check .
 mypy
