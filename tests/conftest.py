@@ -4,6 +4,7 @@ Coverage takes tests half as long again. So slow tests run without it, and long 
 hardly a line that others do not: quick tests of the rest, and what fixtures run, reach the lines.
 """
 
+import collections
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,16 @@ _UNCOVERED = {_FOLDER / name for name in WITHOUT_COVERAGE}
 _RANK = {_FOLDER / name: rank for rank, name in enumerate(LONGEST)}
 
 
+@pytest.hookimpl(tryfirst=True)  # before a quick run leaves out what is slow
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: _RANK.get(item.path, len(_RANK)))
+    cases = collections.Counter()
     for item in items:
         if item.path in _UNCOVERED or item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.no_cover)
+        few = item.get_closest_marker("quick")
+        if few:
+            test = item.path, item.originalname
+            cases[test] += 1
+            if cases[test] > few.args[0]:
+                item.add_marker(pytest.mark.slow)

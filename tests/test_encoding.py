@@ -110,6 +110,7 @@ def assert_encodes(w, fmt):
         (3, Window(width=2)),
     ],
 )
+@pytest.mark.quick(3)
 def test_shift_windows(k, window):
     codes = assert_encodes(seven_filters(), Shift(k=k, window=window))
     assert codes.k[2] == 0  # the filter of zeros stores nothing
@@ -128,6 +129,7 @@ def test_zero_in_a_one_term_filter_takes_two_terms():
 
 @pytest.mark.parametrize(("gates", "per_filter"), [("nested", False), ("independent", True)])
 @pytest.mark.parametrize("thresholds", [[0, 0, 0], [1.5, 0.1, -1], [-1, -1, -1], [9, 9, 9]])
+@pytest.mark.quick(2)
 def test_thresholds(gates, thresholds, per_filter):
     t = jnp.asarray(thresholds, jnp.float32)
     t = jnp.tile(t[:, None], (1, 7)).at[:, 6].set(9) if per_filter else t
@@ -148,6 +150,7 @@ def test_thresholds(gates, thresholds, per_filter):
         ("float32", -3, "linear"),
     ],
 )
+@pytest.mark.quick(1)
 def test_types_axes_and_roundings(dtype, axis, rounding):
     t = jnp.array([0.1, 0.2])
     fmt = Shift(k=2, rounding=rounding, filter_axis=axis, thresholds=t)
@@ -181,12 +184,14 @@ def test_largest_weights_stay_finite(dtype):
         ("float32", Window(width=600), 0),
     ],
 )
+@pytest.mark.quick(2)
 def test_window_that_sticks_out_of_the_type(dtype, window, power):
     """One filter with a weight of exactly one term and a weight that takes two."""
     w = jnp.asarray(np.ldexp([[1.0], [0.75]], power), dtype)
     assert_encodes(w, Shift(k=2, window=window))
 
 
+@pytest.mark.slow
 def test_float64():
     with jax.enable_x64(True):
         for fmt in (Shift(k=2, thresholds=jnp.zeros(2)), FixedPoint()):
@@ -199,6 +204,7 @@ def test_float64():
     ("shape", "axis"),
     [((0, 3), 0), ((0, 3), 1), ((2, 0, 3), 2), ((5,), 0), ((1, 1, 1, 7), -1)],
 )
+@pytest.mark.quick(2)
 def test_empty_arrays_and_single_weights(shape, axis, fmt):
     w = jnp.arange(1, 1 + np.prod(shape), dtype=jnp.float32).reshape(shape) * -0.3
     assert_encodes(w, dataclasses.replace(fmt, filter_axis=axis))
@@ -215,6 +221,7 @@ def test_empty_arrays_and_single_weights(shape, axis, fmt):
         (16, "layer", "float32"),
     ],
 )
+@pytest.mark.quick(2)
 def test_fixed_point(bits, scale, dtype):
     codes = assert_encodes(seven_filters(dtype, axis=1), FixedPoint(bits, scale, filter_axis=1))
     assert codes.filter_axis == 1
@@ -246,6 +253,7 @@ FORMATS = [
 @pytest.mark.parametrize(
     "fmt", FORMATS, ids=["k1", "k2", "flush", "none", "fixed", "binary", "levels"]
 )
+@pytest.mark.quick(2)
 def test_any_weights(fmt, w):
     codes = encode_params(w, fmt)
     codes.check()
@@ -385,6 +393,7 @@ def test_fixed_point_invariants(change, message):
 
 
 @pytest.mark.parametrize(("k", "window"), [(0, CLAMP), (1, CLAMP), (3, CLAMP), (3, FLUSH)])
+@pytest.mark.quick(1)
 def test_split_filters(k, window):
     """Figure 3: the parts are filters of one term, and a convolution is the sum of the parts'."""
     w = jnp.stack([seven_filters(), seven_filters()[::-1]])

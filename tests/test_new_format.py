@@ -236,6 +236,7 @@ def lowered(fmt):
 
 
 @pytest.mark.parametrize("fmt", [Binary(), Signs()])
+@pytest.mark.quick(1)
 def test_trains(fmt):
     run, state, losses = trained(fmt)
     assert losses[-1] < losses[0]

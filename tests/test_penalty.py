@@ -56,6 +56,7 @@ def train(jit, optimizer, gradient, trained, steps=5):
     [(jax.jit, "layer"), (jax.jit, "network"), (lambda f: f, "layer")],
     ids=["jit", "shared thresholds", "no jit"],
 )
+@pytest.mark.quick(1)
 def test_the_chain_takes_the_steps_of_the_penalty_in_the_loss(jit, per):
     adam = optax.adam(0.02)
     chain = optax.chain(fl.add_residual_group_lasso(LAMBDAS), adam)

@@ -51,6 +51,7 @@ def counts(w, fmt):
         ([9, 9, 9], [0, 0, 0, 0], [0, 0, 0, 0]),
     ],
 )
+@pytest.mark.quick(4)
 def test_counts(gates, thresholds, k, k_eff):
     t = None if thresholds is None else jnp.asarray(thresholds, jnp.float32)
     if gates == "independent" and thresholds == [0, -1, 0.1]:
@@ -162,6 +163,7 @@ def network_1():
         (None, 32, 0.310),
     ],
 )
+@pytest.mark.quick(1)
 def test_network_1(network_1, fmt, bits, megabytes):
     assert sum(w.size for w in network_1) == 77_616
     stored = storage_bits(network_1, None if fmt is None else make_spec(network_1, fmt))
@@ -170,6 +172,7 @@ def test_network_1(network_1, fmt, bits, megabytes):
     assert sum(stored) / 8e6 == pytest.approx(megabytes, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_network_1_flexible(network_1):
     """4 k_i bits a weight, filter by filter, with thresholds that leave some filters one term."""
     kernels = network_1[3:5]

@@ -173,8 +173,8 @@ class Case(NamedTuple):
         return [x for x, chosen in zip(leaves, self.is_kernel, strict=True) if chosen]
 
 
-# A quick run leaves out what compiles other shapes or traces models.
-SLOW = ("nnx.State", "Haiku", "Equinox", "bfloat16", "NumPy, as PyTorch")
+# A quick run takes three kinds: others compile other shapes, trace models, or have like leaves.
+SLOW = set(KINDS) - {"Linen", "nested", "bare array"}
 
 
 @pytest.fixture(

@@ -176,6 +176,7 @@ def test_multipliers_of_too_many_powers():
         )
 
 
+@pytest.mark.slow
 def test_signed_powers_and_widths_are_the_loops():
     for n in (*range(-600, 600), 2**31 - 1, -(2**31), 0x55555555, 0x2AAAAAAB):
         assert certificate.signed_powers(n) == oracle.signed_powers(n)

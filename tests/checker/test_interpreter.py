@@ -36,6 +36,7 @@ def assert_same(net, images):
 
 @pytest.mark.parametrize("options", [{}, {"slope": 1}, {"slope": 7, "affine_terms": 2}], ids=str)
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.quick(5)
 def test_every_layer_is_the_loops(name, options):
     for seed in range(4):
         net = NETS[name](seed, **options)

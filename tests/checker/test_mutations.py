@@ -146,6 +146,7 @@ def test_numbers_under_a_new_digest(name):
 
 
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.quick(1)
 def test_certificate_columns_under_a_new_digest(name):
     draw = random.Random(name)
     for i in range(100):
@@ -163,6 +164,7 @@ def shapes_in(manifest):
 
 
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.quick(1)
 def test_shapes_under_a_new_digest(name):
     """Axes of the image, of weights and of tensors; the data stays as it was."""
     draw = random.Random(name)

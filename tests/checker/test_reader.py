@@ -325,6 +325,7 @@ def test_a_small_file_that_claims_a_large_network_takes_little_memory():
 
 @pytest.mark.no_cover  # it would cost half of the time
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.quick(2)
 def test_any_bytes(name):
     """Cut, spliced and scrambled files: the documented exception, or a network that runs."""
     draw = random.Random(name)
@@ -352,6 +353,7 @@ def test_any_bytes(name):
 
 @pytest.mark.no_cover  # it would cost half of the time
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.quick(1)
 def test_any_manifest_under_a_right_digest(name):
     """A liar who knows the digest: every value of the manifest exchanged for every odd one."""
     values = [None, True, -1, 0, 1, 2**31, 2**70, 1.5, "", "image", "x" * 300, [], [1], {}, "sum"]

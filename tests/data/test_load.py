@@ -214,6 +214,7 @@ needs_shared = pytest.mark.skipif(
         pytest.param("cifar100", 100, {"validation": 5000}, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_real_data_sets(name, classes, sizes, tmp_path):
     where = {"data_dir": prepared.SHARED / "tfds", "cache_dir": tmp_path}
     for split, size in sizes.items():

@@ -187,6 +187,7 @@ def test_keys_alone_do_everything(at, tab):
 
 
 @pytest.mark.parametrize("axes", ["x=nj", "x=DSP&y=validation"])  # several at one place
+@pytest.mark.slow
 def test_arrows_reach_every_point(at, tab, axes):
     at(f"{axes}&hide=full")
     tab.click("#table tbody tr button")
@@ -399,6 +400,7 @@ def test_data_is_never_markup(at, tab):
     assert tab.run("document.getElementById('notes').textContent") == "a note & <b>more</b>"
 
 
+@pytest.mark.slow
 def test_ten_thousand_points_are_shown(session, tmp_path):
     (tmp_path / "many.html").write_text(sweeps.many())
     tab = session.page()

@@ -235,6 +235,7 @@ def grey(colour):
     return np.dot(to_rgb(colour), [0.2126, 0.7152, 0.0722])
 
 
+@pytest.mark.slow
 def test_files_are_the_same_every_time(rows, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     for directory in (one, two):

@@ -192,6 +192,7 @@ def test_every_folding_is_like_one_that_is_listed(k, data):
 
 @check
 @given(K, st.data(), st.integers(1, 5))
+@pytest.mark.slow
 def test_engines_grow_with_k_width_and_batch(k, data, batch):
     folding = data.draw(st.integers(1, len(k)))
     i = data.draw(st.integers(0, len(k) - 1))

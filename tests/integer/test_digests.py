@@ -111,6 +111,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("name", "part", "index", "step"), FAULTS)
+@pytest.mark.quick(1)
 def test_the_smallest_faults_are_found(name, part, index, step):
     network = changed(name, part, index, step)
     data = integer.to_bytes(network)

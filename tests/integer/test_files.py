@@ -372,6 +372,7 @@ def test_every_truncation_is_refused(length):
         files.from_bytes(DATA[:length])
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_seen():
     for position in range(len(DATA)):
         for bit in (0, 6):  # no bit that makes a blank of the header another blank

@@ -172,13 +172,27 @@ def place(tmp_path_factory):
     return directory
 
 
+def one_of_each():
+    """The cases; those behind a command's first are slow."""
+    seen = set()
+    for case, message in CASES:
+        name = case.split(" ")[0]
+        marks = [pytest.mark.slow] * (name in seen)
+        yield pytest.param(case, message, marks=marks, id=case[:80])
+        seen.add(name)
+
+
 @pytest.fixture(scope="module")
-def ended(place):
-    words = [case.replace("{}", str(place)).split(" ") for case, _ in CASES]
-    return dict(zip([case for case, _ in CASES], commands.run(words), strict=True))
+def ended(place, request):
+    """How the cases ended that this run is asked for."""
+    items = [item for item in request.session.items if item.path == request.path]
+    asked = {item.callspec.params.get("case") for item in items if hasattr(item, "callspec")}
+    cases = [case for case, _ in CASES if case in asked]
+    words = [case.replace("{}", str(place)).split(" ") for case in cases]
+    return dict(zip(cases, commands.run(words), strict=True))
 
 
-@pytest.mark.parametrize(("case", "message"), CASES, ids=[case[:80] for case, _ in CASES])
+@pytest.mark.parametrize(("case", "message"), list(one_of_each()))
 def test_is_told_in_one_line(ended, place, case, message):
     end = ended[case]
     assert "Traceback" not in end.errors

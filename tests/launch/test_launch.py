@@ -52,6 +52,7 @@ def finished(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_evaluates_what_was_trained(finished):
     code, out, errors = launch("evaluate", f"--workdir={finished}")
     assert code == 0, errors
@@ -61,6 +62,7 @@ def test_evaluates_what_was_trained(finished):
     assert result["step"] == record(finished)["steps"]
 
 
+@pytest.mark.slow
 def test_another_config_is_refused(finished):
     code, _, errors = launch("train", SMOKE, f"--workdir={finished}", "--config.lambda1=1")
     assert code == 2

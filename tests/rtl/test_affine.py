@@ -67,6 +67,7 @@ def test_a_simulated_netlist_gives_the_sums(wired):
     assert_array_equal(simulate(parsed, x)[latency:], (x @ weights)[: len(x) - latency])
 
 
+@pytest.mark.quick(1)
 def test_mutated_netlists_are_not_proven(wired):
     weights, inputs, parsed = wired
     right = affine.prove(parsed, weights, inputs)

@@ -26,6 +26,7 @@ def of(harness):
 
 
 @pytest.mark.parametrize("harness", QUICK)
+@pytest.mark.quick(4)
 def test_a_module_is_proven(harness):
     assert prove.prove(of(harness)).proven
 
@@ -38,6 +39,7 @@ def test_every_claim_of_small_modules_holds(claim):
 
 
 @pytest.mark.parametrize(("harness", "right", "wrong"), ALL)
+@pytest.mark.quick(3)
 def test_a_module_with_a_fault_is_not(harness, right, wrong):
     verdict = faults.verdict(harness, right, wrong)
     assert not verdict.proven

@@ -25,6 +25,7 @@ pytestmark = needs("iverilog")
         ("resnet", "shift1", None, True, None),
     ],
 )
+@pytest.mark.quick(1)
 def test_every_layer_is_equal(kind, weights, terms, extreme, seed, tmp_path):
     network = random_network(3, kind, weights, terms, extreme, width=2)
     machine = rtl.machine_of(network, machines.folds(network, seed))
@@ -39,6 +40,7 @@ def test_stalls_at_both_ends_change_nothing(tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2), ends=ends)
 
 
+@pytest.mark.slow
 def test_every_queue_that_is_too_short_stops_the_machine(tmp_path):
     network = random_network(4, "resnet", "shift2", width=2)
     machine = rtl.machine_of(network, machines.folds(network, 1), least=True)
@@ -55,6 +57,7 @@ def test_every_queue_that_is_too_short_stops_the_machine(tmp_path):
 
 
 @pytest.mark.parametrize("seed", [4, 5, 14, 25])
+@pytest.mark.quick(1)
 def test_networks_of_any_shape(seed, tmp_path):
     """Not square, one channel, strides that pass over rows, an image that is read twice."""
     rng = np.random.default_rng(seed)

@@ -44,6 +44,7 @@ def test_wired_layers_are_proven_from_their_files(tmp_path):
         ),
     ],
 )
+@pytest.mark.quick(1)
 def test_every_layer_is_equal(kind, weights, wired, out, gaps, tmp_path):
     network = random_network(3, kind, weights, width=2)
     folds = machines.folds(network, 1)

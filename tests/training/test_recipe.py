@@ -129,6 +129,7 @@ def test_the_average_is_what_is_evaluated(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["lightnn1", "flightnn", "fp4"])
+@pytest.mark.quick(1)
 def test_scales_are_the_best_of_all(scheme):
     """By brute force; and the fold has them in its batch norm."""
     net = NETWORKS["resnet"]

@@ -53,6 +53,7 @@ def test_without_terms_nothing_is_changed():
     jax.tree.map(assert_array_equal, weights, quantize_params(state.params, state.spec))
 
 
+@pytest.mark.slow
 def test_weights_are_quantized_after_division_and_gradients_pass_straight():
     model, state = case("resnet", 1)
     scales = scaling.scales_of(model, state)

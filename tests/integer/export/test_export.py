@@ -71,6 +71,7 @@ def integer_convolutions(network, *platforms):
     return text.count("stablehlo.convolution")
 
 
+@pytest.mark.slow
 def test_the_fast_path_is_exported_as_the_platform_needs_it():
     """XLA compiles convolutions of int8 on a CPU and a TPU, and none for CUDA."""
     network = random_network(1, "vgg", "shift2", width=32)

@@ -130,6 +130,7 @@ SHAPES = [
 
 @compiles
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.quick(3)
 def test_layers(shape):
     check_layer(np.random.default_rng(0), *shape)
 

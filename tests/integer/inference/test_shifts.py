@@ -81,6 +81,7 @@ MULTIPLIES = ("multiply", "dot", "dot_general", "convolution", "divide", "power"
 
 @pytest.mark.parametrize("terms", [None, 1, 2, 3])
 @pytest.mark.parametrize("kind", ["vgg", "resnet"])
+@pytest.mark.quick(2)
 def test_with_powers_of_two_nothing_is_multiplied(kind, terms):
     """What is handed to the compiler, counted by operation."""
     network = random_network(3, kind, "shift2", terms)
