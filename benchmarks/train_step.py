@@ -33,6 +33,7 @@ from absl import app, flags
 import flightnn_jax as fl
 from flightnn_jax import networks
 from flightnn_jax.training import models
+from launch import devices
 
 try:
     from benchmarks import pytorch_step
@@ -42,6 +43,9 @@ except ModuleNotFoundError:
 _NETWORKS = flags.DEFINE_list("networks", ["net1", "net7"], "which networks, by name")
 _BATCH = flags.DEFINE_integer("batch", 64, "images a step", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "timed steps of each kind", lower_bound=1)
+_KEEP = flags.DEFINE_boolean(
+    "keep_memory", True, "Keep memory that is freed, as launch.train does; it serves PyTorch, too."
+)
 
 LAMBDA = 3e-5
 RATE = 1e-3
@@ -142,6 +146,8 @@ def main(argv: Sequence[str]) -> None:
     """Measures each network named by the flags."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: name networks with --networks")
+    if _KEEP.value:
+        devices.keep_freed_memory()
     if pytorch_step is None:
         print("without PyTorch (pip install torch==2.13.0 to compare with it)")
     for name in _NETWORKS.value:
