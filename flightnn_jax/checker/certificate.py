@@ -93,7 +93,7 @@ def certify_conv(network: Network, layer: Conv, given: list[Bounds]) -> Certifie
 
     numbers = zip(tensor("low"), tensor("high"), tensor("multiplier"), tensor("bias"), strict=True)
     rows, bounds, products = [], [], []
-    if layer.shape[0] > 1:  # zeros around the image
+    if layer.around:  # zeros around the image
         given = [(min(low, 0), max(high, 0)) for low, high in given]
     sums_of = _sums(network, layer, given)
     for sums, (low, high, multiplier, bias) in zip(sums_of, numbers, strict=True):
@@ -201,9 +201,11 @@ def _activation(v: int, shift: int) -> int:
 def _sums(network: Network, layer: Conv | Dense, given: list[Bounds]) -> list[tuple[int, ...]]:
     """For each filter acc_min, acc_max, partial, shift_min, shift_max."""
     filters: list[tuple[int, ...]] = []
-    places = math.prod(layer.shape[:-2])
-    low, high = (np.tile(np.array(ends, np.int64), places) for ends in zip(*given, strict=True))
-    for terms in filter_terms(network, layer):
+    places, own = math.prod(layer.shape[:-2]), layer.shape[-2]
+    each = layer.shape[-1] // (layer.groups if isinstance(layer, Conv) else 1)
+    ends_of = [np.array(ends, np.int64).reshape(-1, own) for ends in zip(*given, strict=True)]
+    for o, terms in enumerate(filter_terms(network, layer)):
+        low, high = (np.tile(ends[o // each], places) for ends in ends_of)
         w, sizes = terms.sum(axis=0, dtype=np.int64), np.abs(terms)
         ends = np.stack([w * low, w * high])
         if network.manifest.version == 1:

@@ -4,6 +4,7 @@
 already. Reasons say what the file has and what it must have.
 """
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 from flightnn_jax.checker import certificate, digests
 from flightnn_jax.checker.certificate import ADD_COLUMNS, FILTER_COLUMNS, Bounds, Certified, width
 from flightnn_jax.checker.interpreter import run
-from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer, MaxPool
+from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Flatten, Layer, MaxPool
 from flightnn_jax.checker.reader import Network
 from flightnn_jax.checker.weights import unused_bits
 
@@ -44,6 +45,9 @@ def check(network: Network) -> list[str]:
             reasons += _equal(f"{layer.name}: exponent", layer.exponent, output)
         if isinstance(layer, MaxPool):
             known[layer.name] = known[layer.input]
+        elif isinstance(layer, Flatten):
+            pixels = math.prod(network.values[layer.input].shape[:2])
+            known[layer.name] = known[layer.input] * pixels
         else:
             certified = _certify(network, layer, known)
             known[layer.name] = certificate.reachable(network, layer, certified.v)

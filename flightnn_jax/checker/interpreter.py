@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer, MaxPool, is_rounded
+from flightnn_jax.checker.manifest import (
+    Add,
+    Average,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool,
+    is_rounded,
+)
 from flightnn_jax.checker.reader import Network
 from flightnn_jax.checker.weights import matrix
 
@@ -117,39 +126,43 @@ def _conv(network: Network, layer: Conv, values: dict[str, np.ndarray]) -> np.nd
     def tensor(name: str) -> np.ndarray:
         return network.tensors[f"{layer.name}.{name}"].astype(np.int64)
 
-    acc = _convolve(values[layer.input], matrix(network, layer), layer.stride)
+    acc = _convolve(values[layer.input], matrix(network, layer), layer)
     return np.clip(acc, tensor("low"), tensor("high")) * tensor("multiplier") + tensor("bias")
 
 
-def _convolve(x: np.ndarray, weights: np.ndarray, stride: int) -> np.ndarray:
+def _convolve(x: np.ndarray, weights: np.ndarray, layer: Conv) -> np.ndarray:
     """The sums acc: one matrix product for each place dy, dx in the window.
 
     At each place only those outputs are touched whose input lies inside of the image, so that
-    the zeros around it need no memory.
+    the zeros around it need no memory. Groups stand before the pixels, so that their matrices are
+    multiplied each with its own channels.
     """
-    batch, height, width, channels = x.shape
-    size, filters = weights.shape[0], weights.shape[-1]
+    batch, height, width, _ = x.shape
+    size, _, channels, filters = weights.shape
+    stride, p, groups = layer.stride, layer.around, layer.groups
     x, weights = x.astype(np.float64), weights.astype(np.float64)
-    out = np.zeros((batch, -(-height // stride), -(-width // stride), filters))
-    columns = _places(size, stride, width)
-    for dy, to_y, from_y in _places(size, stride, height):
+    counts = tuple((n + 2 * p - size) // stride + 1 for n in (height, width))
+    out = np.zeros((batch, *counts, filters))
+    own = weights.reshape(size, size, channels, groups, filters // groups).transpose(0, 1, 3, 2, 4)
+    columns = _places(size, stride, width, p)
+    for dy, to_y, from_y in _places(size, stride, height, p):
         for dx, to_x, from_x in columns:
             part = x[:, from_y, from_x]
-            product = part.reshape(-1, channels) @ weights[dy, dx]
+            pixels = part.reshape(-1, groups, channels).transpose(1, 0, 2)
+            product = (pixels @ own[dy, dx]).transpose(1, 0, 2)
             out[:, to_y, to_x] += product.reshape(*part.shape[:3], filters)
     return out.astype(np.int64)
 
 
-def _places(size: int, stride: int, length: int) -> list[tuple[int, slice, slice]]:
+def _places(size: int, stride: int, length: int, p: int) -> list[tuple[int, slice, slice]]:
     """Along one axis, for each d of the window: d, the outputs y it counts for, and their inputs.
 
     An output y reads the input stride y + d - p, which must lie in 0 .. length - 1.
     """
-    p = (size - 1) // 2
     places = []
     for d in range(size):
         first = max(0, -(-(p - d) // stride))
-        last = min((length - 1 + p - d) // stride, -(-length // stride) - 1)
+        last = min((length - 1 + p - d) // stride, (length + 2 * p - size) // stride)
         if first <= last:
             start = stride * first + d - p
             stop = stride * last + d - p + 1
@@ -169,8 +182,23 @@ def _max_pool(network: Network, layer: MaxPool, values: dict[str, np.ndarray]) -
     del network
     x = values[layer.input]
     batch, height, width, channels = x.shape
-    squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    return squares.max(axis=(2, 4))
+    if layer.is_square:
+        squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+        return squares.max(axis=(2, 4))
+    size, stride, p = layer.size, layer.stride, layer.padding
+    counts = tuple((n + 2 * p - size) // stride + 1 for n in (height, width))
+    out = np.full((batch, *counts, channels), -128, np.int64)
+    for _, to_y, from_y in _places(size, stride, height, p):
+        for _, to_x, from_x in _places(size, stride, width, p):
+            part = out[:, to_y, to_x]
+            np.maximum(part, x[:, from_y, from_x], out=part)
+    return out
+
+
+def _flatten(network: Network, layer: Flatten, values: dict[str, np.ndarray]) -> np.ndarray:
+    del network
+    x = values[layer.input]
+    return x.reshape(len(x), *[1] * (layer.axes - 1), -1)
 
 
 def _average(network: Network, layer: Average, values: dict[str, np.ndarray]) -> np.ndarray:
@@ -194,4 +222,5 @@ _RUN: dict[type[Layer], Callable[..., np.ndarray]] = {
     MaxPool: _max_pool,
     Average: _average,
     Dense: _dense,
+    Flatten: _flatten,
 }

@@ -12,7 +12,8 @@ from flightnn_jax.checker.kinds import KINDS
 
 FORMAT = "flightnn integer network"
 USUAL = 2  # the version of a file whose kinds of weights ask for no later one
-VERSIONS = tuple(range(1, max(USUAL, *(kind.version for kind in KINDS.values())) + 1))
+LAYERS = 5  # the version of a file with layers of a kind that version 1 has not
+VERSIONS = tuple(range(1, max(LAYERS, *(kind.version for kind in KINDS.values())) + 1))
 MAX_LAYERS = 4096
 MAX_AFFINE_TERMS = 32
 MAX_DIGEST_IMAGES = 1024
@@ -21,7 +22,11 @@ AVERAGE_SHIFTS = (-16, 30)
 
 @dataclasses.dataclass(frozen=True)
 class Conv:
-    """A convolution; the attributes are the entries of the manifest."""
+    """A convolution; the attributes are the entries of the manifest.
+
+    Those with defaults are entries of the kind "conv_window" alone; a padding of None is the half
+    of the window.
+    """
 
     name: str
     input: str
@@ -31,6 +36,13 @@ class Conv:
     output: str
     weight_exponent: int
     exponent: int
+    groups: int = 1
+    padding: int | None = None
+
+    @property
+    def around(self) -> int:
+        """Zeros on each side of the input."""
+        return (self.shape[0] - 1) // 2 if self.padding is None else self.padding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +56,27 @@ class Add:
 
 @dataclasses.dataclass(frozen=True)
 class MaxPool:
-    """The largest of each 2x2 square."""
+    """The largest of each 2x2 square; of other windows in the kind "max_window"."""
 
     name: str
     input: str
+    size: int = 2
+    stride: int = 2
+    padding: int = 0
+
+    @property
+    def is_square(self) -> bool:
+        """Whether it is of the kind "max_pool"."""
+        return (self.size, self.stride, self.padding) == (2, 2, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flatten:
+    """All values in one row, or as the channels of one pixel."""
+
+    name: str
+    input: str
+    axes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +100,7 @@ class Dense:
     weight_exponent: int
 
 
-Layer = Conv | Add | MaxPool | Average | Dense
+Layer = Conv | Add | MaxPool | Average | Dense | Flatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +144,11 @@ def check_version(text: str) -> Any:
       FileError: if it is not JSON, or not of this format and version.
 
     Example:
-      >>> check_version('{"format": "flightnn integer network", "version": 5}')
+      >>> check_version('{"format": "flightnn integer network", "version": 6}')
       Traceback (most recent call last):
         ...
-      flightnn_jax.checker.container.FileError: the file has version 5, and this reader
-        knows 1 to 4: take a newer reader
+      flightnn_jax.checker.container.FileError: the file has version 6, and this reader
+        knows 1 to 5: take a newer reader
     """
     value = parse_json(text, "the manifest")
     if not isinstance(value, dict) or value.get("format") != FORMAT:
@@ -185,10 +214,19 @@ def _check_kinds(layers: tuple[Layer, ...], version: int) -> None:
     """That the version has all kinds of weights, and is no later than they or `USUAL` ask for."""
     kinds = [KINDS[layer.weights] for layer in layers if isinstance(layer, Conv | Dense)]
     asked = max((kind.version for kind in kinds), default=1)
+    asked = max(asked, LAYERS if any(map(_is_later, layers)) else 1)
     if not asked <= version <= max(asked, USUAL):
         raise FileError(
-            f"the file has version {version}, and its weights ask for {max(asked, USUAL)}"
+            f"the file has version {version}, and its weights and layers ask for "
+            f"{max(asked, USUAL)}"
         )
+
+
+def _is_later(layer: Layer) -> bool:
+    """Whether a layer is of a kind that version 1 has not."""
+    if isinstance(layer, Conv):
+        return layer.groups > 1 or layer.padding is not None
+    return isinstance(layer, Flatten) or (isinstance(layer, MaxPool) and not layer.is_square)
 
 
 def is_rounded(layer: Layer) -> bool:
@@ -220,10 +258,40 @@ def _layer(value: Any, place: str) -> Layer:
     if not isinstance(kind, str) or kind not in _KINDS:
         raise FileError(f"{place} has the kind {kind!r:.40}: choose of {', '.join(_KINDS)}")
     record, parse_fields = _KINDS[kind]
-    keys = [field.name for field in dataclasses.fields(record)]
+    of_later = () if kind in ("conv_window", "max_window") else _OF_LATER.get(record, ())
+    keys = [field.name for field in dataclasses.fields(record) if field.name not in of_later]
     return parse_fields(
         Fields(value, f"{place}, {kind} {value.get('name')!r:.80},", ["kind", *keys])
     )
+
+
+def _conv_window(fields: Fields) -> Conv:
+    plain = _conv(fields)
+    size, filters = plain.shape[0], plain.shape[-1]
+    groups, padding = fields.integer("groups", 1, filters), fields.optional("padding", 0, size - 1)
+    if filters % groups:
+        raise FileError(f"conv_window {plain.name}: {filters} filters in {groups} equal groups")
+    if groups == 1 and padding in (None, size // 2):
+        raise FileError(f"conv_window {plain.name}: one group and half of a window: it is a conv")
+    if groups > 1 and padding == size // 2:
+        raise FileError(f"conv_window {plain.name}: a padding of half of the window is null")
+    return dataclasses.replace(plain, groups=groups, padding=padding)
+
+
+def _max_window(fields: Fields) -> MaxPool:
+    size = fields.integer("size", 1, MAX_AXIS)
+    stride, padding = fields.integer("stride", 1, MAX_AXIS), fields.integer("padding", 0, size - 1)
+    pool = MaxPool(fields.name("name"), fields.text("input"), size, stride, padding)
+    if pool.is_square:
+        raise FileError(f"max_window {pool.name}: 2x2 squares: it is a max_pool")
+    return pool
+
+
+def _flatten(fields: Fields) -> Flatten:
+    axes = fields.integer("axes", 1, 3)
+    if axes == 2:
+        raise FileError(f"flatten {fields.name('name')}: axes is 1 or 3")
+    return Flatten(fields.name("name"), fields.text("input"), axes)
 
 
 def _conv(fields: Fields) -> Conv:
@@ -278,4 +346,11 @@ _KINDS: dict[str, tuple[Any, Any]] = {
     "max_pool": (MaxPool, _max_pool),
     "average": (Average, _average),
     "dense": (Dense, _dense),
+    "conv_window": (Conv, _conv_window),
+    "max_window": (MaxPool, _max_window),
+    "flatten": (Flatten, _flatten),
+}
+_OF_LATER: dict[Any, tuple[str, ...]] = {
+    Conv: ("groups", "padding"),
+    MaxPool: ("size", "stride", "padding"),
 }

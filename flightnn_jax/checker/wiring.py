@@ -4,7 +4,16 @@ import math
 from typing import NamedTuple, Never
 
 from flightnn_jax.checker.container import FileError
-from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer, Manifest
+from flightnn_jax.checker.manifest import (
+    Add,
+    Average,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    Manifest,
+    MaxPool,
+)
 
 MAX_WEIGHTS = 2**26
 MAX_VALUES = 2**28
@@ -105,19 +114,32 @@ def _output(layer: Layer, given: list[Value]) -> Value:
         kind = "sums" if value.sums else "activations"
         _refuse(layer, f"it reads {kind} of shape {value.shape}: activations of {axes} axes only")
     channels = value.shape[-1]
-    if isinstance(layer, Conv | Dense) and layer.shape[-2] != channels:
-        _refuse(layer, f"its weights {layer.shape} take {layer.shape[-2]} channels, not {channels}")
+    if isinstance(layer, Conv | Dense):
+        takes = layer.shape[-2] * (layer.groups if isinstance(layer, Conv) else 1)
+        if takes != channels:
+            _refuse(layer, f"its weights {layer.shape} take {takes} channels, not {channels}")
     if isinstance(layer, Dense):
         return Value(layer.shape[-1:], sums=True)
     height, width, _ = value.shape
     if isinstance(layer, Conv):
-        shape = (-(-height // layer.stride), -(-width // layer.stride), layer.shape[-1])
-        return Value(shape, sums=layer.output == "sum")
+        windows = _windows(layer, value, layer.shape[0], layer.around)
+        return Value((*windows, layer.shape[-1]), sums=layer.output == "sum")
+    if isinstance(layer, Flatten):
+        ones = (1,) * (layer.axes - 1)
+        return Value((*ones, height * width * channels), sums=False)
     if isinstance(layer, Average):
         return Value((channels,), sums=layer.shift is None)
-    if height % 2 or width % 2:
+    if layer.is_square and (height % 2 or width % 2):
         _refuse(layer, f"a pool on {height}x{width}: height and width must be even")
-    return Value((height // 2, width // 2, channels), sums=False)
+    return Value((*_windows(layer, value, layer.size, layer.padding), channels), sums=False)
+
+
+def _windows(layer: Conv | MaxPool, value: Value, size: int, around: int) -> tuple[int, ...]:
+    """How many windows there are along height and width."""
+    counts = tuple((n + 2 * around - size) // layer.stride + 1 for n in value.shape[:2])
+    if min(value.shape[:2]) + 2 * around < size:
+        _refuse(layer, f"its window of {size} does not lie in {value.shape} and {around} around")
+    return counts
 
 
 def _add_output(layer: Add, given: list[Value]) -> Value:

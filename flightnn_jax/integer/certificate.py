@@ -23,6 +23,7 @@ from flightnn_jax.integer.network import (
     Affine,
     Convolution,
     Dense,
+    Flatten,
     IntegerNetwork,
     Layer,
     MaxPool,
@@ -69,13 +70,14 @@ def any_activation(channels: int) -> Range:
     return Range(*(np.full(channels, end, np.int64) for end in (MIN_ACTIVATION, MAX_ACTIVATION)))
 
 
-def accumulators(weights: Weights, inputs: Range | None = None) -> Range:
+def accumulators(weights: Weights, inputs: Range | None = None, groups: int = 1) -> Range:
     """What sums of these weights with activations can be.
 
     Args:
       weights: of a layer.
       inputs: the range of each input channel, from -128 to 127 by default; the zeros around the
         input of a convolution are within them.
+      groups: of a convolution.
 
     Example:
       >>> from flightnn_jax.integer import IntegerWeights
@@ -86,14 +88,27 @@ def accumulators(weights: Weights, inputs: Range | None = None) -> Range:
       >>> [bound.tolist() for bound in accumulators(weights, Range(low, high))]
       [[-13, 0], [27, 0]]
     """
-    inputs = inputs or any_activation(weights.shape[-2])
+    inputs = inputs or any_activation(weights.shape[-2] * groups)
     w = _of_channels(weights)
     above = np.maximum(w, 0).sum(axis=0, dtype=np.int64)
     below = np.minimum(w, 0).sum(axis=0, dtype=np.int64)
-    return Range(
-        inputs.low @ above + inputs.high @ below,
-        inputs.high @ above + inputs.low @ below,
+    low, high = (
+        _dot(groups, end, above, below) for end in ((inputs.low, inputs.high), inputs[::-1])
     )
+    return Range(low, high)
+
+
+def _dot(
+    groups: int, ends: Sequence[np.ndarray], first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    """[filters] sums of both ends times both weights, [inputs of a group, filters] each."""
+    channels, filters = first.shape
+
+    def product(end: np.ndarray, w: np.ndarray) -> np.ndarray:
+        of_groups = w.reshape(channels, groups, filters // groups).transpose(1, 0, 2)
+        return (end.reshape(groups, 1, channels) @ of_groups).reshape(filters)
+
+    return product(ends[0], first) + product(ends[1], second)
 
 
 def _of_channels(weights: Weights, values: np.ndarray | None = None) -> np.ndarray:
@@ -102,7 +117,7 @@ def _of_channels(weights: Weights, values: np.ndarray | None = None) -> np.ndarr
     return values.reshape(-1, *weights.shape[-2:])
 
 
-def partial_sums(weights: Weights, inputs: Range | None = None) -> np.ndarray:
+def partial_sums(weights: Weights, inputs: Range | None = None, groups: int = 1) -> np.ndarray:
     """[filters] what no partial sum exceeds in magnitude, in any order, over terms or weights.
 
     Without `inputs` that is the simple bound of version 1: 128 times all magnitudes.
@@ -115,7 +130,8 @@ def partial_sums(weights: Weights, inputs: Range | None = None) -> np.ndarray:
     plus = ((sizes + w) >> 1).sum(axis=0, dtype=np.int64)
     minus = ((sizes - w) >> 1).sum(axis=0, dtype=np.int64)
     up, down = np.maximum(inputs.high, 0), np.maximum(-inputs.low, 0)
-    return np.maximum(up @ plus + down @ minus, down @ plus + up @ minus)
+    both = (_dot(groups, ends, plus, minus) for ends in ((up, down), (down, up)))
+    return np.maximum(*both)
 
 
 def products(acc: Range, affine: Affine) -> Range:
@@ -149,26 +165,35 @@ def _saturated(x: np.ndarray) -> np.ndarray:
     return np.clip(x, MIN_ACTIVATION, MAX_ACTIVATION)
 
 
-def padded(weights: Weights, inputs: Range) -> Range:
-    """What the window of a convolution reads: its input, and zeros around it."""
-    if weights.shape[0] == 1:
+def padded(weights: Weights, inputs: Range, around: int | None = None) -> Range:
+    """What the window of a convolution reads: its input, and zeros if there are some around it."""
+    if not (weights.shape[0] // 2 if around is None else around):
         return inputs
     return Range(np.minimum(inputs.low, 0), np.maximum(inputs.high, 0))
 
 
-def of_convolution(weights: Weights, affine: Affine, inputs: Range | None = None) -> np.ndarray:
+def of_convolution(
+    weights: Weights,
+    affine: Affine,
+    inputs: Range | None = None,
+    groups: int = 1,
+    around: int | None = None,
+) -> np.ndarray:
     """[filters, 10] int64, the columns `COLUMNS`, of a convolution and its affine map.
 
     Args:
       weights: of the layer.
       affine: behind them.
       inputs: the range of each input channel; None for the bounds of version 1.
+      groups: of channels and filters.
+      around: zeros on each side of the input; None for half of the window.
     """
-    inputs = None if inputs is None else padded(weights, inputs)
+    inputs = None if inputs is None else padded(weights, inputs, around)
     bias = affine.bias.astype(np.int64)
-    acc = accumulators(weights, inputs)
+    acc = accumulators(weights, inputs, groups)
     v = products(acc, affine)
-    return _table(weights, inputs, acc, Range(v.low + bias, v.high + bias))
+    partial = partial_sums(weights, inputs, groups)
+    return _table(weights, partial, acc, Range(v.low + bias, v.high + bias))
 
 
 def of_dense(weights: Weights, bias: np.ndarray, inputs: Range | None = None) -> np.ndarray:
@@ -181,11 +206,11 @@ def of_dense(weights: Weights, bias: np.ndarray, inputs: Range | None = None) ->
       [[-638, 637, 640, 11, 362, 1637, 12, 1, 0, 0]]
     """
     acc = accumulators(weights, inputs)
-    return _table(weights, inputs, acc, Range(acc.low + bias, acc.high + bias))
-
-
-def _table(weights: Weights, inputs: Range | None, acc: Range, v: Range) -> np.ndarray:
     partial = partial_sums(weights, inputs)
+    return _table(weights, partial, acc, Range(acc.low + bias, acc.high + bias))
+
+
+def _table(weights: Weights, partial: np.ndarray, acc: Range, v: Range) -> np.ndarray:
     acc_width = width(Range(-partial, partial))
     exact = (partial < FLOAT_INTEGERS).astype(np.int64)
     columns = [*acc, partial, acc_width, *v, width(v), exact, *weights.shift_range()]
@@ -261,7 +286,8 @@ def of_layer(
     """
     inputs = None if version == 1 else given[0]
     if isinstance(layer, Convolution):
-        table = of_convolution(layer.weights, layer.affine, inputs)
+        shape = (layer.groups, layer.around)
+        table = of_convolution(layer.weights, layer.affine, inputs, *shape)
         v = Range(table[:, 4], table[:, 5])
         return Bounds(table, v if layer.shift is None else activated(v, layer.shift, slope))
     if isinstance(layer, Dense):
@@ -273,6 +299,9 @@ def of_layer(
         return Bounds(table, activated(Range(table[:, 0], table[:, 1]), layer.shift, slope))
     if isinstance(layer, MaxPool):
         return Bounds(np.zeros((0, len(ADD_COLUMNS)), np.int64), given[0])
+    if isinstance(layer, Flatten):
+        ends = (np.tile(end, positions) for end in given[0])
+        return Bounds(np.zeros((0, len(ADD_COLUMNS)), np.int64), Range(*ends))
     up = max(0, -(layer.shift or 0))
     total = Range(*(end * positions << up for end in given[0]))
     if layer.shift is None:

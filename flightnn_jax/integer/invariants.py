@@ -17,6 +17,7 @@ from flightnn_jax.integer.network import (
     Average,
     Convolution,
     Dense,
+    Flatten,
     IntegerNetwork,
     Layer,
     MaxPool,
@@ -100,6 +101,17 @@ def _check_convolution(layer: Convolution, network: IntegerNetwork) -> None:
         size == width and size % 2 == 1, name, f"a window of {size}x{width}", "it is square and odd"
     )
     limits.check_whole(name, "stride", layer.stride, 1, limits.MAX_AXIS)
+    limits.check_whole(name, "groups", layer.groups, 1, filters)
+    require(
+        filters % layer.groups == 0,
+        name,
+        f"{filters} filters in {layer.groups} groups",
+        "each group has as many filters as the others",
+    )
+    if layer.padding is not None:
+        limits.check_whole(name, "padding", layer.padding, 0, size - 1)
+        usual = layer.padding == size // 2
+        require(not usual, name, f"padding={layer.padding}", "None says that: half of the window")
     limits.check_exponent(name, "exponent", layer.exponent)
     affine = layer.affine
     for part in ("multiplier", "bias", "low", "high"):
@@ -160,7 +172,15 @@ def _check_dense(layer: Dense, network: IntegerNetwork) -> None:
 
 
 def _check_max_pool(layer: MaxPool, network: IntegerNetwork) -> None:
-    """A pool has nothing but its input, which `shapes` looks at."""
+    del network
+    limits.check_whole(layer.name, "size", layer.size, 1, limits.MAX_AXIS)
+    limits.check_whole(layer.name, "stride", layer.stride, 1, limits.MAX_AXIS)
+    limits.check_whole(layer.name, "padding", layer.padding, 0, layer.size - 1)
+
+
+def _check_flatten(layer: Flatten, network: IntegerNetwork) -> None:
+    del network
+    require(layer.axes in (1, 3), layer.name, f"axes={layer.axes}", "its output has 1 or 3")
 
 
 _CHECKS: dict[type, Callable[[Any, IntegerNetwork], None]] = {
@@ -169,6 +189,7 @@ _CHECKS: dict[type, Callable[[Any, IntegerNetwork], None]] = {
     Average: _check_average,
     Dense: _check_dense,
     MaxPool: _check_max_pool,
+    Flatten: _check_flatten,
 }
 
 

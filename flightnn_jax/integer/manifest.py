@@ -21,6 +21,7 @@ from flightnn_jax.integer.network import (
     Convolution,
     Dense,
     Digests,
+    Flatten,
     Golden,
     IntegerNetwork,
     Layer,
@@ -30,7 +31,8 @@ from flightnn_jax.integer.weights import Weights
 
 FORMAT = "flightnn integer network"
 VERSION = 2  # that is written where no kind of weights asks for a later one; 1 is read too
-LATEST = max(VERSION, *(kind.version for kind in kinds.KINDS.values()))
+LAYERS_VERSION = 5  # the first with groups, padding, windows of pools, and flat inputs
+LATEST = max(LAYERS_VERSION, *(kind.version for kind in kinds.KINDS.values()))
 
 Tensors = dict[str, np.ndarray]
 _NETWORK = {
@@ -120,6 +122,9 @@ def build(fields: Any, tensors: Tensors, size: int) -> IntegerNetwork:
         provenance=fields["provenance"],
         golden=None,
     )
+    for layer, of in zip(network.layers, fields["layers"], strict=True):
+        kind = _kind_of(layer)
+        limits.require(kind == of["kind"], layer.name, of["kind"], f"it is of the kind {kind}")
     _check_asked(network, version)
     invariants.check(network, version)
     golden = _read_golden(network, fields["golden"], rest)
@@ -146,8 +151,9 @@ def check_version(fields: Any) -> None:
 
 
 def _asked(network: IntegerNetwork) -> int:
-    """The version that the kinds of weights ask for."""
-    return max((layer.weights.version for layer in network.weighted), default=1)
+    """The version that the kinds of weights and of layers ask for."""
+    of_layers = (_LAYERS[_kind_of(layer)].version for layer in network.layers)
+    return max(*of_layers, *(layer.weights.version for layer in network.weighted), 1)
 
 
 def _check_asked(network: IntegerNetwork, version: int) -> None:
@@ -156,7 +162,7 @@ def _check_asked(network: IntegerNetwork, version: int) -> None:
     limits.require(
         asked <= version <= max(asked, VERSION),
         "manifest",
-        f"version {version} with weights that ask for {asked}",
+        f"version {version} with weights and layers that ask for {asked}",
         f"a network without later kinds has version {VERSION} at most, others the one asked for",
     )
 
@@ -189,7 +195,7 @@ def _check_layers(layers: list[Any], size: int) -> None:
         types = _LAYERS[kind].fields
         _check_fields(f"layer {i}", fields, {"kind": str, "name": str, **types})
         if "shape" in types:
-            limits.check_axes(fields["name"], fields["shape"], 4 if kind == "conv" else 2)
+            limits.check_axes(fields["name"], fields["shape"], 2 if kind == "dense" else 4)
             weights += math.prod(fields["shape"])
     if weights > min(limits.MAX_WEIGHTS, limits.MAX_WEIGHTS_PER_BYTE * size):
         raise IntegerNetworkError(
@@ -206,15 +212,19 @@ class _Record(NamedTuple):
       fields: what its entry in the manifest holds besides kind and name, with the types.
       tensors: its tensors by part; None for one that this layer does not have.
       read: makes the record of its fields and the file's tensors, which it takes out.
+      version: of the file format, the first that knows it.
     """
 
     type: type
     fields: dict[str, Any]
     tensors: Callable[[Any], dict[str, np.ndarray | None]]
     read: Callable[[dict[str, Any], Tensors], Layer]
+    version: int = 1
 
 
 def _kind_of(layer: Layer) -> str:
+    if isinstance(layer, Convolution | MaxPool) and not layer.is_plain:
+        return "conv_window" if isinstance(layer, Convolution) else "max_window"
     return next(kind for kind, record in _LAYERS.items() if record.type is type(layer))
 
 
@@ -276,6 +286,8 @@ def _read_convolution(fields: dict[str, Any], tensors: Tensors) -> Convolution:
         shift=_take(tensors, f"{name}.shift") if activates else None,
         exponent=fields["exponent"],
         certificate=_take(tensors, f"{name}.certificate"),
+        groups=fields.get("groups", 1),
+        padding=fields.get("padding"),
     )
 
 
@@ -306,18 +318,21 @@ def _read_dense(fields: dict[str, Any], tensors: Tensors) -> Dense:
     )
 
 
+def _convolution_tensors(layer: Convolution) -> dict[str, np.ndarray | None]:
+    own = {"shift": layer.shift, "certificate": layer.certificate}
+    return {**layer.weights.tensors(), **vars(layer.affine), **own}
+
+
 _WEIGHTS = {"shape": list, "weights": str, "weight_exponent": int}
+_CONVOLUTION = {"input": str, "stride": int, **_WEIGHTS, "output": str, "exponent": int}
 _LAYERS: dict[str, _Record] = {
-    "conv": _Record(
+    "conv": _Record(Convolution, _CONVOLUTION, _convolution_tensors, _read_convolution),
+    "conv_window": _Record(
         Convolution,
-        {"input": str, "stride": int, **_WEIGHTS, "output": str, "exponent": int},
-        lambda x: {
-            **x.weights.tensors(),
-            **vars(x.affine),
-            "shift": x.shift,
-            "certificate": x.certificate,
-        },
+        {**_CONVOLUTION, "groups": int, "padding": int | None},
+        _convolution_tensors,
         _read_convolution,
+        LAYERS_VERSION,
     ),
     "add": _Record(
         Add,
@@ -335,6 +350,20 @@ _LAYERS: dict[str, _Record] = {
         {"input": str},
         lambda x: {},
         lambda fields, _: MaxPool(fields["name"], fields["input"]),
+    ),
+    "max_window": _Record(
+        MaxPool,
+        {"input": str, "size": int, "stride": int, "padding": int},
+        lambda x: {},
+        lambda fields, _: MaxPool(**{key: fields[key] for key in fields if key != "kind"}),
+        LAYERS_VERSION,
+    ),
+    "flatten": _Record(
+        Flatten,
+        {"input": str, "axes": int},
+        lambda x: {},
+        lambda fields, _: Flatten(fields["name"], fields["input"], fields["axes"]),
+        LAYERS_VERSION,
     ),
     "average": _Record(
         Average,

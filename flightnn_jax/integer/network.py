@@ -54,6 +54,8 @@ class Convolution(_OneInput):
       shift: [filters] uint8, of the activation; None where the output is sums.
       exponent: activations stand for a 2**exponent; for sums, that of the `Add` behind.
       certificate: [filters, 10] int32, the columns of docs/integers.md.
+      groups: of channels and filters; those of a group read those of the same group alone.
+      padding: zeros on each side of the input; None for half of the window, as many as it takes.
     """
 
     name: str
@@ -65,6 +67,18 @@ class Convolution(_OneInput):
     shift: np.ndarray | None
     exponent: int
     certificate: np.ndarray
+    groups: int = 1
+    padding: int | None = None
+
+    @property
+    def around(self) -> int:
+        """Zeros on each side."""
+        return self.weights.shape[0] // 2 if self.padding is None else self.padding
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one group, and zeros for half of a window around it."""
+        return self.groups == 1 and self.padding is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +104,41 @@ class Add:
 
 @dataclasses.dataclass(frozen=True)
 class MaxPool(_OneInput):
-    """The largest of each 2x2 square."""
+    """The largest of each window, of what lies inside of the input.
+
+    Attributes:
+      name: its own.
+      input: name of activations.
+      size: of the window, in both directions.
+      stride: likewise.
+      padding: places on each side of the input, in which nothing counts.
+    """
 
     name: str
     input: str
+    size: int = 2
+    stride: int = 2
+    padding: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its windows are 2x2 squares beside each other."""
+        return (self.size, self.stride, self.padding) == (2, 2, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flatten(_OneInput):
+    """All values of an input in one row, channel after channel of pixel after pixel.
+
+    Attributes:
+      name: its own.
+      input: name of activations with height, width and channels.
+      axes: of the output: 1, or 3 for one pixel of so many channels.
+    """
+
+    name: str
+    input: str
+    axes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +179,7 @@ class Dense(_OneInput):
     certificate: np.ndarray
 
 
-Layer = Convolution | Add | MaxPool | Average | Dense
+Layer = Convolution | Add | MaxPool | Average | Dense | Flatten
 
 
 @dataclasses.dataclass(frozen=True)

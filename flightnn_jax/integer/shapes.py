@@ -5,7 +5,16 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.integer.limits import IMAGE, IntegerNetworkError, Shape
-from flightnn_jax.integer.network import Add, Average, Convolution, Dense, IntegerNetwork, Layer
+from flightnn_jax.integer.network import (
+    Add,
+    Average,
+    Convolution,
+    Dense,
+    Flatten,
+    IntegerNetwork,
+    Layer,
+    MaxPool,
+)
 
 
 class Output(NamedTuple):
@@ -84,21 +93,35 @@ def _output(layer: Layer, read: list[Output]) -> Output:
     height, width, channels = given.shape
     if isinstance(layer, Average):
         return Output((channels,), layer.shift is None)
-    if height % 2 or width % 2:
+    if isinstance(layer, Flatten):
+        return Output((1,) * (layer.axes - 1) + (height * width * channels,), False)
+    if layer.is_plain and (height % 2 or width % 2):
         raise IntegerNetworkError(
             f"{layer.name}: a 2x2 pool on {height}x{width}: height and width must be even"
         )
-    return Output((height // 2, width // 2, channels), False)
+    return Output((*_windows(layer, (height, width), layer.size, layer.padding), channels), False)
+
+
+def _windows(layer: Convolution | MaxPool, shape: Shape, size: int, around: int) -> tuple[int, ...]:
+    """How many windows there are along each axis."""
+    if size > min(shape) + 2 * around:
+        raise IntegerNetworkError(
+            f"{layer.name}: a window of {size}x{size} on {shape[0]}x{shape[1]} with {around} "
+            "around: it must lie inside of them"
+        )
+    return tuple((length + 2 * around - size) // layer.stride + 1 for length in shape)
 
 
 def _weighted(layer: Convolution | Dense, shape: Shape) -> Output:
-    if layer.weights.shape[-2] != shape[-1]:
+    groups = layer.groups if isinstance(layer, Convolution) else 1
+    if layer.weights.shape[-2] * groups != shape[-1]:
         raise IntegerNetworkError(
             f"{layer.name}: weights of shape {layer.weights.shape} on {shape[-1]} channels: the "
-            "last axis but one counts the input's channels"
+            "last axis but one counts the input's channels, or those of a group"
         )
     filters = layer.weights.shape[-1]
     if isinstance(layer, Dense):
         return Output((filters,), True)
-    height, width = (-(-size // layer.stride) for size in shape[:2])
-    return Output((height, width, filters), layer.shift is None)
+    size = layer.weights.shape[0]
+    windows = _windows(layer, shape[:2], size, layer.around)
+    return Output((*windows, filters), layer.shift is None)

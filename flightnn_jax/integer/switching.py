@@ -114,6 +114,12 @@ def collect(network: IntegerNetwork, images: npt.ArrayLike) -> dict[str, Changes
         raise ValueError(
             f"images of shape {batch.shape}: give (batch, height, width, channels), at least one"
         )
+    wide = [x.name for x in network.weighted if isinstance(x, Convolution) and not x.is_plain]
+    if wide:
+        raise ValueError(
+            f"{', '.join(wide):.80}: bits that change are counted for convolutions of one group "
+            "with the usual zeros around: estimate this network without its activity"
+        )
     outputs_of = inference.make_layer_outputs(network)
     layers = network.weighted
     factors = {layer.name: jnp.asarray(_factors(layer.weights)) for layer in layers}

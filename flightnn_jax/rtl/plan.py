@@ -101,12 +101,32 @@ def checked(
     return found
 
 
+def _check_kinds(network: IntegerNetwork) -> None:
+    """Raises FoldError for a layer of which no Verilog is made."""
+    for layer in network.layers:
+        what = {
+            networks.Convolution: "a convolution in groups or with padding of its own",
+            networks.MaxPool: "a pool that is not 2x2",
+        }.get(type(layer), "a flat input")
+        plain = (
+            layer.is_plain
+            if isinstance(layer, networks.Convolution | networks.MaxPool)
+            else (not isinstance(layer, networks.Flatten))
+        )
+        if not plain:
+            raise FoldError(
+                f"{layer.name}: {what} has no Verilog: export the network as C, ONNX or QONNX, or "
+                "use one group, the usual padding, 2x2 pools and a global average"
+            )
+
+
 class _Planner:
     """Makes stages layer by layer."""
 
     def __init__(
         self, network: IntegerNetwork, folds: dict[str, Fold], wired: Collection[str]
     ) -> None:
+        _check_kinds(network)
         self.network, self.folds, self.wired = network, folds, wired
         self.outputs = shapes.outputs(network)
         self.bounds = certificate.bounds(network)
@@ -138,6 +158,7 @@ class _Planner:
         (source,) = inputs
         if isinstance(layer, networks.MaxPool):
             return self._stage(Pool, source, self._like(source, layer.name, layer.name))
+        assert isinstance(layer, networks.Average)
         proven = self.bounds[layer.name]
         up = max(0, -(layer.shift or 0))
         sums = Range(proven.table[:, 0] >> up, proven.table[:, 1] >> up)

@@ -17,11 +17,15 @@ def activate(v, shift, slope):
     return np.clip(np.where(v >= 0, even(v, shift), even(v, shift + slope)), -128, 127)
 
 
-def convolve(x, w, stride):
+def convolve(x, w, stride, p=None, groups=1):
     size = w.shape[0]
-    p = (size - 1) // 2
+    p = (size - 1) // 2 if p is None else p
     batch, height, width, _ = x.shape
-    out = np.zeros((batch, -(-height // stride), -(-width // stride), w.shape[-1]), np.int64)
+    if groups > 1:
+        parts = zip(np.split(x, groups, -1), np.split(w, groups, -1), strict=True)
+        return np.concatenate([convolve(*part, stride, p) for part in parts], -1)
+    rows, columns = ((n + 2 * p - size) // stride + 1 for n in (height, width))
+    out = np.zeros((batch, rows, columns, w.shape[-1]), np.int64)
     for y in range(out.shape[1]):
         for z in range(out.shape[2]):
             for dy in range(size):
@@ -56,7 +60,8 @@ def layer_outputs(network, images):
 
 
 def _convolution(layer, values, slope):
-    acc = convolve(values[layer.input], integers(layer.weights), layer.stride)
+    w, p = integers(layer.weights), layer.padding
+    acc = convolve(values[layer.input], w, layer.stride, p, layer.groups)
     a = layer.affine
     v = np.clip(acc, a.low, a.high) * a.multiplier.astype(np.int64) + a.bias
     return v if layer.shift is None else activate(v, layer.shift, slope)
@@ -71,8 +76,23 @@ def _add(layer, values, slope):
 
 def _max_pool(layer, values, slope):
     del slope
+    x, p = values[layer.input], layer.padding
+    batch, height, width, channels = x.shape
+    rows, columns = ((n + 2 * p - layer.size) // layer.stride + 1 for n in (height, width))
+    out = np.full((batch, rows, columns, channels), -1000)
+    for y in range(rows):
+        for z in range(columns):
+            top, left = y * layer.stride - p, z * layer.stride - p
+            for row in range(max(top, 0), min(top + layer.size, height)):
+                for column in range(max(left, 0), min(left + layer.size, width)):
+                    out[:, y, z] = np.maximum(out[:, y, z], x[:, row, column])
+    return out
+
+
+def _flatten(layer, values, slope):
+    del slope
     x = values[layer.input]
-    return np.stack([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]).max(axis=0)
+    return x.reshape(len(x), -1) if layer.axes == 1 else x.reshape(len(x), 1, 1, -1)
 
 
 def _average(layer, values, slope):
@@ -92,4 +112,5 @@ _LAYERS = {
     "MaxPool": _max_pool,
     "Average": _average,
     "Dense": _dense,
+    "Flatten": _flatten,
 }

@@ -62,21 +62,35 @@ def activations(image):
 def run_conv(net, layer, x):
     height, width = len(x), len(x[0])
     stride, (size, _, inputs, filters) = layer["stride"], layer["shape"]
-    p = (size - 1) // 2
+    p = padding_of(layer)
     out = []
-    for y in range((height + stride - 1) // stride):
+    for y in range(places(height, size, stride, p)):
         out.append([])
-        for column in range((width + stride - 1) // stride):
+        for column in range(places(width, size, stride, p)):
             out[-1].append([])
             for o in range(filters):
-                acc = 0
+                acc, skipped = 0, inputs * group_of(layer, o)
                 window = itertools.product(range(size), range(size), range(inputs))
                 for index, (dy, dx, i) in enumerate(window):
                     yy, xx = stride * y + dy - p, stride * column + dx - p
                     if 0 <= yy < height and 0 <= xx < width:
-                        acc += weight(net, layer["name"], o, index) * x[yy][xx][i]
+                        acc += weight(net, layer["name"], o, index) * x[yy][xx][skipped + i]
                 out[-1][-1].append(conv_output(net, layer, o, acc))
     return out
+
+
+def padding_of(layer):
+    given = layer.get("padding")
+    return (layer["shape"][0] - 1) // 2 if given is None else given
+
+
+def group_of(layer, o):
+    return o * layer.get("groups", 1) // layer["shape"][-1]
+
+
+def places(length, size, stride, p):
+    """How many windows of a size begin at -p, stride - p, .. and end before length + p."""
+    return len(range(-p, length + p - size + 1, stride))
 
 
 def conv_output(net, layer, o, acc):
@@ -121,6 +135,31 @@ def run_max_pool(net, layer, x):
     ]
 
 
+def run_max_window(net, layer, x):
+    del net
+    size, stride, p = layer["size"], layer["stride"], layer["padding"]
+    height, width = len(x), len(x[0])
+
+    def largest(y, column, c):
+        rows = range(max(0, stride * y - p), min(height, stride * y - p + size))
+        columns = range(max(0, stride * column - p), min(width, stride * column - p + size))
+        return max(x[yy][xx][c] for yy in rows for xx in columns)
+
+    return [
+        [
+            [largest(y, column, c) for c in range(len(x[0][0]))]
+            for column in range(places(width, size, stride, p))
+        ]
+        for y in range(places(height, size, stride, p))
+    ]
+
+
+def run_flatten(net, layer, x):
+    del net
+    row = [value for line in x for pixel in line for value in pixel]
+    return row if layer["axes"] == 1 else [[row]]
+
+
 def run_average(net, layer, x):
     del net
     sums = [sum(pixel[c] for row in x for pixel in row) for c in range(len(x[0][0]))]
@@ -143,7 +182,11 @@ RUN = {
     "max_pool": run_max_pool,
     "average": run_average,
     "dense": run_dense,
+    "conv_window": run_conv,
+    "max_window": run_max_window,
+    "flatten": run_flatten,
 }
+CONVS = ("conv", "conv_window")
 
 
 def fan_in(layer):
@@ -169,7 +212,7 @@ def certify(net):
     for layer in net.manifest["layers"]:
         name = layer["name"]
         given = [reach[source] for source in layer.get("inputs", [layer.get("input")])]
-        if layer["kind"] in ("conv", "dense"):
+        if layer["kind"] in (*CONVS, "dense"):
             certified = [certify_filter(net, layer, o, given[0]) for o in range(layer["shape"][-1])]
             rows[name] = [row for row, _ in certified]
             v[name] = [(row[4], row[5]) for row in rows[name]]
@@ -195,7 +238,11 @@ def certify(net):
             v[name] = [(low * height * width, high * height * width) for low, high in given[0]]
             too_wide = [pair for pair in v[name] if bits(*(end * scale for end in pair)) > most]
             wrong += [f"{name}: sums"] * len(too_wide)
-        reach[name] = given[0] if layer["kind"] == "max_pool" else reach_of(net, layer, v[name])
+        if layer["kind"] in ("max_pool", "max_window", "flatten"):
+            height, width, _ = shapes[layer["input"]]
+            reach[name] = given[0] * (height * width if layer["kind"] == "flatten" else 1)
+        else:
+            reach[name] = reach_of(net, layer, v[name])
     return rows, wrong
 
 
@@ -220,8 +267,11 @@ def certify_filter(net, layer, o, given):
     """The ten columns of a filter whose inputs have these ranges, and the bounds of the product."""
     name = layer["name"]
     inputs = layer["shape"][-2]
-    if layer["kind"] == "conv" and layer["shape"][0] > 1:
-        given = [(min(low, 0), max(high, 0)) for low, high in given]
+    if layer["kind"] in CONVS:
+        first = inputs * group_of(layer, o)
+        given = given[first : first + inputs]
+        if padding_of(layer) > 0:
+            given = [(min(low, 0), max(high, 0)) for low, high in given]
     spans = [given[index % inputs] for index in range(fan_in(layer))]  # of each tap
     weights = [weight(net, name, o, index) for index in range(fan_in(layer))]
     acc = [
@@ -245,7 +295,7 @@ def certify_filter(net, layer, o, given):
         above, below = sum(max(0, *pair) for pair in ends), sum(min(0, *pair) for pair in ends)
         partial = max(above, -below)
     product, bias = acc, net.numbers[f"{name}.bias"][o]
-    if layer["kind"] == "conv":
+    if layer["kind"] in CONVS:
         low, high, multiplier = (
             net.numbers[f"{name}.{column}"][o] for column in ("low", "high", "multiplier")
         )
@@ -260,9 +310,14 @@ def shapes_of(net):
     shapes = {"image": list(net.manifest["input_shape"])}
     for layer in net.manifest["layers"]:
         shape = shapes[layer.get("inputs", [layer.get("input")])[0]]
-        if layer["kind"] == "conv":
-            stride = layer["stride"]
-            shape = [-(-shape[0] // stride), -(-shape[1] // stride), layer["shape"][3]]
+        if layer["kind"] in CONVS:
+            numbers = layer["shape"][0], layer["stride"], padding_of(layer)
+            shape = [*(places(n, *numbers) for n in shape[:2]), layer["shape"][3]]
+        elif layer["kind"] == "max_window":
+            numbers = layer["size"], layer["stride"], layer["padding"]
+            shape = [*(places(n, *numbers) for n in shape[:2]), shape[2]]
+        elif layer["kind"] == "flatten":
+            shape = [1] * (layer["axes"] - 1) + [shape[0] * shape[1] * shape[2]]
         elif layer["kind"] == "max_pool":
             shape = [shape[0] // 2, shape[1] // 2, shape[2]]
         elif layer["kind"] == "average":
@@ -291,7 +346,7 @@ def limits(net):
         wrong += [f"{name}.shift" for s in shift if s + net.manifest["slope"] > 30]
         for lift in ("lift0", "lift1"):
             wrong += [f"{name}.{lift}" for n in numbers.get(f"{name}.{lift}", []) if n > 24]
-        if layer["kind"] == "conv":
+        if layer["kind"] in CONVS:
             pairs = zip(numbers[f"{name}.low"], numbers[f"{name}.high"], strict=True)
             wrong += [f"{name}.low" for low, high in pairs if low > high]
             if net.manifest["affine"] == "shifts":
@@ -345,7 +400,7 @@ def sums_before_rounding(net, image):
     values, found = run(net, image) | {"image": activations(image)}, {}
     for layer in net.manifest["layers"]:
         plain = layer | {"output": "sum", "shiftless": True}
-        if layer["kind"] == "conv" and layer["output"] == "activation":
+        if layer["kind"] in CONVS and layer["output"] == "activation":
             found[layer["name"]] = run_conv(net, plain, values[layer["input"]])
         if layer["kind"] == "add":
             found[layer["name"]] = run_add(net, plain, *(values[name] for name in layer["inputs"]))

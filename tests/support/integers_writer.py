@@ -48,7 +48,7 @@ def tensors_of(net, images, certificates):
             codes = [2 * shift + (sign < 0) for f in terms for row in f for sign, shift in row]
         if f"{name}.integers" in net.numbers:
             codes = [w % 16 for w in flatten(net.numbers[f"{name}.integers"])]
-        if layer["kind"] in ("conv", "dense"):
+        if layer["kind"] in ("conv", "conv_window", "dense"):
             data = packed(codes)
             if layer["weights"] == "binary":
                 data = packed([int(code == 15) for code in codes], bits=1)
@@ -136,9 +136,12 @@ class Builder:
         powers = [2 ** self.random.randint(0, 5) for _ in range(self.terms)]
         return sum(self.random.choice((-1, 1)) * power for power in powers)
 
-    def conv(self, name, source, filters, size=3, stride=1, weights="shift", output=None):
+    def conv(
+        self, name, source, filters, size=3, stride=1, weights="shift", output=None, **windows
+    ):
         """output: None for activations, or the exponent that sums must have."""
         height, width, inputs = self.shapes[source]
+        inputs //= windows.get("groups", 1)
         shape, draw = [size, size, inputs, filters], self.random
         self.weights(name, shape, weights)
         self.numbers[f"{name}.multiplier"] = [self.multiplier() for _ in range(filters)]
@@ -154,8 +157,11 @@ class Builder:
             {"kind": "conv", "name": name, "input": source, "stride": stride, "shape": shape}
             | {"weights": weights, "output": "activation" if output is None else "sum"}
             | {"weight_exponent": -7, "exponent": exponent}
+            | ({"kind": "conv_window", "groups": 1, "padding": None, **windows} if windows else {})
         )
-        self.shapes[name] = [-(-height // stride), -(-width // stride), filters]
+        p = oracle.padding_of(self.layers[-1])
+        rows, columns = (oracle.places(n, size, stride, p) for n in (height, width))
+        self.shapes[name] = [rows, columns, filters]
         self.exponents[name] = exponent
 
     def add(self, name, sources, exponent, least=11):
@@ -176,6 +182,20 @@ class Builder:
         height, width, channels = self.shapes[source]
         self.layers.append({"kind": "max_pool", "name": name, "input": source})
         self.shapes[name] = [height // 2, width // 2, channels]
+        self.exponents[name] = self.exponents[source]
+
+    def max_window(self, name, source, size, stride, padding):
+        height, width, channels = self.shapes[source]
+        window = {"size": size, "stride": stride, "padding": padding}
+        self.layers.append({"kind": "max_window", "name": name, "input": source, **window})
+        rows, columns = (oracle.places(n, size, stride, padding) for n in (height, width))
+        self.shapes[name] = [rows, columns, channels]
+        self.exponents[name] = self.exponents[source]
+
+    def flatten(self, name, source, axes):
+        height, width, channels = self.shapes[source]
+        self.layers.append({"kind": "flatten", "name": name, "input": source, "axes": axes})
+        self.shapes[name] = [1] * (axes - 1) + [height * width * channels]
         self.exponents[name] = self.exponents[source]
 
     def average(self, name, source, shift):
@@ -200,9 +220,10 @@ class Builder:
     def net(self):
         last = self.layers[-1]["name"]
         kinds = {layer.get("weights") for layer in self.layers}
+        later = {layer["kind"] for layer in self.layers} & {"conv_window", "max_window", "flatten"}
         manifest = {
             "format": "flightnn integer network",
-            "version": 4 if "codebook" in kinds else 3 if "binary" in kinds else 2,
+            "version": 5 if later else 4 if "codebook" in kinds else 3 if "binary" in kinds else 2,
             "name": "small",
             "input_shape": self.shapes["image"],
             "output_exponent": self.exponents[last],
@@ -282,7 +303,22 @@ def codebook(seed=0, **options):
     return b.net()
 
 
+def mobile(seed=0, **options):
+    """Groups, depthwise filters, padding of all widths, windows of pools, flat inputs."""
+    b = Builder(seed, [4, 3, 2], **options)
+    b.conv("conv1", "image", 4, padding=2)
+    b.max_window("pool1", "conv1", 3, 2, 1)
+    b.conv("conv2", "pool1", 4, groups=4)
+    b.conv("conv3", "conv2", 6, groups=2, padding=0, weights="integer")
+    b.flatten("flat1", "conv3", 3)
+    b.conv("conv4", "flat1", 3, size=1)
+    b.flatten("flat2", "conv4", 1)
+    b.dense("dense", "flat2", 3)
+    return b.net()
+
+
 NETS = {
+    "mobile": mobile,
     "plain": plain,
     "residual": residual,
     "lifted": lifted,

@@ -18,6 +18,7 @@ from flightnn_jax.integer import (
     CodebookWeights,
     Convolution,
     Dense,
+    Flatten,
     IntegerNetwork,
     IntegerWeights,
     MaxPool,
@@ -27,7 +28,7 @@ from flightnn_jax.integer import (
     shapes,
 )
 
-KINDS = ("vgg", "resnet")
+KINDS = ("vgg", "resnet")  # "mobile" besides
 # Of `random_networks`; "binary" and "codebook" besides.
 WEIGHTS = ("shift1", "shift2", "shift3", "integer")
 
@@ -39,8 +40,9 @@ def random_network(
 
     Args:
       seed: of everything.
-      kind: "vgg" (convolutions, pools, average as logits) or "resnet" (large stem, both kinds of
-        skips, an add of two activations, average, dense).
+      kind: "vgg" (convolutions, pools, average as logits), "resnet" (large stem, both kinds of
+        skips, an add of two activations, average, dense) or "mobile" (groups, depthwise layers,
+        padding, pools of all windows, flat inputs).
       weights: "shift" and the most terms, "integer" or "binary".
       affine_terms: as in `IntegerNetwork`.
       extreme: multipliers of 0 and of both signs up to 2**15, biases up to 2**29, clips that
@@ -50,7 +52,7 @@ def random_network(
       slope: of the leaky ReLU.
     """
     draw = _Draw(np.random.default_rng(seed), weights, affine_terms, extreme, slope)
-    layers = {"vgg": _vgg, "resnet": _resnet}[kind](draw, size, width)
+    layers = {"vgg": _vgg, "resnet": _resnet, "mobile": _mobile}[kind](draw, size, width)
     classes = 5
     network = IntegerNetwork(
         name=f"random_{kind}",
@@ -241,12 +243,15 @@ class _Draw:
         parts = (np.asarray(part, np.int32) for part in (multiplier, bias, low, high))
         return Affine(*parts), shift.astype(np.uint8)
 
-    def convolution(self, name, source, size, inputs, filters, stride=1, sums=False):
-        weights = self.weights_of((size, size, inputs, filters))
+    def convolution(
+        self, name, source, size, inputs, filters, stride=1, sums=False, groups=1, padding=None
+    ):
+        weights = self.weights_of((size, size, inputs // groups, filters))
         affine, shift = self.affine(weights, (1 << 29) - 1 if sums else (1 << 30) - 1)
         none = np.zeros((filters, 10), np.int32)
         shift = None if sums else shift
-        return Convolution(name, source, stride, weights, -9, affine, shift, -5, none)
+        kind = (groups, padding)
+        return Convolution(name, source, stride, weights, -9, affine, shift, -5, none, *kind)
 
     def add(self, name, inputs, channels, lifted):
         shift = self.rng.integers(8, 17, channels).astype(np.uint8)
@@ -314,6 +319,26 @@ def _vgg(draw, size, width):
         draw.convolution("conv2", "pool1", 5, width, 2 * width, stride=2),
         draw.convolution("conv3", "conv2", 1, 2 * width, 5),
         Average("average", "conv3", None, -9),
+    ]
+
+
+def _mobile(draw, size, width):
+    """For images of 8x8 at least; a width of 2 or more."""
+    return [
+        draw.convolution("conv1", IMAGE, 3, 3, 2 * width, padding=2),
+        MaxPool("pool1", "conv1", 3, 1, 1),
+        draw.convolution("conv2", "pool1", 3, 2 * width, 2 * width, groups=2 * width),
+        draw.convolution("conv3", "conv2", 1, 2 * width, 2 * width),
+        draw.convolution("conv4", "conv3", 3, 2 * width, 4 * width, 2, groups=width, padding=0),
+        draw.convolution("conv5", "conv3", 3, 2 * width, 4 * width, 2, True, 2, 0),
+        draw.add("both", ("conv5", "conv4"), 4 * width, (False, True)),
+        draw.convolution("conv6", "both", 1, 4 * width, 16, padding=None),
+        draw.convolution("conv7", "conv6", 3, 16, 32, groups=2),
+        MaxPool("pool2", "conv7", 2, 1),
+        Flatten("flat1", "pool2", 3),
+        draw.convolution("conv8", "flat1", 1, 32 * (size // 2 - 1) ** 2, 6),
+        Flatten("flat2", "conv8", 1),
+        draw.dense("flat2", 6),
     ]
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from flightnn_jax.integer.network import MaxPool
+
 
 @dataclasses.dataclass(kw_only=True)
 class Graph:
@@ -31,6 +33,15 @@ class Graph:
         name = f"constant.{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(array, name))
         return name
+
+
+def pool_attributes(layer: MaxPool) -> dict[str, list[int]]:
+    """The window of a pool."""
+    return {
+        "kernel_shape": [layer.size] * 2,
+        "strides": [layer.stride] * 2,
+        "pads": [layer.padding] * 4,
+    }
 
 
 def ordered(w: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flightnn_jax.integer import shapes
-from flightnn_jax.integer.export.graph import Graph, ordered
+from flightnn_jax.integer.export.graph import Graph, ordered, pool_attributes
 from flightnn_jax.integer.inference.int8_columns import Columns
 from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import (
@@ -21,6 +21,7 @@ from flightnn_jax.integer.network import (
     Average,
     Convolution,
     Dense,
+    Flatten,
     IntegerNetwork,
     MaxPool,
 )
@@ -102,10 +103,44 @@ class _Graph(Graph):
         self.activation(v, layer.shift, layer.certificate[:, :2], layer.name)
 
     def max_pool(self, layer: MaxPool) -> None:
-        self.node("MaxPool", [layer.input], layer.name, kernel_shape=[2, 2], strides=[2, 2])
+        if layer.is_plain:
+            self.node("MaxPool", [layer.input], layer.name, kernel_shape=[2, 2], strides=[2, 2])
+        else:
+            self.node("MaxPool", [layer.input], layer.name, **pool_attributes(layer))
+
+    def flatten(self, layer: Flatten) -> None:
+        rows = self.node("Transpose", [layer.input], perm=[0, 2, 3, 1])
+        shape = self.constant([0, -1, *[1] * (layer.axes - 1)], np.int64)
+        self.node("Reshape", [rows, shape], layer.name)
+
+    def grouped(self, layer: Convolution) -> str:
+        """Int32 accumulators of a convolution in groups: sums of products with int8 parts."""
+        zero, rest = _ZERO if self.weights == np.uint8 else 0, layer.weights.integers()
+        size, total = rest.shape[0], ""
+        while not total or rest.any():
+            part = np.clip(rest, -128, 127)
+            rest = rest - part
+            inputs = [
+                layer.input,
+                self.constant(ordered(part.astype(np.int16) + zero), self.weights),
+                self.constant(_ZERO, np.uint8),
+                self.constant(zero, self.weights),
+            ]
+            products = self.node(
+                "ConvInteger",
+                inputs,
+                pads=[layer.around] * 4,
+                strides=[layer.stride] * 2,
+                kernel_shape=[size, size],
+                group=layer.groups,
+            )
+            total = self.node("Add", [total, products]) if total else products
+        return total
 
     def sums(self, layer: Convolution | Dense) -> str:
         """Int32 accumulators of a product, filters on axis 1."""
+        if isinstance(layer, Convolution) and layer.groups > 1:
+            return self.grouped(layer)
         columns = Columns.of(layer.weights.integers())
         nothing = np.zeros((*columns.own.shape[:-1], 1), np.int8)
         parts = [columns.own, *([columns.shared, nothing] if columns.shared.size else [])]
@@ -120,7 +155,7 @@ class _Graph(Graph):
         if isinstance(layer, Dense):
             products = self.node("MatMulInteger", inputs)
         else:
-            around, stride = w.shape[0] // 2, layer.stride
+            around, stride = layer.around, layer.stride
             products = self.node(
                 "ConvInteger",
                 inputs,
@@ -210,6 +245,7 @@ _NODES: dict[type, Callable[[_Graph, Any], None]] = {
     Add: _Graph.add,
     MaxPool: _Graph.max_pool,
     Average: _Graph.average,
+    Flatten: _Graph.flatten,
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from flightnn_jax.integer import shapes
 from flightnn_jax.integer.certificate import FLOAT_INTEGERS
-from flightnn_jax.integer.export.graph import Graph, ordered
+from flightnn_jax.integer.export.graph import Graph, ordered, pool_attributes
 from flightnn_jax.integer.export.thresholds import activations, thresholds
 from flightnn_jax.integer.limits import IMAGE, MAX_ACTIVATION, MIN_ACTIVATION
 from flightnn_jax.integer.network import (
@@ -24,6 +24,7 @@ from flightnn_jax.integer.network import (
     Average,
     Convolution,
     Dense,
+    Flatten,
     IntegerNetwork,
     Layer,
     MaxPool,
@@ -101,7 +102,7 @@ def inexact(network: IntegerNetwork, style: str = "thresholds") -> tuple[str, ..
 
 def _largest(layer: Layer, known: dict[str, shapes.Output], by_thresholds: bool) -> int:
     """A bound of all numbers that the nodes of a layer compute."""
-    if isinstance(layer, MaxPool):
+    if isinstance(layer, MaxPool | Flatten):
         return 0
     if isinstance(layer, Average):
         return math.prod(known[layer.input].shape[:2]) << 7
@@ -168,11 +169,11 @@ class _Graph(Graph):
         acc = self.node(
             "Conv",
             [layer.input, self.weights(layer.weights, sign)],
-            pads=[size // 2] * 4,
+            pads=[layer.around] * 4,
             strides=[stride, stride],
             kernel_shape=[size, size],
             dilations=[1, 1],  # hls4ml wants what ONNX may leave out
-            group=1,
+            group=layer.groups,
         )
         if by_thresholds:
             how = {"out_dtype": "INT8", "out_scale": 1.0, "out_bias": float(MIN_ACTIVATION)}
@@ -223,9 +224,12 @@ class _Graph(Graph):
         self.activation(y, layer.name)
 
     def max_pool(self, layer: MaxPool) -> None:
-        self.node(
-            "MaxPool", [layer.input], layer.name, kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4
-        )
+        self.node("MaxPool", [layer.input], layer.name, **pool_attributes(layer))
+
+    def flatten(self, layer: Flatten) -> None:
+        rows = self.node("Transpose", [layer.input], perm=[0, 2, 3, 1])
+        shape = self.constant([0, -1, *[1] * (layer.axes - 1)], np.int64)
+        self.node("Reshape", [rows, shape], layer.name)
 
     def average(self, layer: Average) -> None:
         positions = math.prod(self.known[layer.input].shape[:2])
@@ -252,6 +256,7 @@ _NODES: dict[type, Callable[[_Graph, Any], None]] = {
     Add: _Graph.add,
     MaxPool: _Graph.max_pool,
     Average: _Graph.average,
+    Flatten: _Graph.flatten,
 }
 
 

@@ -99,8 +99,7 @@ def layer_outputs(program: Program, numbers: Numbers, images: jax.Array) -> Tens
 
     def sums(layer: Convolution | Dense, values: Tensors) -> jax.Array:
         x, name = values[layer.input], layer.name
-        stride = getattr(layer, "stride", None)
-        return _sums(x, numbers[name], stride, channels[name], narrow[name])
+        return _sums(x, numbers[name], layer, channels[name], narrow[name])
 
     def convolution(layer: Convolution, values: Tensors) -> jax.Array:
         v = operations.affine(sums(layer, values), layer.affine)
@@ -222,26 +221,32 @@ def _is_narrow(kernel: np.ndarray) -> bool:
 
 
 def _sums(
-    x: jax.Array, own: Mapping[str, Any], stride: int | None, channels: int, narrow: bool
+    x: jax.Array,
+    own: Mapping[str, Any],
+    layer: Convolution | Dense,
+    channels: int,
+    narrow: bool,
 ) -> jax.Array:
-    """int32 accumulators by float32 sums of real products; without a stride, of a dense layer."""
+    """int32 accumulators by float32 sums of real products."""
     kind, precision = (jnp.bfloat16, None) if narrow else (jnp.float32, "highest")
     real = (x.astype(jnp.float32) * own["step"]).astype(kind)
     integers = []
-    for part in _slices(x.shape[-1], channels):
+    groups = layer.groups if isinstance(layer, Convolution) else 1
+    of_groups = real.reshape(*real.shape[:-1], groups, -1)
+    for part in _slices(x.shape[-1] // groups, channels):
         kernel = jnp.asarray(own["kernel"])[..., part, :].astype(kind)
-        if stride is None:
-            sums = jnp.dot(
-                real[..., part], kernel, precision=precision, preferred_element_type=jnp.float32
-            )
+        read = of_groups[..., part].reshape(*real.shape[:-1], -1)
+        if isinstance(layer, Dense):
+            sums = jnp.dot(read, kernel, precision=precision, preferred_element_type=jnp.float32)
         else:
-            padding = kernel.shape[0] // 2
+            padding = kernel.shape[0] // 2 if layer.padding is None else layer.padding
             sums = jax.lax.conv_general_dilated(
-                real[..., part],
+                read,
                 kernel,
-                (stride, stride),
+                (layer.stride, layer.stride),
                 ((padding, padding), (padding, padding)),
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                feature_group_count=groups,
                 precision=precision,
                 preferred_element_type=jnp.float32,
             )

@@ -36,6 +36,8 @@ from flightnn_jax.platforms import Platform
 _MIN_PRODUCT = 512  # inputs times filters below which XLA's convolution leaves the fast path
 _HALF = 16  # filters that fill half of its vectors
 _MAX_GATHERED = 8  # inputs up to which windows are faster gathered by hand
+_MIN_OF_GROUP = 8  # channels of a group from which on it has a product of its own
+_MAX_GROUPS = 16  # that are computed one beside the other
 _WIDE = 128  # filters from which on shared columns have a product of their own
 Sums = Callable[[jax.Array], jax.Array]
 
@@ -49,7 +51,7 @@ def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], 
     """
     known, proven = shapes.outputs(network), certificate.bounds(network)
     convolutions = {
-        layer.name: _convolution(
+        layer.name: convolution(
             layer, known[layer.input].shape, proven[layer.name].accumulators, platform
         )
         for layer in network.layers
@@ -61,15 +63,15 @@ def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], 
         sums: Tensors = {}
 
         def convolve(layer: Convolution, values: Tensors) -> jax.Array:
-            convolution = convolutions[layer.name]
-            sums[layer.name] = convolution.sums(values[layer.input])
-            return convolution.finish(sums[layer.name], network.slope)
+            own = convolutions[layer.name]
+            sums[layer.name] = own.sums(values[layer.input])
+            return own.finish(sums[layer.name], network.slope)
 
         def max_pool(layer: MaxPool, values: Tensors) -> jax.Array:
             before = convolutions.get(layer.input)
             if before is None:
-                return operations.max_pool(values[layer.input])
-            return before.finish(before.pool(sums[layer.input]), network.slope)
+                return operations.max_pool(values[layer.input], layer)
+            return before.finish(before.pool(sums[layer.input], layer), network.slope)
 
         table = operations.without_weights(network.slope) | {
             Convolution: convolve,
@@ -82,7 +84,7 @@ def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], 
 
 
 @dataclasses.dataclass(frozen=True)
-class _Convolution:
+class Compiled:
     """A convolution whose filters may be negated, and what follows it.
 
     Attributes:
@@ -115,21 +117,59 @@ class _Convolution:
             v = operations.activate(v, tile(self.shift), slope)
         return v.reshape(batch, height, width, channels)
 
-    def pool(self, acc: jax.Array) -> jax.Array:
-        """Of each 2x2 square the sum that gives the largest activation."""
+    def pool(self, acc: jax.Array, layer: MaxPool) -> jax.Array:
+        """Of each window the sum that gives the largest activation."""
         falls = self.affine.multiplier < 0
         if not falls.any():
-            return operations.max_pool(acc)
+            return operations.max_pool(acc, layer)
         flipped = jnp.asarray(falls.astype(np.int32))[None, None, None]
-        return operations.max_pool(acc ^ -flipped) ^ -flipped  # ~acc falls where acc rises
+        # ~acc falls where acc rises
+        return operations.max_pool(acc ^ -flipped, layer) ^ -flipped
 
 
-def _convolution(
-    layer: Convolution, input_shape: Shape, acc: Range, platform: Platform
-) -> _Convolution:
+def convolution(layer: Convolution, input_shape: Shape, acc: Range, platform: Platform) -> Compiled:
+    """A convolution of a valid network, whose sums are within `acc`."""
     weights, affine, clips = turned(layer, acc)
-    sums = _sums(Columns.of(weights), layer.stride, input_shape, platform)
-    return _Convolution(sums, affine, clips, layer.shift)
+    shape = (*input_shape[:2], weights.shape[2])
+    windows = functools.partial(
+        _sums, stride=layer.stride, around=layer.around, input_shape=shape, platform=platform
+    )
+    if layer.groups == 1:
+        sums = windows(Columns.of(weights))
+    elif weights.shape[2] < _MIN_OF_GROUP or layer.groups > _MAX_GROUPS:
+        sums = functools.partial(_sums_of_groups, weights=weights, layer=layer)
+    else:
+        parts = np.split(weights, layer.groups, axis=-1)
+        sums = _beside([windows(Columns.of(part)) for part in parts])
+    return Compiled(sums, affine, clips, layer.shift)
+
+
+def _beside(groups: list[Sums]) -> Sums:
+    """The sums of all groups, each of its own channels."""
+
+    def sums(x: jax.Array) -> jax.Array:
+        channels = x.shape[-1] // len(groups)
+        parts = [x[..., i * channels : (i + 1) * channels] for i in range(len(groups))]
+        made = [own(part) for own, part in zip(groups, parts, strict=True)]
+        return jnp.concatenate(made, axis=-1)
+
+    return sums
+
+
+def _sums_of_groups(x: jax.Array, weights: np.ndarray, layer: Convolution) -> jax.Array:
+    """Products in int32, place by place and channel by channel of all groups at once.
+
+    XLA has no grouped convolution of int8 that is fast on a CPU, or right on a GPU (xla#49123).
+    """
+    size, _, channels, filters = weights.shape
+    places = operations.places_of(x.astype(jnp.int32), size, layer.stride, layer.around)
+    total = jnp.zeros((*places[0].shape[:-1], filters), jnp.int32)
+    for place, w in zip(places, weights.reshape(-1, channels, filters), strict=True):
+        of_groups = place.reshape(*place.shape[:-1], layer.groups, channels)
+        for i in range(channels):
+            seen = jnp.repeat(of_groups[..., i], filters // layer.groups, axis=-1)
+            total = total + seen * jnp.asarray(w[i])[None, None, None]
+    return total
 
 
 class Turned(NamedTuple):
@@ -212,10 +252,16 @@ def _dot(x: jax.Array, weights: np.ndarray) -> jax.Array:
     return lax.dot(x, jnp.asarray(weights), preferred_element_type=jnp.int32)
 
 
-def _sums(columns: Columns, stride: int, input_shape: Shape, platform: Platform) -> Sums:
+def _sums(
+    columns: Columns, stride: int, input_shape: Shape, platform: Platform, around: int | None = None
+) -> Sums:
     """The sums of all columns by one product, or the shared ones by their own; joined."""
     of_windows = functools.partial(
-        _sums_of_windows, stride=stride, input_shape=input_shape, platform=platform
+        _sums_of_windows,
+        stride=stride,
+        input_shape=input_shape,
+        platform=platform,
+        around=around,
     )
     filters, others = columns.own.shape[-1], columns.shared.shape[-1]
     if not others:
@@ -243,7 +289,11 @@ def _sums(columns: Columns, stride: int, input_shape: Shape, platform: Platform)
 
 
 def _sums_of_windows(
-    weights: np.ndarray, stride: int, input_shape: Shape, platform: Platform
+    weights: np.ndarray,
+    stride: int,
+    input_shape: Shape,
+    platform: Platform,
+    around: int | None = None,
 ) -> Sums:
     """One of several equal ways: on a CPU the fastest, by rules that were measured.
 
@@ -251,18 +301,19 @@ def _sums_of_windows(
     one that reads every activation once.
     """
     size, _, inputs, filters = weights.shape
-    padding = ((size // 2, size // 2),) * 2
+    around = size // 2 if around is None else around
+    padding = ((around, around),) * 2
     if platform == "tpu":
         return lambda x: _convolve(x, weights, stride, padding)
     convolves = platform == "cpu" and _convolutions_are_fast()
-    folds = stride == 1 and size > 1 and input_shape[1] % 2 == 0
+    folds = stride == 1 and size > 1 and input_shape[1] % 2 == 0 and around == size // 2
     if folds and inputs <= _MAX_GATHERED:
         return lambda x: _folded(x, weights, gather=True)
     if folds and convolves and inputs * filters < _MIN_PRODUCT <= 4 * inputs * filters:
         return lambda x: _folded(x, weights, gather=False)
     if convolves and inputs * filters >= _MIN_PRODUCT:
         return lambda x: _convolve(x, weights, stride, padding)
-    return lambda x: _gathered(operations.patches_of(x, size, stride), weights)
+    return lambda x: _gathered(operations.patches_of(x, size, stride, around), weights)
 
 
 def _convolutions_are_fast() -> bool:

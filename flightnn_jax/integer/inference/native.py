@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flightnn_jax.integer import certificate, shapes
 from flightnn_jax.integer.inference import int8, native_build, operations
 from flightnn_jax.integer.inference.operations import Tensors
 from flightnn_jax.integer.network import (
@@ -42,9 +43,13 @@ def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], 
     """
     native_build.load(platform)
     layers = {layer.name: layer for layer in network.layers}
-    packed = {layer.name: _Packed.of(layer) for layer in network.weighted}
+    packed = {layer.name: _Packed.of(layer) for layer in network.weighted if _has_kernel(layer)}
+    others = _others(network, platform)
 
     def convolve(layer: Convolution, values: Tensors) -> jax.Array:
+        if layer.name in others:
+            own = others[layer.name]
+            return own.finish(own.sums(values[layer.input]), network.slope)
         return packed[layer.name](values[layer.input], network.slope)
 
     def dense(layer: Dense, values: Tensors) -> jax.Array:
@@ -52,14 +57,14 @@ def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], 
 
     def max_pool(layer: MaxPool, values: Tensors) -> jax.Array:
         before = layers.get(layer.input)
-        if isinstance(before, Convolution):
+        if isinstance(before, Convolution) and _has_kernel(before) and layer.is_plain:
             return packed[before.name](values[before.input], network.slope, pool=True)
-        return operations.max_pool(values[layer.input])
+        return operations.max_pool(values[layer.input], layer)
 
     def add(layer: Add, values: Tensors) -> jax.Array:
         for i in (1, 0):  # the sums that come last: what they wait for is there then
             before = layers.get(layer.inputs[i])
-            if isinstance(before, Convolution) and before.shift is None:
+            if isinstance(before, Convolution) and before.shift is None and _has_kernel(before):
                 ends = packed[before.name].with_add(layer.shift, layer.lift[1 - i])
                 other = values[layer.inputs[1 - i]]
                 return ends(values[before.input], network.slope, other=other)
@@ -72,6 +77,23 @@ def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], 
         Add: add,
     }
     return lambda images: operations.run(network.layers, table, images)
+
+
+def _has_kernel(layer: Convolution | Dense) -> bool:
+    """Whether the kernel can compute a layer: groups and other padding are left to XLA."""
+    return isinstance(layer, Dense) or layer.is_plain
+
+
+def _others(network: IntegerNetwork, platform: Platform) -> dict[str, int8.Compiled]:
+    """By name, the convolutions that the kernel does not compute, as the fast path does."""
+    layers = [x for x in network.weighted if isinstance(x, Convolution) and not x.is_plain]
+    if not layers:
+        return {}
+    known, proven = shapes.outputs(network), certificate.bounds(network)
+    return {
+        x.name: int8.convolution(x, known[x.input].shape, proven[x.name].accumulators, platform)
+        for x in layers
+    }
 
 
 @dataclasses.dataclass(frozen=True)

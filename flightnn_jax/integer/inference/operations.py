@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from flightnn_jax.integer.limits import IMAGE, MAX_ACTIVATION, MIN_ACTIVATION
-from flightnn_jax.integer.network import Add, Affine, Average, Layer, MaxPool
+from flightnn_jax.integer.network import Add, Affine, Average, Flatten, Layer, MaxPool
 
 Tensors = dict[str, jax.Array]
 Operation = Callable[[Any, Tensors], jax.Array]  # of a layer and all outputs before it, its own
@@ -42,7 +42,8 @@ def without_weights(slope: int) -> dict[type, Operation]:
     """The operations of layers that have no weights."""
     return {
         Add: lambda layer, values: add(layer, values, slope),
-        MaxPool: lambda layer, values: max_pool(values[layer.input]),
+        MaxPool: lambda layer, values: max_pool(values[layer.input], layer),
+        Flatten: lambda layer, values: flatten(values[layer.input], layer),
         Average: lambda layer, values: average(values[layer.input], layer.shift),
     }
 
@@ -52,22 +53,27 @@ def image_activations(images: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(images ^ jnp.uint8(128), jnp.int8)
 
 
-def patches_of(x: jax.Array, size: int, stride: int) -> jax.Array:
+def patches_of(x: jax.Array, size: int, stride: int, around: int | None = None) -> jax.Array:
     """What each position's window sees, [batch, height, width, size size channels].
 
-    The order in the last axis is that of weights: dy, dx, channel.
+    The order in the last axis is that of weights: dy, dx, channel. There are so many zeros
+    `around` the input, by default half of the window.
     """
-    around = size // 2
-    height, width = (-(-n // stride) for n in x.shape[1:3])
+    return jnp.concatenate(places_of(x, size, stride, around), axis=-1)
+
+
+def places_of(x: jax.Array, size: int, stride: int, around: int | None = None) -> list[jax.Array]:
+    """What all positions see at each place dy, dx of a window, [batch, height, width, channels]."""
+    around = size // 2 if around is None else around
+    height, width = ((n + 2 * around - size) // stride + 1 for n in x.shape[1:3])
     padded = jnp.pad(x, ((0, 0), (around, around), (around, around), (0, 0)))
-    seen = [
+    return [
         padded[:, dy : dy + (height - 1) * stride + 1 : stride][
             :, :, dx : dx + (width - 1) * stride + 1 : stride
         ]
         for dy in range(size)
         for dx in range(size)
     ]
-    return jnp.concatenate(seen, axis=-1)
 
 
 def row(values: np.ndarray, rank: int) -> jax.Array:
@@ -128,10 +134,25 @@ def add(layer: Add, values: Tensors, slope: int) -> jax.Array:
     return activate(jnp.asarray(v), layer.shift, slope)
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-    """The largest of each 2x2 square."""
+def max_pool(x: jax.Array, layer: MaxPool | None = None) -> jax.Array:
+    """The largest of each window of a pool, of each 2x2 square by default."""
+    if layer is not None and not layer.is_plain:
+        window, around = layer.size, (layer.padding, layer.padding)
+        return jax.lax.reduce_window(
+            x,
+            jnp.asarray(jnp.iinfo(x.dtype).min, x.dtype),
+            jax.lax.max,
+            (1, window, window, 1),
+            (1, layer.stride, layer.stride, 1),
+            ((0, 0), around, around, (0, 0)),
+        )
     rows = jnp.maximum(x[:, ::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+
+
+def flatten(x: jax.Array, layer: Flatten) -> jax.Array:
+    """All values of an image in a row."""
+    return x.reshape(x.shape[0], *[1] * (layer.axes - 1), -1)
 
 
 def average(x: jax.Array, shift: ArrayLike | None) -> jax.Array:

@@ -50,9 +50,12 @@ def affine_by_shifts(acc: jax.Array, numbers: Affine) -> jax.Array:
 
 def convolution_sums(x: jax.Array, layer: Convolution) -> jax.Array:
     """The sums acc of a convolution, [batch, height, width, filters] int32."""
-    patches = operations.patches_of(x, layer.weights.shape[0], layer.stride)
-    rows = patches.reshape(-1, patches.shape[-1])
-    return shift_dot(rows, layer.weights).reshape(*patches.shape[:-1], -1)
+    size, _, channels, _ = layer.weights.shape
+    places = operations.places_of(x, size, layer.stride, layer.around)
+    # All channels of a group are in the last axis, as they are in weights: dy, dx, channel.
+    split = [place.reshape(-1, layer.groups, channels) for place in places]
+    rows = jnp.concatenate(split, axis=-1)
+    return grouped_dot(rows, layer.weights).reshape(*places[0].shape[:-1], -1)
 
 
 def shift_dot(x: jax.Array, weights: Weights) -> jax.Array:
@@ -71,6 +74,11 @@ def shift_dot(x: jax.Array, weights: Weights) -> jax.Array:
       >>> shift_dot(jnp.array([[5, 100]], jnp.int8), weights).tolist()  # 7 * 5 - 2 * 100
       [[-165]]
     """
+    return grouped_dot(x[:, None], weights)
+
+
+def grouped_dot(x: jax.Array, weights: Weights) -> jax.Array:
+    """As `shift_dot` of [rows, groups, inputs], of which each group of filters reads its own."""
     total = jnp.zeros((x.shape[0], weights.shape[-1]), jnp.int32)
     for summand in weights.summands():
         total = total.at[:, summand.filters].add(_scan(x, weights, summand))
@@ -82,11 +90,16 @@ def _scan(x: jax.Array, weights: Weights, summand: Summand) -> jax.Array:
 
     A sum over a [rows, inputs, filters] array is 40 times as slow, as XLA writes that array down.
     """
+    groups = summand.filters // (weights.shape[-1] // x.shape[1])
 
     def step(total: jax.Array, of_input: tuple[Any, ...]) -> tuple[jax.Array, None]:
         column, *operands = of_input
-        wide = column.astype(jnp.int32)[:, None]
+        wide = column.astype(jnp.int32)
+        if wide.shape[1] > 1:
+            wide = wide[:, groups]
         return total + weights.product(wide, *(part[None] for part in operands)), None
 
     zeros = jnp.zeros((x.shape[0], summand.filters.size), jnp.int32)
-    return jax.lax.scan(step, zeros, (x.T, *map(jnp.asarray, summand.operands)))[0]
+    return jax.lax.scan(step, zeros, (jnp.moveaxis(x, 2, 0), *map(jnp.asarray, summand.operands)))[
+        0
+    ]

@@ -28,11 +28,12 @@ STRICT = (
 )
 NETWORKS = dict(random_networks()) | {f"chain{seed}": random_chain(seed) for seed in range(12)}
 NETWORKS["vector"] = random_chain(99, (7,))
+NETWORKS["mobile"] = random_network(2, "mobile", "shift2", width=2)
 NETWORKS["binary"] = random_network(7, "resnet", "binary", affine_terms=1)
 NETWORKS["codebook"] = random_network(8, "resnet", "codebook")
 QUICK = (
     *("vgg-shift3-None-extreme", "vgg-integer-3", "resnet-shift2-1-extreme"),
-    *("resnet-integer-None-extreme", "vector", "binary", "codebook"),
+    *("resnet-integer-None-extreme", "vector", "binary", "codebook", "mobile"),
 )
 needs_a_compiler = pytest.mark.skipif(c.unavailable() is not None, reason=str(c.unavailable()))
 

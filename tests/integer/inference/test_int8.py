@@ -118,7 +118,7 @@ def one_convolution(weights, multiplier, low, high):
     none = np.zeros((filters, 10), np.int32)
     layer = Convolution("conv1", IMAGE, 1, weights, 0, affine, shift, 0, none)
     x = np.random.default_rng(0).integers(-128, 128, (4, 2, 2, weights.shape[2]))
-    made = int8._convolution(layer, x.shape[1:], certificate.accumulators(weights), "cpu")
+    made = int8.convolution(layer, x.shape[1:], certificate.accumulators(weights), "cpu")
 
     @jax.jit
     def outputs(x):

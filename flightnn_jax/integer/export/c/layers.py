@@ -15,6 +15,7 @@ from flightnn_jax.integer.network import (
     Average,
     Convolution,
     Dense,
+    Flatten,
     Layer,
     MaxPool,
 )
@@ -134,6 +135,9 @@ def part(layer: Layer, read: list[Output], output: Output, by_shifts: bool) -> P
     if isinstance(layer, Convolution):
         size = "x".join(map(str, layer.weights.shape[:2]))
         about = about.replace(what, f"{size} {what}, stride {layer.stride}", 1)
+        about += f", {layer.groups} groups" * (layer.groups > 1)
+    if isinstance(layer, MaxPool):
+        about = about.replace("2x2", f"{layer.size}x{layer.size}", 1)
     return made._replace(what=about)
 
 
@@ -151,8 +155,8 @@ def _weights(weights: Weights) -> str:
 def _convolution(layer: Convolution, read: list[Output], output: Output, by_shifts: bool) -> Part:
     tables, size = _Tables(layer.name), layer.weights.shape[0]
     height, width, channels = read[0].shape
-    around, stride, row = size // 2, layer.stride, width * channels
-    fields = {
+    around, stride, row = layer.around, layer.stride, width * channels
+    fields: dict[str, object] = {
         "height": height,
         "row": row,
         "size": size,
@@ -166,17 +170,44 @@ def _convolution(layer: Convolution, read: list[Output], output: Output, by_shif
         "out_height": output.shape[0],
         "out_width": output.shape[1],
         "filters": output.shape[2],
+    }
+    if layer.groups > 1:
+        fields = _windows(layer, read[0], output)
+        group = layer.weights.shape[2]
+        fields |= {"filters": output.shape[2], "group": group}
+        fields["each"] = output.shape[2] // layer.groups
+    fields |= {
         **tables.weights(layer.weights),
         "affine": tables.affine(layer.affine, layer.certificate, by_shifts),
         "shift": tables.array("shift", layer.shift),
     }
-    tables.record("Convolution", fields)
+    function = "convolve" if layer.groups == 1 else "convolve_groups"
+    tables.record("Convolution" if layer.groups == 1 else "Groups", fields)
     out = f"out_{layer.name}"
     outputs = f"0, {out}" if output.sums else f"{out}, 0"
-    call = f"convolve(&layer_{layer.name}, out_{layer.input}, {outputs});"
+    call = f"{function}(&layer_{layer.name}, out_{layer.input}, {outputs});"
     affine = "affine_shifts" if by_shifts else "affine_multiplier"
-    needs = (_DOTS[layer.weights.kind], affine, "convolve")
+    needs = (_DOTS[layer.weights.kind], affine, function)
     return Part("", tables.texts, tables.flash, call, needs)
+
+
+def _windows(layer: Convolution | MaxPool, read: Output, output: Output) -> dict[str, object]:
+    """The fields of what goes over an image by rows and columns."""
+    height, width, channels = read.shape
+    if isinstance(layer, MaxPool):
+        size, around = layer.size, layer.padding
+    else:
+        size, around = layer.weights.shape[0], layer.around
+    return {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "size": size,
+        "around": around,
+        "stride": layer.stride,
+        "out_height": output.shape[0],
+        "out_width": output.shape[1],
+    }
 
 
 def _dense(layer: Dense, read: list[Output], output: Output, by_shifts: bool) -> Part:
@@ -207,12 +238,23 @@ def _add(layer: Add, read: list[Output], output: Output, by_shifts: bool) -> Par
 
 
 def _max_pool(layer: MaxPool, read: list[Output], output: Output, by_shifts: bool) -> Part:
-    del output, by_shifts
+    del by_shifts
     height, width, channels = read[0].shape
+    if not layer.is_plain:
+        tables = _Tables(layer.name)
+        tables.record("Windows", _windows(layer, read[0], output))
+        call = f"max_window(&layer_{layer.name}, out_{layer.input}, out_{layer.name});"
+        return Part("", tables.texts, 0, call, ("max_window",))
     call = (
         f"max_pool({height}, {width * channels}, {channels}, out_{layer.input}, out_{layer.name});"
     )
     return Part("", [], 0, call, ("max_pool",))
+
+
+def _flatten(layer: Flatten, read: list[Output], output: Output, by_shifts: bool) -> Part:
+    del read, by_shifts
+    call = f"flatten({output.shape[-1]}, out_{layer.input}, out_{layer.name});"
+    return Part("", [], 0, call, ("flatten",))
 
 
 def _average(layer: Average, read: list[Output], output: Output, by_shifts: bool) -> Part:
@@ -237,4 +279,5 @@ _PARTS: dict[type, tuple[str, Callable[[Any, list[Output], Output, bool], Part]]
     Add: ("addition", _add),
     MaxPool: ("2x2 max-pool", _max_pool),
     Average: ("average", _average),
+    Flatten: ("values in a row", _flatten),
 }
