@@ -56,6 +56,7 @@ def adders(layer: LayerWork) -> Adders:
       >>> adders(from_network("net4", "lightnn1").layers[1]).whole
       False
     """
+    layer.require_one_group("hardwired")
     if layer.arithmetic.floats:
         raise ValueError(
             f"{layer.name}: weights of the format {layer.format!r} cannot be hard-wired: adders "

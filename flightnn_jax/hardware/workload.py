@@ -104,6 +104,19 @@ class LayerWork:
         return self.kernel_shape[-1]
 
     @property
+    def groups(self) -> int:
+        """Of a convolution, each of which reads its own channels; otherwise 1."""
+        return max(1, self.input_shape[-1] // self.kernel_shape[-2])
+
+    def require_one_group(self, style: str) -> None:
+        """Raises ValueError for a style that has no machine for groups."""
+        if self.groups > 1:
+            raise ValueError(
+                f"{self.name}: a convolution of {self.groups} groups: the style {style!r} has no "
+                "machine for it, and no Verilog; choose the style 'array'"
+            )
+
+    @property
     def active_filters(self) -> int:
         """Filters that are not pruned."""
         return sum(k > 0 for k in self.k)

@@ -1,17 +1,14 @@
 """From a trained network to an integer network: nothing is learned or measured here."""
 
-import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from flightnn_jax import activations, encoding, networks
-from flightnn_jax.formats.base import Codes
+from flightnn_jax import encoding, networks
 from flightnn_jax.integer import affine as maps
 from flightnn_jax.integer import certificate, invariants, limits
-from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import (
     Add,
@@ -19,10 +16,12 @@ from flightnn_jax.integer.network import (
     Average,
     Convolution,
     Dense,
+    Flatten,
     IntegerNetwork,
     Layer,
     MaxPool,
 )
+from flightnn_jax.integer.trained import Source, Trained
 from flightnn_jax.integer.weights import LoweringError, Scaled
 
 PyTree = Any
@@ -89,7 +88,7 @@ def lower(
     except ValueError as error:
         raise LoweringError(str(error)) from error
     steps = list(networks.walk(network))
-    trained = _Trained(
+    trained = Trained(
         encoded=encoded,
         batch_stats=batch_stats,
         ranges=ranges,
@@ -121,103 +120,10 @@ def lower(
     return lowered
 
 
-class Source(NamedTuple):
-    """What a layer reads.
-
-    Attributes:
-      name: of the layer before, or `IMAGE`.
-      exponent: its integers stand for multiples of 2**exponent.
-      reach: what they can be.
-      rounded: whether they are activations; logits otherwise.
-    """
-
-    name: str
-    exponent: int
-    reach: Range
-    rounded: bool = True
-
-    def accumulators(self, kernel: Scaled) -> Range:
-        """What the accumulators of a convolution can be that reads it."""
-        inputs = certificate.padded(kernel.weights, self.reach)
-        return certificate.accumulators(kernel.weights, inputs)
-
-
 Lowered = tuple[tuple[Layer, ...], Source]  # the layers of a step, and what the next one reads
 
 
-@dataclasses.dataclass(frozen=True)
-class _Trained:
-    """What training left.
-
-    Attributes:
-      encoded: parameters, with codes in place of what is quantized.
-      batch_stats: running statistics by layer.
-      ranges: of activations by layer.
-      terms: see `affine_terms`.
-      slope: of the leaky ReLU, as a shift.
-      epsilon: of batch norm.
-      signs: the convolutions that hand on signs, with what follows them.
-    """
-
-    encoded: PyTree
-    batch_stats: PyTree
-    ranges: Mapping[str, Any]
-    terms: int | None
-    slope: int
-    epsilon: float
-    signs: Mapping[str, networks.Step]
-
-    def kernel(self, name: str) -> Scaled:
-        """The integers of a layer's kernel."""
-        try:
-            codes = self.encoded[name]["kernel"]
-        except KeyError:
-            raise LoweringError(f"{name}: the parameters have no kernel of that name") from None
-        if not isinstance(codes, Codes):
-            raise LoweringError(
-                f"{name}: weights that are {type(codes).__name__}, not codes of a format: float "
-                "weights (full precision) have no integers; train with another scheme"
-            )
-        try:
-            return codes.to_weights()
-        except LoweringError as error:
-            raise LoweringError(f"{name}: {error}") from None
-
-    def vector(self, name: str, part: str) -> np.ndarray:
-        """A parameter that is a vector, quantized if the spec says so; float64."""
-        values = np.asarray(encoding.decode_params(self.encoded[name][part]), np.float64)
-        if not np.isfinite(values).all():
-            raise LoweringError(f"{name}: its {part} is not finite")
-        return values
-
-    def line(self, name: str, kernel: Scaled, source: Source, exponent: int) -> maps.Line:
-        """Batch norm of a convolution, or its bias; without weights a filter's offset alone."""
-        unit = source.exponent + kernel.exponent
-        if name not in self.batch_stats:
-            offset = np.ldexp(self.vector(name, "bias"), -exponent)
-            return maps.Line(np.ldexp(np.ones_like(offset), unit - exponent), offset, 0 * offset)
-        stats = {part: np.asarray(x) for part, x in self.batch_stats[name].items()}
-        scale, bias = self.vector(name, "scale"), self.vector(name, "bias")
-        if name in self.signs and isinstance(self.signs[name].layer, networks.MaxPool):
-            scale = np.abs(scale)
-        line = maps.batch_norm(stats, scale, bias, self.epsilon, unit, exponent)
-        if not np.isfinite(line).all():
-            raise LoweringError(f"{name}: batch norm's statistics are not finite: {stats}")
-        some = certificate.partial_sums(kernel.weights) > 0
-        factor, middle = (np.where(some, part, 0.0) for part in (line.factor, line.middle))
-        return maps.Line(factor, line.offset, middle)
-
-    def step_exponent(self, name: str) -> int:
-        """The exponent of the step of a layer's activations."""
-        if name not in self.ranges:
-            raise LoweringError(
-                f"{name}: it has no activation range: train with a scheme that "
-                "quantizes activations"
-            )
-        return int(activations.activation_exponent(np.asarray(self.ranges[name], np.float32)))
-
-
-def _layers(trained: _Trained, step: networks.Step, source: Source, is_last: bool) -> Lowered:
+def _layers(trained: Trained, step: networks.Step, source: Source, is_last: bool) -> Lowered:
     if not source.rounded:
         raise LoweringError(f"{step.name}: it reads {source.name}, whose output is not quantized")
     if isinstance(step.layer, networks.Conv):
@@ -225,20 +131,23 @@ def _layers(trained: _Trained, step: networks.Step, source: Source, is_last: boo
     if isinstance(step.layer, networks.Residual):
         return _residual(trained, step, source)
     if isinstance(step.layer, networks.MaxPool):
-        pool = MaxPool(step.name, source.name)
+        pool = MaxPool(step.name, source.name, **vars(step.layer))
         return (pool,), _behind(trained, pool, [source], source.exponent)
+    if isinstance(step.layer, networks.Flatten):
+        return _flatten(trained, step, source, step.name, 3)
     if isinstance(step.layer, networks.GlobalAverage):
         return _average(trained, step, source, is_last)
     return _dense(trained, step, source)
 
 
-def _convolution(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
+def _convolution(trained: Trained, step: networks.Step, source: Source) -> Lowered:
     """One with an activation behind it."""
     name, slope = step.name, trained.slope
     if name in trained.signs:
         return _signs(trained, step, source)
     kernel, exponent = trained.kernel(name), trained.step_exponent(name)
-    line, acc = trained.line(name, kernel, source, exponent), source.accumulators(kernel)
+    line = trained.line(name, kernel, source, exponent)
+    acc = source.accumulators(kernel, step.layer)
     shift = maps.largest(maps.fits(line, _MAX_ROUNDED - slope, trained.terms, 1 << 29))
     multiplier, bias = maps.integers_at(line, np.maximum(shift, 0), trained.terms)
     if np.any(shift < 0):
@@ -264,17 +173,18 @@ def _steps_to(end: int, exponent: int) -> int | None:
     return steps if steps < limits.MAX_ACTIVATION else None
 
 
-def _signs(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
+def _signs(trained: Trained, step: networks.Step, source: Source) -> Lowered:
     """A convolution whose outputs are -1 and 1, in steps of 1."""
     kernel = trained.kernel(step.name)
-    line, acc = trained.line(step.name, kernel, source, 0), source.accumulators(kernel)
+    line = trained.line(step.name, kernel, source, 0)
+    acc = source.accumulators(kernel, step.layer)
     affine = maps.signs(line, acc, trained.slope)
     shift = np.full(len(affine.bias), maps.SIGN_SHIFT, np.uint8)
     layer = _record(step, kernel, source, affine, shift, 0)
     return (layer,), _behind(trained, layer, [source], 0)
 
 
-def _residual(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
+def _residual(trained: Trained, step: networks.Step, source: Source) -> Lowered:
     """Both convolutions, the shortcut if it has weights, and the sum."""
     first, *branches = step.inside
     layers, inner = _convolution(trained, first, source)
@@ -302,7 +212,8 @@ def _residual(trained: _Trained, step: networks.Step, source: Source) -> Lowered
     outputs: list[Source] = []
     for branch, reads, kernel, line in summed:
         integers = maps.integers_at(line, shift, trained.terms)
-        affine = maps.clipped(*integers, reads.accumulators(kernel), _ADDED_LIMIT)
+        acc = reads.accumulators(kernel, branch.layer)
+        affine = maps.clipped(*integers, acc, _ADDED_LIMIT)
         layer = _record(branch, kernel, reads, affine, None, exponent)
         layers += (layer,)
         outputs.append(_behind(trained, layer, [reads], exponent))
@@ -318,7 +229,7 @@ def _residual(trained: _Trained, step: networks.Step, source: Source) -> Lowered
     return (*layers, added), _behind(trained, added, [one, other], exponent)
 
 
-def _average(trained: _Trained, step: networks.Step, source: Source, is_last: bool) -> Lowered:
+def _average(trained: Trained, step: networks.Step, source: Source, is_last: bool) -> Lowered:
     """The sum, which the model divides by the next power of two, and its rounding."""
     height, width, _ = step.input_shape
     divided = source.exponent - (height * width - 1).bit_length()
@@ -337,8 +248,12 @@ def _average(trained: _Trained, step: networks.Step, source: Source, is_last: bo
     return (layer,), _behind(trained, layer, [source], exponent, height * width)
 
 
-def _dense(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
+def _dense(trained: Trained, step: networks.Step, source: Source) -> Lowered:
     """The logits, whose step is that of its accumulators."""
+    if len(step.input_shape) == 3:
+        flat, source = _flatten(trained, step, source, f"{step.name}_input", 1)
+        dense, source = _dense(trained, step._replace(input_shape=step.input_shape[2:]), source)
+        return flat + dense, source
     weights, exponent = trained.kernel(step.name)
     unit = source.exponent + exponent
     real = trained.vector(step.name, "bias")
@@ -353,8 +268,16 @@ def _dense(trained: _Trained, step: networks.Step, source: Source) -> Lowered:
     return (layer,), _behind(trained, layer, [source], unit)
 
 
+def _flatten(
+    trained: Trained, step: networks.Step, source: Source, name: str, axes: int
+) -> Lowered:
+    """All values in a row."""
+    layer, (height, width, _) = Flatten(name, source.name, axes), step.input_shape
+    return (layer,), _behind(trained, layer, [source], source.exponent, height * width)
+
+
 def _behind(
-    trained: _Trained, layer: Layer, given: list[Source], exponent: int, positions: int = 1
+    trained: Trained, layer: Layer, given: list[Source], exponent: int, positions: int = 1
 ) -> Source:
     """A layer as the next one reads it."""
     reaches = [source.reach for source in given]
@@ -382,6 +305,8 @@ def _record(
         shift=shift,
         exponent=exponent,
         certificate=np.zeros((kernel.weights.shape[-1], len(certificate.COLUMNS)), np.int32),
+        groups=step.layer.groups,
+        padding=None if step.layer.around == step.layer.size // 2 else step.layer.padding,
     )
 
 

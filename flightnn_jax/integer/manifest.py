@@ -162,7 +162,7 @@ def _check_asked(network: IntegerNetwork, version: int) -> None:
     limits.require(
         asked <= version <= max(asked, VERSION),
         "manifest",
-        f"version {version} with weights and layers that ask for {asked}",
+        f"version {version} with weights that ask for {asked}, or layers that do",
         f"a network without later kinds has version {VERSION} at most, others the one asked for",
     )
 

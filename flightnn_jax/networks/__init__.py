@@ -1,15 +1,18 @@
 """Networks as tables of records: the paper's eight, or a user's own. No JAX."""
 
-from flightnn_jax.networks.paper import NAMES, network
-from flightnn_jax.networks.records import (
+from flightnn_jax.networks.layers import (
     Conv,
     Dense,
+    Flatten,
     GlobalAverage,
     Layer,
     MaxPool,
-    Network,
     Residual,
     Shape,
+)
+from flightnn_jax.networks.paper import NAMES, network
+from flightnn_jax.networks.records import (
+    Network,
     Step,
     from_dict,
     to_dict,
@@ -23,6 +26,7 @@ __all__ = [
     "NAMES",
     "Conv",
     "Dense",
+    "Flatten",
     "GlobalAverage",
     "Layer",
     "MaxPool",

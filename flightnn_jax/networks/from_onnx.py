@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flightnn_jax.networks.records import (
+from flightnn_jax.networks.layers import (
     Conv,
     Dense,
     GlobalAverage,
     Layer,
     MaxPool,
-    Network,
     Residual,
     Shape,
-    walk_weights,
+    output_shape,
 )
+from flightnn_jax.networks.records import Network, walk_weights
 
 _EPSILON = 1e-5  # of batch norm in the models that are trained here
 _STATISTICS = ("mean", "variance")
@@ -342,11 +342,6 @@ class _Reader:
 
 def _shape_behind(layer: Layer, shape: Shape) -> Shape:
     """As `walk` has it, which then checks it."""
-    if isinstance(layer, Dense):
-        return (layer.units,)
-    if isinstance(layer, GlobalAverage):
-        return shape[-1:]
-    if isinstance(layer, MaxPool):
-        return (shape[0] // 2, shape[1] // 2, shape[2])
-    first, last = (layer.first, layer.second) if isinstance(layer, Residual) else (layer, layer)
-    return (-(-shape[0] // first.stride), -(-shape[1] // first.stride), last.filters)
+    if isinstance(layer, Residual):
+        return output_shape("", layer.second, output_shape("", layer.first, shape))
+    return output_shape("", layer, shape)

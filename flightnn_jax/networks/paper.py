@@ -2,16 +2,16 @@
 
 from typing import NamedTuple
 
-from flightnn_jax.networks.records import (
+from flightnn_jax.networks.layers import (
     Conv,
     Dense,
     GlobalAverage,
     Layer,
     MaxPool,
-    Network,
     Residual,
     Shape,
 )
+from flightnn_jax.networks.records import Network
 
 
 class _Row(NamedTuple):

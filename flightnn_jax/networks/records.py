@@ -12,78 +12,17 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-Shape = tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Conv:
-    """A convolution without bias, then batch norm.
-
-    An activation and its quantizer follow; in a `Residual` the second convolution and the shortcut
-    are summed before them.
-
-    Attributes:
-      filters: number of output channels.
-      size: height and width of the window, odd; size // 2 zeros are put around the image.
-      stride: step of the window in both directions.
-      activation: "leaky", the leaky ReLU of the network; "relu"; or "relu6", which ends at 6.
-      norm: whether there is batch norm; without it a bias is added.
-    """
-
-    filters: int
-    size: int = 3
-    stride: int = 1
-    activation: str = "leaky"
-    norm: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class MaxPool:
-    """The largest value of each 2x2 square; height and width must be even."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Residual:
-    """Two convolutions and a shortcut around them.
-
-    The output is quantize(leaky(norm(second(h)) + s)), h = quantize(leaky(norm(first(x)))), where
-    s is x, or norm(shortcut(x)).
-
-    Attributes:
-      first: the convolution that carries the block's stride.
-      second: the one whose output meets the shortcut.
-      shortcut: None where the input is added as it is.
-    """
-
-    first: Conv
-    second: Conv
-    shortcut: Conv | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class GlobalAverage:
-    """The sum over all positions, divided by the power of two that is not below their number.
-
-    That is the average wherever height x width is a power of two, as in networks 1 to 7. Network
-    8 ends at 7x7: its sums are divided by 64 instead of 49, so that hardware needs a shift only;
-    the weights of the dense layer behind take up the constant factor.
-    """
-
-
-@dataclasses.dataclass(frozen=True)
-class Dense:
-    """A matrix and a bias; the outputs are the logits, neither normalised nor quantized.
-
-    Attributes:
-      units: number of outputs.
-    """
-
-    units: int
-
-
-Layer = Conv | MaxPool | Residual | GlobalAverage | Dense
-ACTIVATIONS = ("leaky", "relu", "relu6")
-_LATER = ("activation", "norm")  # fields that JSON has only where they are not the default
+from flightnn_jax.networks.layers import (
+    KINDS,
+    LATER,
+    Conv,
+    Dense,
+    Layer,
+    Residual,
+    Shape,
+    is_count,
+    output_shape,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +64,8 @@ class Network:
                 "by a power of two below 1, so the exponent must be negative (-3 is 1/8)"
             )
         shape = self.input_shape
-        three = type(shape) is tuple and len(shape) == 3 and all(map(_is_count, shape))
-        if not three or not _is_count(self.classes) or self.classes < 2:
+        three = type(shape) is tuple and len(shape) == 3 and all(map(is_count, shape))
+        if not three or not is_count(self.classes) or self.classes < 2:
             raise ValueError(
                 f"classes={self.classes}, input_shape={shape}: a classifier needs two classes or "
                 "more, and images of (height, width, channels)"
@@ -146,8 +85,9 @@ class Step(NamedTuple):
     """A layer at its place in a network.
 
     Attributes:
-      name: 'conv1', 'pool1', 'block1', 'average' or 'dense'; within a block 'block1_first',
-        'block1_second', 'block1_shortcut'. Parameter trees have the layer's arrays under it.
+      name: 'conv1', 'pool1', 'block1', 'flat1', 'average' or 'dense'; within a block
+        'block1_first', 'block1_second', 'block1_shortcut'. Parameter trees have the layer's arrays
+        under it.
       layer: its record.
       input_shape: (height, width, channels), or (channels,) behind the average.
       output_shape: likewise.
@@ -162,9 +102,13 @@ class Step(NamedTuple):
 
     @property
     def kernel_shape(self) -> Shape | None:
-        """(size, size, inputs, filters) or (inputs, units); None for a layer without weights."""
+        """(size, size, inputs, filters) or (inputs, units); None for a layer without weights.
+
+        The inputs of a convolution in groups are those of one.
+        """
         if isinstance(self.layer, Conv):
-            return (self.layer.size, self.layer.size, self.input_shape[-1], self.layer.filters)
+            inputs = self.input_shape[-1] // self.layer.groups
+            return (self.layer.size, self.layer.size, inputs, self.layer.filters)
         if isinstance(self.layer, Dense):
             return (self.input_shape[-1], self.layer.units)
         return None
@@ -194,16 +138,16 @@ def walk(network: Network) -> Iterator[Step]:
     shape = network.input_shape
     counts: dict[str, int] = {}
     for layer in network.layers:
-        if type(layer) not in _KINDS:
+        if type(layer) not in KINDS:
             raise ValueError(
                 f"layer {sum(counts.values()) + 1} is {layer!r}: a layer is a record of "
-                f"{', '.join(kind.__name__ for kind in _KINDS)}"
+                f"{', '.join(kind.__name__ for kind in KINDS)}"
             )
         if "dense" in counts:
             raise ValueError("dense: its outputs are the logits, so it must be the last layer")
-        kind = _KINDS[type(layer)]
+        kind = KINDS[type(layer)]
         counts[kind] = counts.get(kind, 0) + 1
-        name = f"{kind}{counts[kind]}" if kind in ("conv", "pool", "block") else kind
+        name = f"{kind}{counts[kind]}" if kind in ("conv", "pool", "block", "flat") else kind
         step = _step(name, layer, shape)
         yield step
         shape = step.output_shape
@@ -221,22 +165,9 @@ def walk_weights(network: Network) -> Iterator[Step]:
         yield from step.inside or ([step] if step.kernel_shape else [])
 
 
-_KINDS = {
-    Conv: "conv",
-    MaxPool: "pool",
-    Residual: "block",
-    GlobalAverage: "average",
-    Dense: "dense",
-}
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
 def _step(name: str, layer: Layer, shape: Shape) -> Step:
     if not isinstance(layer, Residual):
-        return Step(name, layer, shape, _output_shape(name, layer, shape))
+        return Step(name, layer, shape, output_shape(name, layer, shape))
     shortcut = [] if layer.shortcut is None else [layer.shortcut]
     for part in (layer.first, layer.second, *shortcut):
         if not isinstance(part, Conv):
@@ -259,50 +190,6 @@ def _step(name: str, layer: Layer, shape: Shape) -> Step:
     return Step(name, layer, shape, second.output_shape, (first, second, *beside))
 
 
-def _check_sizes(name: str, layer: Layer) -> None:
-    """What a layer's own numbers must be."""
-    sizes = [value for part, value in vars(layer).items() if part not in _LATER]
-    if not all(map(_is_count, sizes)) or (isinstance(layer, Conv) and layer.size % 2 == 0):
-        raise ValueError(
-            f"{name}: {layer}: filters, units, size and stride are whole numbers above 0, and a "
-            "window has an odd size (1, 3, 5, ...), so that it has a middle"
-        )
-    if isinstance(layer, Conv) and (
-        layer.activation not in ACTIVATIONS or type(layer.norm) is not bool
-    ):
-        raise ValueError(
-            f"{name}: activation={layer.activation!r} and norm={layer.norm!r}: an activation is "
-            f"one of {', '.join(ACTIVATIONS)}, and norm True or False"
-        )
-
-
-def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
-    _check_sizes(name, layer)
-    if isinstance(layer, Dense):
-        if len(shape) != 1:
-            raise ValueError(
-                f"{name}: a dense layer on the shape {shape}: put GlobalAverage() before it"
-            )
-        return (layer.units,)
-    if len(shape) != 3:
-        raise ValueError(
-            f"{name}: it needs (height, width, channels), but its input has the shape {shape}: "
-            "behind GlobalAverage() there can be a Dense layer only"
-        )
-    height, width, channels = shape
-    if isinstance(layer, Conv):
-        return (-(-height // layer.stride), -(-width // layer.stride), layer.filters)
-    if isinstance(layer, MaxPool):
-        if height % 2 or width % 2:
-            raise ValueError(
-                f"{name}: a 2x2 pool on {height}x{width}: height and width must be even; leave "
-                "the pool out, give the convolution before it stride=2 instead, or choose an input "
-                "shape that stays even down to this layer"
-            )
-        return (height // 2, width // 2, channels)
-    return (channels,)
-
-
 def to_dict(network: Network) -> dict[str, Any]:
     """A network as JSON has it.
 
@@ -319,10 +206,11 @@ def _layer_to_dict(layer: Layer) -> dict[str, Any]:
     parts = {
         field.name: getattr(layer, field.name)
         for field in dataclasses.fields(layer)
-        if field.name not in _LATER or getattr(layer, field.name) != field.default
+        if field.name not in LATER.get(type(layer), ())
+        or getattr(layer, field.name) != field.default
     }
     nested = {n: _layer_to_dict(p) if isinstance(p, Conv) else p for n, p in parts.items()}
-    return {"kind": _KINDS[type(layer)], **nested}
+    return {"kind": KINDS[type(layer)], **nested}
 
 
 def from_dict(fields: Any) -> Network:
@@ -344,7 +232,7 @@ def from_dict(fields: Any) -> Network:
 
 
 def _layer_from_dict(fields: Any, where: str) -> Any:
-    classes = {kind: layer for layer, kind in _KINDS.items()}
+    classes = {kind: layer for layer, kind in KINDS.items()}
     kind = fields.get("kind") if type(fields) is dict else None
     if type(kind) is not str or kind not in classes:
         raise ValueError(f"{where} is {fields!r:.80}: its kind must be of {', '.join(classes)}")

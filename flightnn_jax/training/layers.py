@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from flightnn_jax import activations, filters, numerics
+from flightnn_jax import activations, filters, networks, numerics
 
 
 class Activation(NamedTuple):
@@ -311,6 +311,16 @@ def _max_pool_backward(place: jax.Array, cotangent: jax.Array) -> tuple[jax.Arra
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def max_pool_of(pool: networks.MaxPool, x: jax.Array) -> jax.Array:
+    """The largest value of each window of a pool, of what lies inside of the image."""
+    if pool.is_plain:
+        return max_pool(x)
+    around = (pool.padding, pool.padding)
+    window, strides = (1, pool.size, pool.size, 1), (1, pool.stride, pool.stride, 1)
+    padding = ((0, 0), around, around, (0, 0))
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, padding)
 
 
 def global_average(x: jax.Array) -> jax.Array:

@@ -138,30 +138,34 @@ class Model(nn.Module):
         steps = list(networks.walk(self.network))
         x = self._image(images)
         for step, following in zip(steps, [*steps[1:], None], strict=True):
-            pools = following is not None and isinstance(following.layer, networks.MaxPool)
+            pool = following.layer if following is not None else None
+            pool = pool if isinstance(pool, networks.MaxPool) else None
             if isinstance(step.layer, networks.Conv):
-                rule = self._rule_of(step.layer, quantize=not pools, track=track)
+                rule = self._rule_of(step.layer, quantize=pool is None, track=track)
                 if step.name in signed:
                     rule = self._rule(leaky=False, quantize=False)._replace(sign=True)
-                x = self._convolution(step, x, train, rule, pools=rule.sign and pools)
+                x = self._convolution(step, x, train, rule, pool if rule.sign else None)
                 if not step.layer.norm:
                     x = self._quantized(step, x, rule)
-                waits = pools and not rule.sign
+                waits = pool is not None and not rule.sign
             elif isinstance(step.layer, networks.MaxPool):
                 if before not in signed:
-                    x = layers.max_pool(x)
+                    x = layers.max_pool_of(step.layer, x)
                 if waits:
                     x = layers.activate(self._rule(leaky=False), x, self._range(before))
                 waits = False
             elif isinstance(step.layer, networks.Residual):
                 x = self._residual(step, x, train, track)
                 waits = False
+            elif isinstance(step.layer, networks.Flatten):
+                x = x.reshape(x.shape[0], 1, 1, -1)
             elif isinstance(step.layer, networks.GlobalAverage):
                 x = layers.global_average(x)
                 if following is not None:
                     x = self._quantized(step, x, self._rule(leaky=False, track=track))
             else:
                 weights = self._weights(step)
+                x = x.reshape(x.shape[0], -1)
                 x = products.dot(x, weights["kernel"], self._products) + weights["bias"][None]
             before = step.name
         return x
@@ -208,15 +212,17 @@ class Model(nn.Module):
         x: jax.Array,
         train: bool,
         rule: layers.Activation,
-        pools: bool = False,
+        pool: networks.MaxPool | None = None,
     ) -> jax.Array:
-        """Convolution, a max-pool if it `pools`, batch norm, and what `rule` lets follow.
+        """Convolution, a max-pool if there is a `pool`, batch norm, and what `rule` lets follow.
 
         Without batch norm a bias is added, and `rule` is left to the caller.
         """
         assert isinstance(step.layer, networks.Conv)
         weights = self._weights(step)
-        x = products.convolve(x, weights["kernel"], step.layer.stride, self._products)
+        conv, kernel = step.layer, weights["kernel"]
+        windows = {"around": conv.around, "groups": conv.groups}
+        x = products.convolve(x, kernel, conv.stride, self._products, **windows)
         if not step.layer.norm:
             return x + weights["bias"][None, None, None]
         channels = x.shape[-1]
@@ -228,8 +234,8 @@ class Model(nn.Module):
         active = rule.slope_exponent is not None or rule.ceiling is not None
         largest = self._range(step.name) if active else jnp.zeros(())
         scale, bias = weights["scale"], weights["bias"]
-        if pools:
-            x, scale = layers.max_pool(x), jnp.abs(scale)
+        if pool is not None:
+            x, scale = layers.max_pool_of(pool, x), jnp.abs(scale)
         if not train:
             mean, variance = stats.value["mean"], stats.value["variance"]
             a, b = layers.affine(rule, mean, variance, scale, bias)

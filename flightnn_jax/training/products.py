@@ -10,7 +10,7 @@ XLA's word for it, without which matrix units round their operands.
 """
 
 import functools
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,21 +46,41 @@ def products_for(
     return "bfloat16" if max(activation_bits, weight_bits) <= SIGNIFICANT_BITS else "float32"
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int, products: Products) -> jax.Array:
-    """A convolution with zeros around the image, so that stride 1 keeps its size.
+class Windows(NamedTuple):
+    """Where a convolution reads: its stride, zeros on each side of the image, and groups."""
+
+    stride: int
+    around: int
+    groups: int
+
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    stride: int,
+    products: Products,
+    around: int | None = None,
+    groups: int = 1,
+) -> jax.Array:
+    """A convolution with zeros around the image.
 
     Args:
       x: [batch, height, width, inputs] float32.
-      kernel: [size, size, inputs, filters] float32.
+      kernel: [size, size, inputs / groups, filters] float32.
       stride: of both axes.
       products: see `Products`; "bfloat16" rounds operands that bfloat16 does not hold.
+      around: zeros on each side; by default size // 2, with which stride 1 keeps the size.
+      groups: of channels and filters.
 
     Returns:
       [batch, height, width, filters] float32.
     """
+    windows = Windows(stride, kernel.shape[0] // 2 if around is None else around, groups)
+    if products == "plain" and kernel.shape[2:] == (1, groups) and groups > 1:
+        return _depthwise(windows, x, kernel)
     if products == "bfloat16":
-        return _narrow(stride, x, kernel)
-    return _convolve(stride, x, kernel, "highest" if products == "float32" else None)
+        return _narrow(windows, x, kernel)
+    return _convolve(windows, x, kernel, "highest" if products == "float32" else None)
 
 
 def dot(x: jax.Array, kernel: jax.Array, products: Products) -> jax.Array:
@@ -68,39 +88,53 @@ def dot(x: jax.Array, kernel: jax.Array, products: Products) -> jax.Array:
     return jnp.matmul(x, kernel, precision=None if products == "plain" else "highest")
 
 
+def _depthwise(windows: Windows, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """One filter a channel, place by place of the window: XLA's way on a CPU is a slow loop."""
+    size, (stride, around, _) = kernel.shape[0], windows
+    height, width = ((n + 2 * around - size) // stride + 1 for n in x.shape[1:3])
+    padded = jnp.pad(x, ((0, 0), (around, around), (around, around), (0, 0)))
+    total = jnp.zeros((x.shape[0], height, width, x.shape[3]), x.dtype)
+    for dy in range(size):
+        for dx in range(size):
+            rows = padded[:, dy : dy + (height - 1) * stride + 1 : stride]
+            seen = rows[:, :, dx : dx + (width - 1) * stride + 1 : stride]
+            total = total + seen * kernel[dy, dx][None, None]
+    return total
+
+
 def _convolve(
-    stride: int, x: jax.Array, kernel: jax.Array, precision: Literal["highest"] | None
+    windows: Windows, x: jax.Array, kernel: jax.Array, precision: Literal["highest"] | None
 ) -> jax.Array:
-    padding = kernel.shape[0] // 2
     return jax.lax.conv_general_dilated(
         x,
         kernel,
-        (stride, stride),
-        ((padding, padding), (padding, padding)),
+        (windows.stride, windows.stride),
+        ((windows.around, windows.around),) * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=windows.groups,
         precision=precision,
         preferred_element_type=jnp.float32,
     )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _narrow(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _narrow_forward(stride, x, kernel)[0]
+def _narrow(windows: Windows, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _narrow_forward(windows, x, kernel)[0]
 
 
 def _narrow_forward(
-    stride: int, x: jax.Array, kernel: jax.Array
+    windows: Windows, x: jax.Array, kernel: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """What is kept is exact, too, and takes half of the memory."""
     kept = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
-    return _convolve(stride, *kept, None), kept
+    return _convolve(windows, *kept, None), kept
 
 
 def _narrow_backward(
-    stride: int, kept: tuple[jax.Array, jax.Array], cotangent: jax.Array
+    windows: Windows, kept: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = (each.astype(jnp.float32) for each in kept)
-    linear = functools.partial(_convolve, stride, precision="highest")
+    linear = functools.partial(_convolve, windows, precision="highest")
     return jax.vjp(linear, x, kernel)[1](cotangent)
 
 

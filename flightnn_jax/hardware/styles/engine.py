@@ -161,6 +161,7 @@ def parts(
       >>> parts(layer, 4, named("XC7Z045")).of(1)
       Resources(bram=11, dsp=1, ff=1409, lut=1951)
     """
+    layer.require_one_group("engine")
     name = unit_name(layer, multiplier)
     at_once = max(lanes(layer, folding), 1)
     if layer.arithmetic.floats:

@@ -117,8 +117,8 @@ class Compiled:
             v = operations.activate(v, tile(self.shift), slope)
         return v.reshape(batch, height, width, channels)
 
-    def pool(self, acc: jax.Array, layer: MaxPool) -> jax.Array:
-        """Of each window the sum that gives the largest activation."""
+    def pool(self, acc: jax.Array, layer: MaxPool | None = None) -> jax.Array:
+        """Of each window, of 2x2 squares by default, the sum that gives the largest activation."""
         falls = self.affine.multiplier < 0
         if not falls.any():
             return operations.max_pool(acc, layer)
