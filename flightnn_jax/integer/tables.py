@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.integer import certificate
-from flightnn_jax.integer.network import IntegerNetwork
+from flightnn_jax.integer.network import Convolution, IntegerNetwork
 
 
 class Table(NamedTuple):
@@ -61,7 +61,8 @@ def tables(network: IntegerNetwork) -> tuple[Table, ...]:
     reaches = certificate.reaches(network)
     found = []
     for layer in network.weighted:
-        inputs = certificate.padded(layer.weights, reaches[layer.input])
+        around = layer.around if isinstance(layer, Convolution) else None
+        inputs = certificate.padded(layer.weights, reaches[layer.input], around)
         low, high = int(inputs.low.min()), int(inputs.high.max())
         integers = layer.weights.integers()
         levels, which = np.unique(integers, return_inverse=True)

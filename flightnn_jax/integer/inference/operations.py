@@ -14,7 +14,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from flightnn_jax.integer.limits import IMAGE, MAX_ACTIVATION, MIN_ACTIVATION
-from flightnn_jax.integer.network import Add, Affine, Average, Flatten, Layer, MaxPool
+from flightnn_jax.integer.network import (
+    Add,
+    Affine,
+    Average,
+    Convolution,
+    Flatten,
+    Layer,
+    MaxPool,
+)
 
 Tensors = dict[str, jax.Array]
 Operation = Callable[[Any, Tensors], jax.Array]  # of a layer and all outputs before it, its own
@@ -74,6 +82,17 @@ def places_of(x: jax.Array, size: int, stride: int, around: int | None = None) -
         for dy in range(size)
         for dx in range(size)
     ]
+
+
+def windows_of(x: jax.Array, layer: Convolution) -> jax.Array:
+    """What the groups of a convolution see, [batch, height, width, groups, inputs of a filter].
+
+    The order in the last axis is that of weights: dy, dx, channel.
+    """
+    size, _, channels, _ = layer.weights.shape
+    places = places_of(x, size, layer.stride, layer.around)
+    split = [place.reshape(*place.shape[:-1], layer.groups, channels) for place in places]
+    return jnp.concatenate(split, axis=-1)
 
 
 def row(values: np.ndarray, rank: int) -> jax.Array:

@@ -50,12 +50,9 @@ def affine_by_shifts(acc: jax.Array, numbers: Affine) -> jax.Array:
 
 def convolution_sums(x: jax.Array, layer: Convolution) -> jax.Array:
     """The sums acc of a convolution, [batch, height, width, filters] int32."""
-    size, _, channels, _ = layer.weights.shape
-    places = operations.places_of(x, size, layer.stride, layer.around)
-    # All channels of a group are in the last axis, as they are in weights: dy, dx, channel.
-    split = [place.reshape(-1, layer.groups, channels) for place in places]
-    rows = jnp.concatenate(split, axis=-1)
-    return grouped_dot(rows, layer.weights).reshape(*places[0].shape[:-1], -1)
+    seen = operations.windows_of(x, layer)
+    rows = seen.reshape(-1, *seen.shape[-2:])
+    return grouped_dot(rows, layer.weights).reshape(*seen.shape[:3], -1)
 
 
 def shift_dot(x: jax.Array, weights: Weights) -> jax.Array:

@@ -24,9 +24,9 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
     known = {table.layer: table for table in tables.tables(network)}
 
     def convolution(layer: Convolution, values: Tensors) -> jax.Array:
-        patches = operations.patches_of(values[layer.input], layer.weights.shape[0], layer.stride)
-        rows = patches.reshape(-1, patches.shape[-1])
-        acc = looked_up(rows, known[layer.name]).reshape(*patches.shape[:-1], -1)
+        seen = operations.windows_of(values[layer.input], layer)
+        rows = seen.reshape(-1, *seen.shape[-2:])
+        acc = looked_up(rows, known[layer.name]).reshape(*seen.shape[:3], -1)
         v = operations.affine(acc, layer.affine)
         return v if layer.shift is None else operations.activate(v, layer.shift, network.slope)
 
@@ -42,9 +42,10 @@ def looked_up(x: jax.Array, table: tables.Table) -> jax.Array:
     """Sums of products from a table, [rows, filters] int32.
 
     Args:
-      x: [rows, inputs] int8.
+      x: [rows, inputs] int8, or [rows, groups, inputs], of which filters read their own group.
       table: of weights whose axes but the last count `inputs` values.
     """
+    x = x[:, None] if x.ndim == 2 else x
     filters = table.which.shape[-1]
     products = jnp.asarray(table.products.reshape(-1))
     index = jnp.asarray(table.which.reshape(-1, filters), jnp.int32)
@@ -52,7 +53,8 @@ def looked_up(x: jax.Array, table: tables.Table) -> jax.Array:
 
     def step(total: jax.Array, of_input: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         row, level = of_input
-        return total + products[row[:, None] + level[None]], None
+        row = row if row.shape[1] == 1 else jnp.repeat(row, filters // row.shape[1], axis=1)
+        return total + products[row + level[None]], None
 
     zeros = jnp.zeros((x.shape[0], filters), jnp.int32)
-    return jax.lax.scan(step, zeros, (first.T, index))[0]
+    return jax.lax.scan(step, zeros, (jnp.moveaxis(first, 2, 0), index))[0]
