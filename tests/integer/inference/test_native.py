@@ -97,20 +97,31 @@ def check_layer(rng, size, stride, inputs, filters, shape):
     v = v_of(layer, x)
     packed = native._Packed.of(layer)
     sums = dataclasses.replace(packed, shift=None)
-    given = jnp.asarray(x, jnp.int8)
-    assert_array_equal(sums(given, slope), v)
     activations = brute_force.activate(v, layer.shift, slope)
-    assert_array_equal(packed(given, slope), activations)
-    if v.shape[1] % 2 == v.shape[2] % 2 == 0:
-        assert_array_equal(packed(given, slope, pool=True), pooled(activations))
     other = rng.integers(-(1 << 28), 1 << 28, v.shape)
-    added = packed(given, slope, other=jnp.asarray(other, jnp.int32))
-    assert_array_equal(added, brute_force.activate(v + other, layer.shift, slope))
     lift = rng.integers(0, 21, filters).astype(np.uint8)
-    other = rng.integers(-128, 128, v.shape)
-    added = packed.with_add(layer.shift, lift)(given, slope, other=jnp.asarray(other, jnp.int8))
-    lifted = other << lift.astype(np.int64)
-    assert_array_equal(added, brute_force.activate(v + lifted, layer.shift, slope))
+    little = rng.integers(-128, 128, v.shape)
+    lifted = packed.with_add(layer.shift, lift)
+    even = v.shape[1] % 2 == v.shape[2] % 2 == 0
+
+    @jax.jit  # one program to compile, not one for each operation of each output
+    def every(x, other, little):
+        return {
+            "sums": sums(x, slope),
+            "activations": packed(x, slope),
+            **({"pooled": packed(x, slope, pool=True)} if even else {}),
+            "added": packed(x, slope, other=other),
+            "lifted": lifted(x, slope, other=little),
+        }
+
+    outputs = every(x.astype(np.int8), other.astype(np.int32), little.astype(np.int8))
+    assert_array_equal(outputs["sums"], v)
+    assert_array_equal(outputs["activations"], activations)
+    if even:
+        assert_array_equal(outputs["pooled"], pooled(activations))
+    assert_array_equal(outputs["added"], brute_force.activate(v + other, layer.shift, slope))
+    wanted = brute_force.activate(v + (little << lift.astype(np.int64)), layer.shift, slope)
+    assert_array_equal(outputs["lifted"], wanted)
 
 
 # size of the window, stride, inputs, filters, (batch, height, width)
