@@ -405,6 +405,12 @@ ARROWS = {
     "integer.inference.shifts": [*RECORDS, "integer.inference.operations", "integer.powers"],
     "integer.tables": [*RECORDS, "integer.certificate"],
     "integer.inference.tables": [*RECORDS, "integer.tables", "integer.inference.operations"],
+    "integer.inference.popcount": [
+        *RECORDS,
+        "integer.certificate",
+        "integer.inference.operations",
+        "integer.inference.shifts",
+    ],
     "integer.inference.float32": [
         *RECORDS,
         "integer.certificate",

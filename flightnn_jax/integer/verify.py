@@ -22,7 +22,7 @@ from flightnn_jax.integer import files, inference
 from flightnn_jax.integer.export import c as c_export
 from flightnn_jax.integer.export import onnx as onnx_export
 from flightnn_jax.integer.export import qonnx as qonnx_export
-from flightnn_jax.integer.inference import float32, native_build
+from flightnn_jax.integer.inference import float32, native_build, popcount
 from flightnn_jax.integer.network import IntegerNetwork
 from flightnn_jax.rtl import simulate
 from flightnn_jax.rtl.runner import make_runner
@@ -41,11 +41,13 @@ class Interpreter(NamedTuple):
       runner: makes the function from images to every layer's output.
       logits: makes one from images to the logits, where that is another program; None elsewhere.
       unavailable: why it cannot run on this machine, or None.
+      suits: of those on request, the networks for which it runs though nobody names it.
     """
 
     runner: Callable[[IntegerNetwork], Runner]
     logits: Callable[[IntegerNetwork], Runner] | None = None
     unavailable: Callable[[], str | None] = lambda: None
+    suits: Callable[[IntegerNetwork], bool] = lambda network: False
 
 
 class Difference(NamedTuple):
@@ -152,7 +154,7 @@ def verify(
       batches: pairs of images, [batch, height, width, channels] uint8, and labels, [batch] or
         None. Batches of one size compile once; a smaller last one is filled up.
       paths: of PATHS and ON_REQUEST, and "trained" if that is given; by default all of PATHS that
-        can run here, see `unavailable`.
+        can run here, see `unavailable`, and those on request that suit the network.
       trained: every layer's output by the network that was trained: `LoweredRun.trained` of
         `training.export`.
 
@@ -184,7 +186,8 @@ def runners(
     """The interpreters by name, the reference first; arguments as those of `verify`."""
     if paths is None:
         missing = unavailable()
-        paths = [TRAINED, *(path for path in PATHS if path not in missing)]
+        suiting = (name for name, path in ON_REQUEST.items() if path.suits(network))
+        paths = [TRAINED, *(path for path in PATHS if path not in missing), *suiting]
     elif TRAINED in paths and trained is None:
         raise ValueError(f"path {TRAINED!r} without a training run: name one (--run=WORKDIR)")
     known = {**PATHS, **ON_REQUEST}
@@ -267,10 +270,14 @@ def _simulator(tool: str) -> Interpreter:
 
 # Its Verilog: slow, so only where it is named.
 SIMULATORS: dict[str, Interpreter] = {tool: _simulator(tool) for tool in simulate.TOOLS}
-# Products from tables, and other programs that are exported; C takes a second or more to compile.
+# Products from tables, popcounts, and other programs that are exported; C takes a second or more to
+# compile. Popcounts run unasked where they compute a layer.
 ON_REQUEST: dict[str, Interpreter] = {
     **SIMULATORS,
     "tables": _inference("tables", lambda: None),
+    "popcount": _inference("popcount", lambda: None)._replace(
+        suits=lambda network: bool(popcount.layers(network))
+    ),
     "c": Interpreter(c_export.make_runner, unavailable=c_export.unavailable),
     "qonnx": Interpreter(_qonnx, unavailable=lambda: _without("qonnx", "qonnx")),
 }

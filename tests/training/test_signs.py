@@ -73,6 +73,7 @@ def test_every_path_gives_signs():
     paths = {k: path for k, path in verify.PATHS.items() if k not in verify.unavailable()}
     runners = {"brute force": lambda x: brute_force.layer_outputs(network, x)}
     runners |= {name: path.runner(network) for name, path in paths.items()}
+    runners |= {"popcount": verify.runners(network)["popcount"]}  # which it suits
     assert verify.compare(network, runners, [(images_of(NET, 5), None)]).mismatches == 0
 
 

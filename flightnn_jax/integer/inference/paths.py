@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from flightnn_jax.integer.inference import int8, native, shifts, tables
+from flightnn_jax.integer.inference import int8, native, popcount, shifts, tables
 from flightnn_jax.integer.network import IntegerNetwork
 from flightnn_jax.platforms import Platform, resolved
 
@@ -18,6 +18,7 @@ PATHS: Mapping[str, Callable[[IntegerNetwork, Platform], Function]] = {
     "native": native.build,
     "shifts": lambda network, _: lambda images: shifts.layer_outputs(network, images),
     "tables": lambda network, _: tables.build(network),
+    "popcount": lambda network, _: popcount.build(network),
 }
 
 
@@ -30,7 +31,8 @@ def make_inference(
       network: what to compute, valid in the sense of `invariants.check`.
       path: "fast"; "native", a kernel in C++ that is faster still, for CPUs: the first use
         compiles it, which takes seconds and a C++ compiler; "shifts", the reference with shifts
-        and additions; or "tables", which looks products up. The integers are equal.
+        and additions; "tables", which looks products up; or "popcount", which counts bits where
+        weights and activations are signs. The integers are equal.
       platform: "cpu", "cuda", "rocm" or "tpu", for which the program is made, as paths differ; by
         default where JAX runs. Name it to compile or to export for another one.
 
