@@ -1,5 +1,6 @@
 """Networks as tables of records: the paper's eight, or a user's own. No JAX."""
 
+from flightnn_jax.networks.architectures import alexnet, mobilenet, perceptron
 from flightnn_jax.networks.layers import (
     Conv,
     Dense,
@@ -34,8 +35,11 @@ __all__ = [
     "Residual",
     "Shape",
     "Step",
+    "alexnet",
     "from_dict",
+    "mobilenet",
     "network",
+    "perceptron",
     "to_dict",
     "walk",
     "walk_weights",

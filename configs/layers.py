@@ -1,0 +1,51 @@
+"""Networks of further layers: MobileNet, AlexNet and a perceptron, in shift weights.
+
+    python -m launch.train --config=configs/layers.py:mobilenet,digits --workdir=/tmp/mobile
+    python -m launch.lower --workdir=/tmp/mobile
+    python -m launch.verify --run=/tmp/mobile
+    python -m launch.check /tmp/mobile/integers.safetensors
+    python -m launch.estimate --integers=/tmp/mobile/integers.safetensors
+
+ARGUMENTS: a network (mobilenet, alexnet or perceptron), a data set (digits, cifar10 or
+imagenet2012), and if you like `smoke`, a run of a few steps. A MobileNet has a width of alpha 0.25
+and a scale for each filter, which its depthwise layers of nine weights a filter need.
+"""
+
+from flightnn_jax import networks
+from flightnn_jax.training.config import Config
+
+_CLASSES = {"digits": 10, "cifar10": 10, "imagenet2012": 1000}
+_SIZES = {"digits": 16, "cifar10": 32, "imagenet2012": 64}
+
+
+def get_config(arguments: str = "mobilenet,digits") -> Config:
+    """The config for "NETWORK,DATASET" or "NETWORK,DATASET,smoke"."""
+    name, dataset, *rest = (arguments or "mobilenet,digits").split(",")
+    if dataset not in _CLASSES or rest not in ([], ["smoke"]):
+        raise ValueError(
+            f"{arguments!r}: NETWORK,DATASET or NETWORK,DATASET,smoke, with a data set of "
+            f"{', '.join(_CLASSES)}"
+        )
+    size = _SIZES[dataset]
+    shape, classes = (size, size, 3), _CLASSES[dataset]
+    if name == "mobilenet":
+        network = networks.mobilenet(0.25, classes=classes, input_shape=shape)
+    elif name == "alexnet":
+        network = networks.alexnet(classes=classes, input_shape=shape)
+    elif name == "perceptron":
+        network = networks.perceptron(128, 64, classes=classes, input_shape=shape)
+    else:
+        raise ValueError(f"network {name!r}: choose mobilenet, alexnet or perceptron")
+    config = Config(
+        network=network,
+        dataset=dataset,
+        image_size=None if dataset == "cifar10" else size,
+        scheme="lightnn2",
+        filter_scales=True,
+        epochs=12,
+        batch_size=32 if dataset == "digits" else 128,
+        learning_rate=3e-3,
+    )
+    if rest:
+        return config.override({"epochs": "2", "batch_size": "128"})
+    return config

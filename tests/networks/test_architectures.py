@@ -1,0 +1,43 @@
+"""MobileNet, AlexNet and perceptrons have the sizes that their papers and other libraries give."""
+
+import pytest
+
+from flightnn_jax import networks
+from flightnn_jax.hardware import workload
+from flightnn_jax.networks import alexnet, mobilenet, perceptron
+
+
+def shapes(net):
+    return [step.output_shape for step in networks.walk(net)]
+
+
+def test_mobilenet_has_the_papers_operations():
+    """Table 4 of Howard et al.: 569 million products and 4.2 million weights."""
+    net = mobilenet()
+    products = sum(step.multiplications for step in networks.walk(net))
+    assert round(products / 1e6) == 569
+    assert networks.weight_count(net) == 4_209_088  # 4,231,976 of Keras, less its 22,888 vectors
+    work = workload.from_network(net, "lightnn1")
+    assert sum(layer.multiplications for layer in work.layers) == products
+    assert [layer.groups for layer in work.layers][:4] == [1, 32, 1, 64]
+
+
+def test_small_images_keep_their_size_in_the_first_steps():
+    net = mobilenet(0.25, classes=10, input_shape=(32, 32, 3))
+    assert shapes(net)[0] == (32, 32, 8)
+    assert shapes(net)[-3:] == [(4, 4, 256), (256,), (10,)]
+    assert networks.from_dict(networks.to_dict(net)) == net
+    with pytest.raises(ValueError, match=r"alpha=0: .*such as 0.25"):
+        mobilenet(0)
+
+
+def test_alexnet_has_the_shapes_of_its_paper():
+    net = alexnet()
+    assert shapes(net)[:4] == [(55, 55, 96), (27, 27, 96), (27, 27, 256), (13, 13, 256)]
+    assert networks.weight_count(net) == 62_367_776
+    assert networks.weight_count(net) < 1 << 26  # what a file of integers holds
+
+
+def test_a_perceptron_is_dense_layers():
+    net = perceptron(30, 20, classes=4, input_shape=(3, 4, 1))
+    assert shapes(net) == [(1, 1, 12), (1, 1, 30), (1, 1, 20), (4,)]
