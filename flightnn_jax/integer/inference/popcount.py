@@ -1,9 +1,9 @@
 """The integer network in JAX with bits in words: products of signs are XORs, sums are popcounts.
 
 So are computed the layers whose weights are -1 and 1 and whose activations are proven to be -1 to
-1. A second bit says which of these are not 0, as the zeros around an image are and as a rounded
-activation may be: n of them, of which p differ in sign from their weights, sum to n - 2 p. Other
-layers are computed as the reference does.
+1, but for convolutions in groups. A second bit says which of these are not 0, as the zeros around
+an image are and as a rounded activation may be: n of them, of which p differ in sign from their
+weights, sum to n - 2 p. Other layers are computed as the reference does.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,9 @@ def layers(network: IntegerNetwork) -> dict[str, BinaryWeights]:
     return {
         layer.name: layer.weights
         for layer in network.weighted
-        if isinstance(layer.weights, BinaryWeights) and are_signs(layer.input)
+        if isinstance(layer.weights, BinaryWeights)
+        and are_signs(layer.input)
+        and not (isinstance(layer, Convolution) and layer.groups > 1)
     }
 
 
@@ -67,7 +69,8 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
         x = values[layer.input]
         if layer.name in words:
             size = layer.weights.shape[0]
-            seen = (operations.patches_of(part, size, layer.stride) for part in signs(x))
+            place = (size, layer.stride, layer.around)
+            seen = (operations.patches_of(part, *place) for part in signs(x))
             acc = sums(Signs(*seen), words[layer.name])
         else:
             acc = shifts.convolution_sums(x, layer)
