@@ -1,6 +1,7 @@
 """Activations on a signed fixed-point grid whose step is a power of two."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from flightnn_jax import numerics
+
+MAX_LEVELS = 128
+"""Of activations that are not negative, in signed integers of 8 bits."""
 
 
 def quantize_activations(x: jax.Array, exponent: ArrayLike, bits: int = 8) -> jax.Array:
@@ -77,6 +81,20 @@ def activation_exponent(largest: ArrayLike, bits: int = 8) -> jax.Array:
     exponent = jnp.clip(numerics.exponent_of(largest) - (bits - 2), -126, 126)
     reaches = largest <= most * numerics.power_of_two(exponent)
     return exponent + ~reaches
+
+
+def level_exponent(count: int) -> int:
+    """The step exponent of so many levels, 0, 1, .. steps, behind batch norm and a ReLU.
+
+    Batch norm gives deviations that begin at 1, so the levels reach to about 3.5 of them.
+
+    Example:
+      >>> [level_exponent(count) for count in (8, 32)]  # 0 to 3.5, 0 to 3.875
+      [-1, -3]
+    """
+    if not numerics.is_whole(count) or not 2 <= count <= MAX_LEVELS:
+        raise ValueError(f"{count!r} levels of activations: there are 2 to {MAX_LEVELS}")
+    return round(math.log2(3.5 / (count - 1)))
 
 
 def _checked_exponent(exponent: ArrayLike, most: int) -> jax.Array:

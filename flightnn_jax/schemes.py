@@ -40,6 +40,8 @@ class Scheme:
       signs: whether layers with weights, but the first and the last, hand on the signs of batch
         norm's output in place of activations of `activation_bits`.
       distribution_loss: whether batch norm is drawn to outputs whose signs say the most.
+      levels: of the activations that layers with weights, but the last, hand on: a ReLU's, at equal
+        distances from 0 on; None for activations of `activation_bits`.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Scheme:
     last: Weights | None = None
     signs: bool = False
     distribution_loss: bool = False
+    levels: int | None = None
 
     def weights_of(self, index: int, count: int) -> Weights | None:
         """How the kernel of one of so many layers with weights is stored.
@@ -86,6 +89,8 @@ SCHEMES = (
     ),
     Scheme("codebook5", "CB 5W8A", Weights("codebook", bits=3, levels=5)),
     Scheme("codebook10", "CB 10W8A", Weights("codebook", bits=4, levels=10)),
+    Scheme("table40", "T 5x8", Weights("codebook", bits=3, levels=5), levels=8),
+    Scheme("table320", "T 10x32", Weights("codebook", bits=4, levels=10), levels=32),
 )
 
 

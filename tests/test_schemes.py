@@ -58,6 +58,8 @@ def test_the_table():
         "bnn_dl": (Binary(), 8),
         "codebook5": (Codebook(5), 8),
         "codebook10": (Codebook(10), 8),
+        "table40": (Codebook(5), 8),
+        "table320": (Codebook(10), 8),
     }
 
 

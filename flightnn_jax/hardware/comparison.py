@@ -34,7 +34,7 @@ def rows(network: str, mean_k: float, device: Device) -> list[Row]:
       >>> from flightnn_jax.hardware.device import named
       >>> [row.scheme for row in rows("net1", 1.3, named("XC7Z045"))]
       ['full', 'fp4', 'lightnn2', 'lightnn1', 'flightnn', 'binaryconnect', 'bnn', 'bnn_dl',
-       'codebook5', 'codebook10']
+       'codebook5', 'codebook10', 'table40', 'table320']
     """
     compared = []
     for scheme in schemes.SCHEMES:

@@ -193,6 +193,33 @@ def _between(
     return m, b, low, high
 
 
+def not_above(affine: Affine, shift: np.ndarray, top: int) -> Affine:
+    """A map of `between` none of whose activations is larger than `top`.
+
+    Where the sum that is nearest to `top` is rounded to more, its neighbour ends the clip. No clip
+    is left of a line that passes from below 0 to beyond `top` between two sums.
+
+    Args:
+      affine: of filters, from 0 on.
+      shift: [filters] of the activation.
+      top: the largest activation.
+
+    Example:
+      >>> ends = (np.array([n], np.int32) for n in (0, 4))
+      >>> line = Affine(np.array([30], np.int32), np.array([0], np.int32), *ends)
+      >>> not_above(line, np.array([4]), 7).high.tolist()  # 30 acc / 16: 7.5 is rounded to 8
+      [3]
+    """
+    low, high = affine.low.astype(np.int64), affine.high.astype(np.int64)
+    multiplier, bias = affine.multiplier.astype(np.int64), affine.bias.astype(np.int64)
+    # The largest v that is rounded to `top`; a tie goes to an even one.
+    most = ((2 * top + 1 << shift.astype(np.int64)) - top % 2) >> 1
+    rises = multiplier > 0
+    above = multiplier * np.where(rises, high, low) + bias > most
+    high, low = high - (above & rises), low + (above & ~rises & (multiplier < 0))
+    return Affine(affine.multiplier, affine.bias, low.astype(np.int32), high.astype(np.int32))
+
+
 SIGN_SHIFT = 2
 """Of activations that are signs."""
 

@@ -46,6 +46,7 @@ def lower(
     provenance: Mapping[str, Any] | None = None,
     activation_bits: int | None = 8,
     signs: Collection[str] = (),
+    levels: Mapping[str, int] | None = None,
     epsilon: float = 1e-5,
 ) -> IntegerNetwork:
     """The integer network of trained parameters, as docs/integers.md defines it.
@@ -64,6 +65,8 @@ def lower(
       activation_bits: of the trained model; only 8 have a form in integers.
       signs: the convolutions whose outputs are signs of batch norm's. Where a max-pool follows,
         batch norm's slope is |scale|.
+      levels: how many levels the outputs of these convolutions have, as
+        `activations.level_exponent` places them.
       epsilon: what batch norm adds to the variance.
 
     Returns:
@@ -96,6 +99,7 @@ def lower(
         slope=-network.slope_exponent,
         epsilon=epsilon,
         signs={one.name: two for one, two in itertools.pairwise(steps) if one.name in signs},
+        levels=levels or {},
     )
     layers: tuple[Layer, ...] = ()
     pixels = certificate.any_activation(network.input_shape[-1])
@@ -157,7 +161,11 @@ def _convolution(trained: Trained, step: networks.Step, source: Source) -> Lower
         bias = np.where(shift < 0, special[1], bias)
     shifts = np.maximum(shift, 0).astype(np.uint8)
     assert isinstance(step.layer, networks.Conv)
-    if step.layer.activation == "leaky":
+    if name in trained.levels:
+        last = trained.levels[name] - 1
+        affine = maps.clipped(multiplier, bias, acc, _LIMIT - maps.MAX_MULTIPLIER)
+        affine = maps.not_above(maps.between(affine, shifts, slope, last), shifts, last)
+    elif step.layer.activation == "leaky":
         affine = maps.clipped(multiplier, bias, acc, _LIMIT)
     else:
         top = None if step.layer.activation == "relu" else _steps_to(6, exponent)

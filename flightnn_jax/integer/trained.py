@@ -50,6 +50,7 @@ class Trained:
       slope: of the leaky ReLU, as a shift.
       epsilon: of batch norm.
       signs: the convolutions that hand on signs, with what follows them.
+      levels: of those that hand on levels, how many.
     """
 
     encoded: PyTree
@@ -59,6 +60,7 @@ class Trained:
     slope: int
     epsilon: float
     signs: Mapping[str, networks.Step]
+    levels: Mapping[str, int]
 
     def kernel(self, name: str) -> Scaled:
         """The integers of a layer's kernel."""
@@ -102,6 +104,8 @@ class Trained:
 
     def step_exponent(self, name: str) -> int:
         """The exponent of the step of a layer's activations."""
+        if name in self.levels:
+            return activations.level_exponent(self.levels[name])
         if name not in self.ranges:
             raise LoweringError(
                 f"{name}: it has no activation range: train with a scheme that "

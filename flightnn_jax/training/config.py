@@ -65,8 +65,8 @@ class Config:
     )
     scheme: str = _option(
         "flightnn",
-        "full, fp4, lightnn2, lightnn1, flightnn, binaryconnect, bnn, bnn_dl, codebook5 or "
-        "codebook10",
+        "full, fp4, lightnn2, lightnn1, flightnn, binaryconnect, bnn, bnn_dl, codebook5, "
+        "codebook10, table40 or table320",
     )
     mode: str = _option(
         "paper",

@@ -63,6 +63,7 @@ def lowered(model: models.Model, state: TrainState, **options: Any) -> IntegerNe
         state.ranges,
         activation_bits=model.activation_bits,
         signs=model.signed,
+        levels=model.leveled,
         epsilon=fold.epsilon,
         **{"affine_terms": model.affine_terms, **options},
     )

@@ -38,6 +38,9 @@ class Activation(NamedTuple):
         of a channel travel together. It changes their order, and nothing else.
       sign: whether the output is -1 or, from 0 on, 1, in place of leaky ReLU and quantizer. The
         gradient passes where batch norm's output is within [-1, 1].
+      levels: a ReLU whose output is the nearest of so many levels, `activations.level_exponent`
+        apart, in place of leaky ReLU and quantizer; None for none. The gradient passes from 0 up
+        to half a step beyond the last level.
     """
 
     slope_exponent: int | None = None
@@ -48,6 +51,7 @@ class Activation(NamedTuple):
     devices: int = 1
     sign: bool = False
     ceiling: float | None = None
+    levels: int | None = None
 
 
 class Normalized(NamedTuple):
@@ -240,6 +244,9 @@ def leaky(rule: Activation, y: jax.Array) -> jax.Array:
 def _activated(rule: Activation, y: jax.Array, largest: jax.Array) -> jax.Array:
     if rule.sign:
         return jnp.where(y >= 0, jnp.ones_like(y), -1)
+    if rule.levels is not None:
+        step = 2.0 ** activations.level_exponent(rule.levels)
+        return jnp.clip(jnp.round(y / step), 0, rule.levels - 1) * step
     y = leaky(rule, y)
     if rule.bits is None:
         return y
@@ -259,6 +266,9 @@ def _activated_backward(
     """
     if rule.sign:
         return jnp.where(jnp.abs(y) <= 1, cotangent, 0)
+    if rule.levels is not None:
+        end = (rule.levels - 0.5) * 2.0 ** activations.level_exponent(rule.levels)
+        return jnp.where((y >= 0) & (y < end), cotangent, 0)
     if rule.ceiling is not None:
         cotangent = jnp.where((y >= 0) & (y < rule.ceiling), cotangent, 0)
     slope = 1.0 if rule.slope_exponent is None else 2.0**rule.slope_exponent

@@ -26,6 +26,9 @@ class Model(nn.Module):
     norm's output instead. A max-pool then stands before batch norm, for behind it most of its
     signs would be 1, and batch norm's slope is |scale|, so that both orders give the same.
 
+    With `levels`, every layer with weights but the last hands on the nearest of a few levels, from
+    0 on; a ReLU is in them, whatever activation the network names.
+
     Collections, each {layer's name: ...}:
       params: convolutions have `kernel` [size, size, inputs, filters] and batch norm's `scale` and
         `bias` [filters], or `bias` alone; the dense layer `kernel` [inputs, units] and `bias`
@@ -42,6 +45,7 @@ class Model(nn.Module):
       network: the table to interpret.
       activation_bits: of every activation; None leaves them float, the full-precision scheme.
       signs: whether layers hand on signs; such a network has no residual blocks.
+      levels: how many levels of activations layers hand on, None for no levels; likewise.
       momentum: of the running statistics and ranges; new = momentum * old + (1 - momentum) * now.
       epsilon: of batch norm.
       affine_terms: as in `Config`; it scales weights outside of the model, see `scaling`.
@@ -63,6 +67,7 @@ class Model(nn.Module):
     network: networks.Network
     activation_bits: int | None = 8
     signs: bool = False
+    levels: int | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
     affine_terms: int | None = None
@@ -77,21 +82,28 @@ class Model(nn.Module):
           ValueError: if the network has residual blocks, whose sums have no sign in integers, or
             one of these layers no batch norm.
         """
-        if not self.signs:
-            return ()
+        return self._few(1, "signs") if self.signs else ()
+
+    @property
+    def leveled(self) -> dict[str, int]:
+        """The layers that hand on levels, and how many; errors as those of `signed`."""
+        return {} if self.levels is None else dict.fromkeys(self._few(0, "levels"), self.levels)
+
+    def _few(self, first: int, what: str) -> tuple[str, ...]:
+        """The layers with weights from the first of these on, without the last."""
         blocks = [s.name for s in networks.walk(self.network) if s.inside]
         if blocks:
             raise ValueError(
                 f"{self.network.name} has residual blocks ({', '.join(blocks):.80}), and the "
-                "scheme activations that are signs: choose a network without such blocks, or "
+                f"scheme activations that are {what}: choose a network without such blocks, or "
                 "another scheme"
             )
-        steps = list(networks.walk_weights(self.network))[1:-1]
+        steps = list(networks.walk_weights(self.network))[first:-1]
         without = [s.name for s in steps if isinstance(s.layer, networks.Conv) and not s.layer.norm]
         if without:
             raise ValueError(
                 f"{', '.join(without):.80}: no batch norm, and the scheme has activations that are "
-                "signs of it: give the layers norm=True, or choose another scheme"
+                f"{what} of it: give the layers norm=True, or choose another scheme"
             )
         return tuple(step.name for step in steps)
 
@@ -133,7 +145,8 @@ class Model(nn.Module):
                 f"(batch, {', '.join(map(str, expected))}); resize them, or make the network with "
                 "network(..., input_shape=...)"
             )
-        track, signed = train and track, self.signed
+        track, signed, leveled = train and track, self.signed, self.leveled
+        of_levels = self._rule(leaky=False, quantize=False)._replace(levels=self.levels)
         before, waits = "", False  # the layer before, and whether its output is to be quantized
         steps = list(networks.walk(self.network))
         x = self._image(images)
@@ -144,6 +157,8 @@ class Model(nn.Module):
                 rule = self._rule_of(step.layer, quantize=pool is None, track=track)
                 if step.name in signed:
                     rule = self._rule(leaky=False, quantize=False)._replace(sign=True)
+                if step.name in leveled:  # a max-pool's are taken behind it
+                    rule = of_levels if pool is None else of_levels._replace(levels=None)
                 x = self._convolution(step, x, train, rule, pool if rule.sign else None)
                 if not step.layer.norm:
                     x = self._quantized(step, x, rule)
@@ -151,7 +166,9 @@ class Model(nn.Module):
             elif isinstance(step.layer, networks.MaxPool):
                 if before not in signed:
                     x = layers.max_pool_of(step.layer, x)
-                if waits:
+                if waits and before in leveled:
+                    x = layers.activate(of_levels, x, jnp.zeros(()))
+                elif waits:
                     x = layers.activate(self._rule(leaky=False), x, self._range(before))
                 waits = False
             elif isinstance(step.layer, networks.Residual):

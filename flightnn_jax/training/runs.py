@@ -218,6 +218,7 @@ def build_model(
         network,
         activation_bits=scheme.activation_bits,
         signs=scheme.signs,
+        levels=scheme.levels,
         affine_terms=config.affine_terms,
         weight_bits=None if scaled else quantization.significant_bits(scheme),
         machine=machine,
