@@ -3,10 +3,10 @@
     python -m launch.train --config=configs/digits.py:flightnn --workdir=/tmp/digits
 
 ARGUMENTS: a scheme (full, fp4, lightnn2, lightnn1, binaryconnect, bnn, bnn_dl, codebook5,
-codebook10 or flightnn, the default), and `tiny` for images of 8x8 and a network whose hardware fits
-the smallest FPGAs, or `smoke` for that network and a run of a few steps, which shows that
-everything works. `bash launch/quickstart.sh` trains and compares four schemes: 98 to 99 % on 360
-test images in ten seconds a scheme on two cores.
+codebook10, table40, table320 or flightnn, the default), and `tiny` for images of 8x8 and a network
+whose hardware fits the smallest FPGAs, or `smoke` for that network and a run of a few steps, which
+shows that everything works. `bash launch/quickstart.sh` trains and compares four schemes: 98 to 99
+% on 360 test images in ten seconds a scheme on two cores.
 """
 
 from flightnn_jax.training.config import Config

@@ -10,7 +10,14 @@ import jax
 import numpy as np
 
 from flightnn_jax import data
-from flightnn_jax.integer import Golden, IntegerNetwork, digests, invariants
+from flightnn_jax.integer import (
+    CodebookWeights,
+    Golden,
+    IntegerNetwork,
+    digests,
+    invariants,
+    tables,
+)
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.training import evaluation, runs
 
@@ -162,9 +169,15 @@ def summary(lowered: LoweredRun, size: int) -> str:
     if network.affine_terms is not None:
         affine = f"shifts and additions, {network.affine_terms} powers of two a multiplier"
     rounded = lowered.rounded_after_training
+    compact = ""
+    if any(isinstance(layer.weights, CodebookWeights) for layer in network.weighted):
+        counted = tables.census(network)
+        entries = ", ".join(f"{name} {n:,}" for name, n in counted.entries.items())
+        compact = f"tables of products: {entries}; {counted.values} numbers as weights\n"
     return (
         f"{network.name}: {len(network.layers)} layers, affine maps of {affine}\n"
         + (f"{rounded}\n" if rounded else "")
+        + compact
         + f"accuracy as trained {100 * lowered.accuracy:.2f} % on the test split\n"
         f"file {size / 1e3:.1f} kB, of which {examples / 1e3:.1f} kB are golden images\n"
         f"trained float32 numbers {lowered.float_bytes / 1e3:.1f} kB, "
