@@ -90,7 +90,7 @@ def distribution_loss(params: PyTree, spec: PyTree, form: Form = "released") -> 
       >>> print(distribution_loss({"conv1": layer}, {"conv1": spec}))
       1.0
     """
-    names = [name for name in params if isinstance(spec[name].get("kernel"), binary.Binary)]
+    names = _binary(params, spec)
     without = [name for name in names if "scale" not in params[name]]
     if without or not names:
         raise ValueError(
@@ -100,6 +100,39 @@ def distribution_loss(params: PyTree, spec: PyTree, form: Form = "released") -> 
         )
     losses = [of_batch_norm(params[name]["scale"], params[name]["bias"], form) for name in names]
     return sum(losses, jnp.zeros(())) / len(losses)
+
+
+def with_fixed_norms(params: PyTree, spec: PyTree) -> PyTree:
+    """Batch norm as the released loss would have it: gamma is 2, and beta is clipped to [-2, 2].
+
+    Where it is so, that loss is 0. It is a control: what is gained by the loss, and not by this?
+
+    Args:
+      params: as in `distribution_loss`.
+      spec: a spec tree for them.
+
+    Example:
+      >>> layer = {"kernel": jnp.ones((2, 1)), "scale": jnp.ones(1), "bias": jnp.full(1, 3.0)}
+      >>> spec = {"kernel": binary.Binary(), "scale": None, "bias": None}
+      >>> fixed = with_fixed_norms({"conv1": layer}, {"conv1": spec})["conv1"]
+      >>> fixed["scale"].tolist(), fixed["bias"].tolist()
+      ([2.0], [2.0])
+    """
+    changed = {
+        name: {
+            **params[name],
+            "scale": jnp.full_like(params[name]["scale"], 2),
+            "bias": jnp.clip(params[name]["bias"], -2, 2),
+        }
+        for name in _binary(params, spec)
+        if "scale" in params[name]
+    }
+    return {**params, **changed}
+
+
+def _binary(params: PyTree, spec: PyTree) -> list[str]:
+    """The names of the layers with weights of one bit."""
+    return [name for name in params if isinstance(spec[name].get("kernel"), binary.Binary)]
 
 
 def _above(x: jax.Array) -> jax.Array:

@@ -44,3 +44,16 @@ def test_what_it_asks_for():
         distribution.distribution_loss({"dense": kernel}, {"dense": {"kernel": Binary()}})
     with pytest.raises(ValueError, match=r"of layers \[\]"):
         distribution.distribution_loss({"dense": kernel}, {"dense": {"kernel": Shift()}})
+
+
+def test_the_control_makes_the_loss_zero_and_touches_nothing_else():
+    rng = np.random.default_rng(0)
+    layer = {"kernel": jnp.ones((2, 8)), "scale": jnp.ones(8), "bias": 9 * rng.normal(size=8)}
+    params = {"conv1": layer, "conv2": layer}
+    norm = {"scale": None, "bias": None}
+    spec = {"conv1": {"kernel": Shift(), **norm}, "conv2": {"kernel": Binary(), **norm}}
+    assert distribution.distribution_loss(params, spec) > 1
+    fixed = distribution.with_fixed_norms(params, spec)
+    assert distribution.distribution_loss(fixed, spec) < 1e-9
+    assert fixed["conv1"] is layer
+    assert fixed["conv2"]["kernel"] is layer["kernel"]

@@ -73,6 +73,10 @@ def _unread_by(name: str, config: Config) -> set[str]:
         idle.add("rounding")
     if scheme.weights is None or scheme.weights.kind != "codebook":
         idle.add("codebook")
+    if not scheme.distribution_loss:
+        idle.add("distribution")
+    if config.optimizer == "adam":
+        idle.add("momentum")
     if not scheme.flexible:
         return idle.union(_OF_FLEXIBLE, *_OF_MODE.values())
     idle.update(*(names for mode, names in _OF_MODE.items() if mode != config.mode))

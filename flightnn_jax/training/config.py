@@ -18,6 +18,8 @@ PER = ("layer", "network", "filter")
 FIRST = "first"  # in place of a teacher's directory
 ROUNDINGS = ("log", "linear")
 CODEBOOKS = ("uniform", "laplace", "kmeans")
+OPTIMIZERS = ("adam", "sgd")
+DISTRIBUTIONS = ("released", "paper", "fixed")
 MAX_WEIGHTS = 1 << 28  # with gradients and Adam's two means they take 4 GB
 _MAX_INT = 2**31 - 1  # steps are counted in int32
 _MAX_COUNTS = {
@@ -30,7 +32,7 @@ _MAX_COUNTS = {
 _MAX_NUMBERS = {
     **dict.fromkeys(("lambda1", "lambda0", "learning_rate", "threshold_rate", "decay_by"), 1e30),
     **dict.fromkeys(("weight_decay", "teacher_weight", "temperature"), 1e30),
-    **dict.fromkeys(("label_smoothing", "ema"), 1),
+    **dict.fromkeys(("label_smoothing", "ema", "momentum"), 1),
     "seed": 2**32 - 1,  # of a larger one JAX takes 32 bits, so two seeds would be one
 }
 
@@ -96,7 +98,9 @@ class Config:
     )
     epochs: int = _option(160, "passes over the train split")
     batch_size: int = _option(128, "images a step, over all devices")
-    learning_rate: float = _option(1e-3, "Adam's, for weights, biases and batch norm")
+    optimizer: str = _option("adam", "of weights, biases and batch norm: adam or sgd")
+    momentum: float = _option(0.9, "for sgd, 0 to 1")
+    learning_rate: float = _option(1e-3, "of weights, biases and batch norm")
     threshold_rate: float = _option(1e-3, "Adam's, for thresholds; 0 freezes them")
     weight_decay: float = _option(0.0, "AdamW's, of kernels; 0 for Adam")
     label_smoothing: float = _option(
@@ -133,6 +137,11 @@ class Config:
         "kmeans",
         "levels of weights that are few numbers: uniform, at equal distances; laplace, those of a "
         "Laplacian; or kmeans, which follow the weights",
+    )
+    distribution: str = _option(
+        "released",
+        "for bnn_dl: its loss as the authors' program has it, released, or as they print it, "
+        "paper; or fixed, for a control: no loss, but batch norm's scale 2, its bias in [-2, 2]",
     )
     schedule: str = _option("cosine", "of both rates: cosine down to 0, step or constant")
     decay_at: tuple[float, ...] = _option(
@@ -193,6 +202,8 @@ class Config:
             ("thresholds_per", PER),
             ("rounding", ROUNDINGS),
             ("codebook", CODEBOOKS),
+            ("optimizer", OPTIMIZERS),
+            ("distribution", DISTRIBUTIONS),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -210,6 +221,12 @@ class Config:
                     f"{largest}"
                 )
         self._check_budget()
+        if self.optimizer == "sgd" and (self.has_budget or self.weight_decay):
+            raise ValueError(
+                f"optimizer=sgd with mode={self.mode} and weight_decay={self.weight_decay}: a "
+                "budget reads Adam's squared gradients, and the decay is AdamW's; choose adam, or "
+                "mode=paper and no decay"
+            )
         for value in (self.track, self.warmup, *self.decay_at):
             if not 0 <= value <= 1:
                 raise ValueError(

@@ -86,10 +86,11 @@ def make_optimizer(
     hyper: Hyperparameters,
     penalties: tuple[Penalty, ...] = (),
 ) -> optax.GradientTransformation:
-    """Adam over {"weights": params, "thresholds": spec}, each with a rate of its own.
+    """Adam, or SGD of weights, over {"weights": params, "thresholds": spec}, each at its own rate.
 
     Args:
-      config: says what the schedule is, and whether thresholds are trained at all.
+      config: says what the schedule and the optimizer of weights are, and whether thresholds are
+        trained at all.
       steps: of the whole training.
       hyper: may be traced. The optimizer's state does not depend on it.
       penalties: each adds its gradient before Adam. They have no state, so the optimizer's is
@@ -98,6 +99,8 @@ def make_optimizer(
     rates = {"weights": hyper.learning_rate, "thresholds": hyper.threshold_rate}
     schedules = {name: learning_rate(config, r, steps) for name, r in rates.items()}
     parts = {name: optax.adam(schedule) for name, schedule in schedules.items()}
+    if config.optimizer == "sgd":
+        parts["weights"] = optax.sgd(schedules["weights"], momentum=config.momentum)
     if config.weight_decay:
         parts["weights"] = optax.adamw(
             schedules["weights"], weight_decay=config.weight_decay, mask=_kernels

@@ -1,5 +1,6 @@
 """What a scheme is in training: the format of its weights, a model's spec tree, penalties."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -131,13 +132,37 @@ def residual_lasso(params: PyTree, spec: PyTree, hyper: Any) -> jax.Array:
     return penalty.residual_group_lasso(params, spec, hyper.lambdas)
 
 
-def distribution_loss(params: PyTree, spec: PyTree, hyper: Any) -> jax.Array:
+def distribution_loss(
+    params: PyTree, spec: PyTree, hyper: Any, form: distribution.Form = "released"
+) -> jax.Array:
     """Twice the distribution loss, the weight that its authors give it."""
     del hyper
-    return 2 * distribution.distribution_loss(params, spec)
+    return 2 * distribution.distribution_loss(params, spec, form)
 
 
-def penalties_of(scheme: schemes.Scheme) -> tuple[Penalty, ...]:
-    """The penalties of a scheme, often none."""
+def penalties_of(scheme: schemes.Scheme, form: str = "released") -> tuple[Penalty, ...]:
+    """The penalties of a scheme, often none.
+
+    Args:
+      scheme: of the training.
+      form: of a distribution loss, as `Config.distribution` has it.
+    """
     lasso = (residual_lasso,) if scheme.flexible else ()
-    return (*lasso, distribution_loss) if scheme.distribution_loss else lasso
+    if not scheme.distribution_loss or form == "fixed":
+        return lasso
+    known: distribution.Form = "paper" if form == "paper" else "released"
+    return (*lasso, functools.partial(distribution_loss, form=known))
+
+
+def with_fixed_norms(scheme: schemes.Scheme, form: str, params: PyTree, spec: PyTree) -> PyTree:
+    """Parameters with the norms of the control of a distribution loss, where it is asked for.
+
+    Args:
+      scheme: of the training.
+      form: as in `penalties_of`; only "fixed" changes anything.
+      params: behind a step, or at the beginning.
+      spec: for them.
+    """
+    if scheme.distribution_loss and form == "fixed":
+        return distribution.with_fixed_norms(params, spec)
+    return params

@@ -87,7 +87,7 @@ def _initial(
     config: Config, model: Model, mesh: jax.sharding.Mesh
 ) -> Callable[[jax.Array], TrainState]:
     per = "filter" if config.has_budget else config.thresholds_per
-    penalties = quantization.penalties_of(schemes.find(config.scheme))
+    penalties = quantization.penalties_of(schemes.find(config.scheme), config.distribution)
     hyper = optimizer.hyperparameters(config)
     adam = optimizer.make_optimizer(config, 1, hyper, penalties)
     names = [layer.name for layer in networks.walk_weights(model.network)]
@@ -98,6 +98,7 @@ def _initial(
         params = variables["params"]
         scheme = schemes.find(config.scheme)
         spec = quantization.spec_of(scheme, params, per, config.rounding, names, config.codebook)
+        params = quantization.with_fixed_norms(scheme, config.distribution, params, spec)
         spec = quantization.started(params, spec)
         scales: scaling.Scales = {}
         if config.filter_scales:
@@ -209,7 +210,8 @@ def _jitted_steps(
 def _step_of(
     config: Config, model: Model, pad: int, flip: bool, steps: int
 ) -> Callable[[TrainState, Batch, Hyperparameters, bool], tuple[TrainState, StepMetrics]]:
-    penalties_of_w = quantization.penalties_of(schemes.find(config.scheme))
+    scheme = schemes.find(config.scheme)
+    penalties_of_w = quantization.penalties_of(scheme, config.distribution)
     loss = functools.partial(_loss, model, config)
 
     def step(
@@ -231,6 +233,7 @@ def _step_of(
         penalty = sum((p(state.params, state.spec, hyper) for p in penalties), jnp.zeros(()))
         trained = optax.apply_updates(trained, changes)
         params = _clamped(trained["weights"]) if config.clamp else trained["weights"]
+        params = quantization.with_fixed_norms(scheme, config.distribution, params, state.spec)
         if scaling.is_frozen(model, track):
             params = scaling.with_slopes_of(state.params, params)
         done = TrainState(

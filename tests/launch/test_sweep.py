@@ -66,6 +66,11 @@ def test_what_no_stage_reads_makes_no_members():
     assert sum(name.startswith("scheme=full") for name in names) == 1
     assert sum(name.startswith("scheme=fp4") for name in names) == 2
     assert sum(name.startswith("scheme=lightnn1") for name in names) == 4
+    over = [plan.axis("scheme=bnn,bnn_dl"), plan.axis("distribution=released,paper,fixed")]
+    assert len(plan.make(Config(), over).members) == 4
+    for optimizer, count in (("adam", 1), ("sgd", 2)):
+        over = [plan.axis("momentum=0.5,0.9")]
+        assert len(plan.make(Config(optimizer=optimizer, mode="paper"), over).members) == count
     budgets = [plan.axis("budget=1,2")]
     fixed = Config(mode="budget", scheme="lightnn1", stages="lightnn2:0.5", epochs=2)
     assert len(plan.make(fixed, budgets).members) == 1

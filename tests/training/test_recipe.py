@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from flightnn_jax import FixedPoint, Shift, data, make_spec, quantize_params, schemes
+from flightnn_jax import Binary, FixedPoint, Shift, data, make_spec, quantize_params, schemes
 from flightnn_jax.integer import verify
 from flightnn_jax.training import evaluation, export, loop, models, optimizer, runs, scaling
 from flightnn_jax.training.config import Config
@@ -198,3 +198,32 @@ def test_teachers_that_do_not_fit_are_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=problem):
             Config(**fields)
+
+
+def test_sgd_moves_by_its_momentum():
+    config = Config(optimizer="sgd", momentum=0.5, learning_rate=0.25, schedule="constant")
+    sgd = optimizer.make_optimizer(config, 3, optimizer.hyperparameters(config))
+    trained = {"weights": {"w": jnp.zeros(2)}, "thresholds": {}}
+    state, moved = sgd.init(trained), np.zeros(2)
+    for gradient in ([1.0, -2.0], [4.0, 0.0], [0.0, 1.0]):
+        moved = 0.5 * moved + np.array(gradient)
+        gradients = {"weights": {"w": jnp.array(gradient)}, "thresholds": {}}
+        changes, state = sgd.update(gradients, state, trained)
+        assert_allclose(changes["weights"]["w"], -0.25 * moved)
+    with pytest.raises(ValueError, match=r"optimizer=sgd with mode=budget .*choose adam, or"):
+        dataclasses.replace(config, mode="budget")
+    with pytest.raises(ValueError, match="distribution 'none' is unknown: choose one of released"):
+        Config(distribution="none")
+
+
+@slow
+def test_the_control_of_the_distribution_loss_holds_norms(tmp_path):
+    fields = {"optimizer": "sgd", "scheme": "bnn_dl", "learning_rate": 0.1}
+    run = training.prepare(tmp_path, distribution="fixed", **fields)
+    state, metrics = first_steps(run, 2)
+    state = jax.device_get(state)
+    for name, layer in state.params.items():
+        if "scale" in layer:
+            binary = isinstance(state.spec[name]["kernel"], Binary)
+            assert np.all(layer["scale"] == 2) == binary
+    assert [m.penalty for m in metrics] == [0, 0]
