@@ -7,8 +7,8 @@
     python -m launch.estimate --integers=/tmp/mobile/integers.safetensors
 
 ARGUMENTS: a network (mobilenet, alexnet or perceptron), a data set (digits, cifar10 or
-imagenet2012), and if you like `smoke`, a run of a few steps. A MobileNet has a width of alpha 0.25
-and a scale for each filter, which its depthwise layers of nine weights a filter need.
+imagenet2012, which AlexNet needs), and if you like `smoke`, a run of a few steps. A MobileNet has
+alpha 0.25, and a scale for each filter, which its depthwise layers of nine weights a filter need.
 """
 
 from flightnn_jax import networks

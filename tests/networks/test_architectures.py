@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs import layers
 from flightnn_jax import networks
 from flightnn_jax.hardware import workload
 from flightnn_jax.networks import alexnet, mobilenet, perceptron
@@ -41,3 +42,19 @@ def test_alexnet_has_the_shapes_of_its_paper():
 def test_a_perceptron_is_dense_layers():
     net = perceptron(30, 20, classes=4, input_shape=(3, 4, 1))
     assert shapes(net) == [(1, 1, 12), (1, 1, 30), (1, 1, 20), (4,)]
+
+
+def test_the_config_of_further_layers():
+    """Every network that it names, where the images are large enough."""
+    config = layers.get_config("mobilenet,cifar10,smoke")
+    assert (config.network.name, config.epochs, config.filter_scales) == ("mobilenet_0.25", 2, True)
+    assert layers.get_config("alexnet,imagenet2012").network.input_shape == (64, 64, 3)
+    assert layers.get_config().network.input_shape == (16, 16, 3)
+    assert layers.get_config("perceptron,digits").network.name == "perceptron_128_64"
+    for arguments, message in (
+        ("mobilenet,nothing", "with a data set of digits, cifar10"),
+        ("lenet,digits", "choose mobilenet, alexnet or perceptron"),
+        ("alexnet,cifar10", "a window of 3x3 on 1x1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            layers.get_config(arguments)
