@@ -153,7 +153,7 @@ def check_version(fields: Any) -> None:
 def _asked(network: IntegerNetwork) -> int:
     """The version that the kinds of weights and of layers ask for."""
     of_layers = (_LAYERS[_kind_of(layer)].version for layer in network.layers)
-    return max(*of_layers, *(layer.weights.version for layer in network.weighted), 1)
+    return max([1, *of_layers, *(layer.weights.version for layer in network.weighted)])
 
 
 def _check_asked(network: IntegerNetwork, version: int) -> None:

@@ -121,3 +121,9 @@ def test_costs_count_the_taps_of_a_group():
     assert work["conv2"].multiplications == 9 * 8 * 100
     assert {x.name for x in network.layers if isinstance(x, Convolution | MaxPool)} >= {"pool1"}
     assert np.prod(work["conv7"].kernel_shape) == 9 * 8 * 32
+
+
+def test_a_manifest_without_layers_is_refused():
+    fields, tensors = manifest.describe(network_of())
+    with pytest.raises(IntegerNetworkError, match="0 layers"):
+        manifest.build(fields | {"layers": []}, tensors, 1 << 20)
