@@ -126,4 +126,4 @@ def test_costs_count_the_taps_of_a_group():
 def test_a_manifest_without_layers_is_refused():
     fields, tensors = manifest.describe(network_of())
     with pytest.raises(IntegerNetworkError, match="0 layers"):
-        manifest.build(fields | {"layers": []}, tensors, 1 << 20)
+        manifest.build(fields | {"layers": [], "version": 2}, tensors, 1 << 20)
