@@ -206,12 +206,9 @@ needs_shared = pytest.mark.skipif(
     ("name", "classes", "sizes"),
     [
         ("svhn_cropped", 10, {"train": 3991, "validation": 443, "test": 10000}),
-        pytest.param(
-            *("cifar10", 10, {"train": 45000, "validation": 5000, "test": 10000}),
-            marks=pytest.mark.slow,
-        ),
+        ("cifar10", 10, {"train": 45000, "validation": 5000, "test": 10000}),
         # Its images are decoded and divided as those of cifar10.
-        pytest.param("cifar100", 100, {"validation": 5000}, marks=pytest.mark.slow),
+        ("cifar100", 100, {"validation": 5000}),
     ],
 )
 @pytest.mark.slow
