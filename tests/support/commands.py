@@ -4,9 +4,9 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from typing import NamedTuple
 
+from tests.support import strict
 from tests.support.prepared import ROOT
 
 # For each line of words it forks, while nothing has started a thread, and runs the command.
@@ -43,14 +43,14 @@ json.dump(results, sys.stdout)
 """
 
 
-_COMPILED = tempfile.TemporaryDirectory()
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": os.environ.get("HOME", "/"),
     "JAX_PLATFORMS": "cpu",
     "PYTHONPATH": str(ROOT),
-    # What one command compiled, the next one need not.
-    "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,
+    # What one command compiled, the next one need not; a command that is killed gets a copy.
+    "JAX_COMPILATION_CACHE_DIR": os.environ[strict.OF_COMMANDS],
+    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 

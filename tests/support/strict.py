@@ -40,21 +40,28 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # keys would have its path
+OF_COMMANDS = "FLIGHTNN_TESTS_COMMANDS_COMPILED"
 KEPT_SECONDS = 14 * 24 * 3600
 
 
 @pytest.hookimpl(trylast=True)  # when coverage has begun, because it imports the library
 def pytest_sessionstart(session):
-    """Gives each process a directory of its own, in which it finds what others have compiled.
-
-    JAX writes no file as a whole, so processes cannot share a directory: links of what is complete
-    go in, and new files are moved out when the run ends.
-    """
+    """Tells this process, and the commands that it will start, where programs are kept."""
     if session.config.getoption("numprocesses", None):
         return  # its processes compile
     from flightnn_jax import atomic
 
-    shared = atomic.cache_dir() / "tests"
+    kept = atomic.cache_dir() / "tests"
+    jax.config.update("jax_compilation_cache_dir", own_directory(kept / "tests", session.config))
+    os.environ[OF_COMMANDS] = own_directory(kept / "commands", session.config)
+
+
+def own_directory(shared, config):
+    """A directory for this process, in which it finds what others have compiled.
+
+    JAX writes no file as a whole, so processes cannot share a directory: links of what is complete
+    go in, and new files are moved out when the run ends.
+    """
     shared.mkdir(parents=True, exist_ok=True)
     own = tempfile.TemporaryDirectory(prefix="run-", dir=shared)
     old = time.time() - KEPT_SECONDS
@@ -64,14 +71,14 @@ def pytest_sessionstart(session):
                 shutil.rmtree(entry) if entry.is_dir() else Path(entry).unlink()
             elif entry.is_file():
                 os.link(entry, Path(own.name) / entry.name)
-    jax.config.update("jax_compilation_cache_dir", own.name)
 
     def publish():
         for file in Path(own.name).iterdir():
             file.replace(shared / file.name)
         own.cleanup()
 
-    session.config.add_cleanup(publish)
+    config.add_cleanup(publish)
+    return own.name
 
 
 def pytest_collection_finish():
