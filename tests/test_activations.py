@@ -40,6 +40,7 @@ def steps(bits):
 
 
 @pytest.mark.parametrize("bits", range(2, 17))
+@pytest.mark.quick(4)
 def test_ties_and_edges(bits):
     assert_exact(jnp.asarray(steps(bits) * 0.125, jnp.float32), -3, bits)
 
@@ -146,6 +147,7 @@ def test_traced_exponent_does_not_recompile():
 
 
 @pytest.mark.parametrize("bits", range(2, 17))
+@pytest.mark.quick(4)
 def test_activation_exponent_is_the_smallest(bits):
     """By brute force over all exponents; 0 and what is smaller than any grid get the finest."""
     most, edge = (1 << (bits - 1)) - 1, np.float32(1)

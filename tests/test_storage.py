@@ -118,6 +118,7 @@ FLUSH7, FLUSH8 = Window(7, below="flush"), Window(below="flush")
         (WEIGHTS, FixedPoint(bits=16, scale="unit"), 12 * 16),
     ],
 )
+@pytest.mark.quick(12)
 def test_storage_by_hand_and_by_the_encoding(w, fmt, bits):
     assert storage_bits(w, fmt) == Storage(quantized=bits, floating=0)
     codes = encode_params(w, fmt)

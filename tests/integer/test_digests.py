@@ -81,6 +81,7 @@ def test_files_with_digests_are_taken_by_both(name):
     integer_files.assert_same(old, dataclasses.replace(network, digests=None))
 
 
+@pytest.mark.slow
 def test_the_network_of_the_digests():
     """What the fast path gives, and the reference: v of every layer, too."""
     assert proof.differences(RESNET) == []

@@ -124,7 +124,7 @@ def test_activations_of_more_bits_stay_with_float32():
 
 
 @pytest.mark.parametrize("scheme", ["fp4", "flightnn"])
-@pytest.mark.quick(1)
+@pytest.mark.slow
 def test_a_forward_pass_for_a_tpu_has_the_bits_of_a_cpu(scheme):
     """Where sums stay below 2**24, as in a narrow network: logits, statistics and ranges."""
     model = runs.build_model(Config(network="net4", width=8, image_size=8, scheme=scheme))
