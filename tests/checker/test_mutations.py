@@ -83,6 +83,10 @@ def other_integer(net, draw):
     row = draw.choice(net.numbers[key])
     at = draw.randrange(len(row))
     layer = next(x for x in net.manifest["layers"] if x["name"] == key.split(".")[0])
+    if layer["weights"] == "codebook":  # another level of those that there are
+        levels = net.numbers[f"{layer['name']}.levels"]
+        row[at] = draw.choice([level for level in levels if level != row[at]])
+        return True
     binary = layer["weights"] == "binary"
     row[at] = -row[at] if binary else (row[at] + 8 ^ 1 << draw.randrange(4)) - 8
     return True

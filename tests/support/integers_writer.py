@@ -294,10 +294,10 @@ def binary(seed=0, **options):
 
 
 def codebook(seed=0, **options):
-    """Weights of five levels, indices of three bits, beside bits and shifts."""
+    """Weights of five levels, indices of three bits, beside shifts."""
     b = Builder(seed, [3, 4, 2], **options)
     b.conv("conv1", "image", 3, weights="codebook")
-    b.conv("conv2", "conv1", 2, size=1, weights="binary")
+    b.conv("conv2", "conv1", 2, size=1)
     b.average("average", "conv2", 1)
     b.dense("dense", "average", 3, weights="codebook")
     return b.net()
