@@ -188,7 +188,8 @@ def text(some: Sequence[Group]) -> str:
             continue
         lines = [["row", "printed (%)", "here (%)", "printed gap", "gap here", "verdict"]]
         for r in rows:
-            gap = "" if r.gap is None else f"{r.gap.mean:+.2f} ± {r.around:.2f}"
+            around = f" ± {r.around:.2f}" if r.around < math.inf else ""
+            gap = "" if r.gap is None else f"{r.gap.mean:+.2f}{around}"
             here, told = f"{r.group.accuracy.mean:.2f}", f"{r.printed:+.2f}" if r.printed else ""
             lines.append([r.row.model, r.row.accuracy, here, told, gap, r.verdict])
         first, *rest = table(lines).split("\n")

@@ -10,7 +10,8 @@ from absl import flags
 
 from flightnn_jax.checker import reader
 from flightnn_jax.checker.checker import check
-from flightnn_jax.hardware import workload
+from flightnn_jax.explore import costs, groups, members
+from flightnn_jax.hardware import device, workload
 from flightnn_jax.integer import files
 from launch import compare
 from tests.support import prepared
@@ -55,3 +56,13 @@ def test_documents_print_what_the_records_give():
         with contextlib.redirect_stdout(out):
             compare.main([str(ROOT / directory)])
         assert out.getvalue() == text
+
+
+def test_the_readme_has_the_rows_of_the_records():
+    found, _ = members.find(ROOT / "results" / "net1")
+    board = device.named("XC7Z045")
+    own = [costs.of(member, board, ("kb", "nj", "images_per_s")) for member in found]
+    rows = ["| " + " | ".join(row) + " |" for row in groups.rows(groups.groups(found), own)]
+    lines = (ROOT / "README.md").read_text().splitlines()
+    start = lines.index(rows[0])
+    assert lines[start + 2 : start + 1 + len(rows)] == rows[1:]
