@@ -22,6 +22,7 @@ from flightnn_jax.checker import checker, interpreter, reader
 from flightnn_jax.integer import (
     Add,
     BinaryWeights,
+    CodebookWeights,
     Convolution,
     Dense,
     IntegerNetwork,
@@ -157,6 +158,11 @@ def _recoded(rng: np.random.Generator, weights: Weights) -> Weights:
         negative = weights.negative.copy()
         negative.reshape(-1)[rng.integers(negative.size)] ^= 1
         return BinaryWeights(negative)
+    if isinstance(weights, CodebookWeights):
+        index, levels = weights.index.copy(), len(weights.levels)
+        at = rng.integers(index.size)
+        index.reshape(-1)[at] = (index.reshape(-1)[at] + rng.integers(1, max(levels, 2))) % levels
+        return dataclasses.replace(weights, index=index)
     assert isinstance(weights, ShiftWeights)
     sign, shift = weights.sign.copy(), weights.shift.copy()
     at = rng.choice(np.flatnonzero(sign))

@@ -39,6 +39,7 @@ class Network:
       slope_exponent: the leaky ReLU multiplies negative values by 2**slope_exponent, a shift.
 
     Example:
+      >>> from flightnn_jax.networks import GlobalAverage, MaxPool
       >>> layers = [Conv(8, size=5), MaxPool(), Conv(16), GlobalAverage(), Dense(4)]
       >>> tiny = Network("tiny", (8, 6, 1), 4, layers)
       >>> [step.output_shape for step in walk(tiny)]
@@ -194,6 +195,7 @@ def to_dict(network: Network) -> dict[str, Any]:
     """A network as JSON has it.
 
     Example:
+      >>> from flightnn_jax.networks import GlobalAverage
       >>> layers = (Conv(10), GlobalAverage())
       >>> to_dict(Network("small", (8, 8, 1), 10, layers))["layers"]
       [{'kind': 'conv', 'filters': 10, 'size': 3, 'stride': 1}, {'kind': 'average'}]
@@ -220,6 +222,7 @@ def from_dict(fields: Any) -> Network:
       ValueError: if a field is missing or unknown, or the layers are none that fit.
 
     Example:
+      >>> from flightnn_jax.networks import GlobalAverage
       >>> small = Network("small", (8, 8, 1), 10, (Conv(10), GlobalAverage()))
       >>> from_dict(to_dict(small)) == small
       True

@@ -109,8 +109,12 @@ def other_slope(net, draw):
 
 
 def other_layer_exponent(net, draw):
-    layer = draw.choice([layer for layer in net.manifest["layers"] if layer["kind"] != "max_pool"])
-    key = draw.choice([key for key in ("exponent", "weight_exponent") if key in layer])
+    found = [
+        (layer, key)
+        for layer, key in itertools.product(net.manifest["layers"], ("exponent", "weight_exponent"))
+        if key in layer
+    ]
+    layer, key = draw.choice(found)
     layer[key] += draw.choice((-2, -1, 1, 3))
     return True
 

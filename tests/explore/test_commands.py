@@ -43,9 +43,10 @@ def test_explore_writes_a_page_and_pictures(place, ended):
     code, out, errors = ended["explore"]
     assert (code, errors) == (0, "")
     lines = out.splitlines()
-    assert lines[-1] == f"explorer: {place / 'few' / 'explorer.html'} (0.06 MB)"
+    page = place / "few" / "explorer.html"
+    assert lines[-1] == f"explorer: {page} ({page.stat().st_size / 1e6:.2f} MB)"
     assert "no costs but storage" in next(line for line in lines if line.startswith("note: "))
-    text = (place / "few" / "explorer.html").read_text()
+    text = page.read_text()
     assert f'"folder":"{place}/few/one/rtl","files":1,"lines":2,"bytes":22' in text
     assert "launch.rtl" in text
     if not lines[-2].startswith("no pictures: matplotlib"):
