@@ -153,6 +153,7 @@ def flightnn_step(
     layout: str,
     rate: float,
     lambda1: float,
+    compiled: bool = False,
 ) -> Callable[[], None]:
     """One step of Algorithm 1 with Adam, to be called again and again.
 
@@ -163,6 +164,7 @@ def flightnn_step(
       layout: 'contiguous' or 'channels_last'.
       rate: of Adam.
       lambda1: of the penalty; the first residual gets a third of it.
+      compiled: the loss by torch.compile and the fused Adam, which need a C++ compiler.
     """
     torch.manual_seed(0)
     torch.set_num_threads(2)
@@ -171,16 +173,20 @@ def flightnn_step(
     model = nn.Sequential(*(_module(step, slope) for step in networks.walk(net)))
     model = model.to(memory_format=memory)
     weights = [module for module in model.modules() if isinstance(module, _Weights)]
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=compiled)
     data = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory)
     target = torch.from_numpy(labels)
 
-    def run() -> None:
-        optimizer.zero_grad()
+    def loss_of(data: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         logits = model((data.float() - 128) / 128)
         loss = functional.cross_entropy(logits, target)
-        loss = loss + sum(w.penalty(lambda1) for w in weights)
-        loss.backward()
+        return loss + sum(w.penalty(lambda1) for w in weights)
+
+    loss_to_run = torch.compile(loss_of) if compiled else loss_of
+
+    def run() -> None:
+        optimizer.zero_grad()
+        loss_to_run(data, target).backward()
         optimizer.step()
 
     return run

@@ -3,7 +3,9 @@
     python -m benchmarks.train_step --networks=net1,net7 --batch=64
 
 Steps: full precision, FLightNN with tracked and with frozen activation ranges, and, where PyTorch
-can be imported, the same FLightNN step written naturally in PyTorch, contiguous and channels_last.
+can be imported, the same FLightNN step written naturally in PyTorch, contiguous and channels_last,
+and by torch.compile with the fused Adam, which needs a C++ compiler (--nocompiled leaves it out).
+The convolutions alone, forward and backward, are the least that a step can take in XLA.
 Wall time says what a user waits for; CPU time, summed over threads, is steadier on a busy machine.
 """
 
@@ -43,6 +45,7 @@ except ModuleNotFoundError:
 _NETWORKS = flags.DEFINE_list("networks", ["net1", "net7"], "which networks, by name")
 _BATCH = flags.DEFINE_integer("batch", 64, "images a step", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "timed steps of each kind", lower_bound=1)
+_COMPILED = flags.DEFINE_boolean("compiled", True, "also PyTorch's step by torch.compile")
 _KEEP = flags.DEFINE_boolean(
     "keep_memory", True, "Keep memory that is freed, as launch.train does; it serves PyTorch, too."
 )
@@ -94,6 +97,37 @@ def jax_step(
     return run
 
 
+def convolutions(net: networks.Network, batch: int) -> Callable[[], None]:
+    """All convolutions and dense layers of a step, forward and backward, and nothing else."""
+    rng = np.random.default_rng(0)
+    trees: list[tuple[jax.Array, ...]] = []  # input, kernel, cotangent
+    strides = []
+    for step in networks.walk_weights(net):
+        assert step.kernel_shape is not None
+        shapes = (batch, *step.input_shape), step.kernel_shape, (batch, *step.output_shape)
+        trees.append(tuple(jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes))
+        strides.append(getattr(step.layer, "stride", None))
+
+    def one(x: jax.Array, kernel: jax.Array, stride: int | None) -> jax.Array:
+        if stride is None:
+            return x @ kernel
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    @jax.jit
+    def step_of(trees: Any) -> Any:
+        results = []
+        for i, ((x, kernel, cotangent), stride) in enumerate(zip(trees, strides, strict=True)):
+            output, pull = jax.vjp(functools.partial(one, stride=stride), x, kernel)
+            to_input, to_kernel = pull(cotangent)
+            # The image needs no gradient. Sums read all of an array and keep none of it.
+            results.append((output.sum(), to_input.sum() if i else 0.0, to_kernel))
+        return results
+
+    return lambda: jax.block_until_ready(step_of(trees))
+
+
 def steps_of(net: networks.Network, batch: int) -> dict[str, Callable[[], None]]:
     """All steps to compare, by name."""
     rng = np.random.default_rng(0)
@@ -109,6 +143,11 @@ def steps_of(net: networks.Network, batch: int) -> dict[str, Callable[[], None]]
             steps[f"PyTorch FLightNN, {layout}"] = pytorch_step.flightnn_step(
                 net, images, labels, layout, RATE, LAMBDA
             )
+        if _COMPILED.value:
+            steps["PyTorch FLightNN, compiled"] = pytorch_step.flightnn_step(
+                net, images, labels, "channels_last", RATE, LAMBDA, compiled=True
+            )
+    steps["convolutions alone"] = convolutions(net, batch)
     return steps
 
 
@@ -136,6 +175,9 @@ def report(name: str, batch: int, medians: dict[str, tuple[float, float]]) -> No
             f"  {step:32}{wall * scale:9.0f}{wall / base[0]:7.2f}x"
             f"{cpu * scale:9.0f}{cpu / base[1]:7.2f}x"
         )
+    for ours in ("FLightNN, tracked", "FLightNN, frozen"):
+        ratios = [medians[ours][i] / medians["convolutions alone"][i] for i in range(2)]
+        print(f"  {ours} takes {ratios[0]:.2f}x (wall), {ratios[1]:.2f}x (CPU) the convolutions")
     rivals = [times for step, times in medians.items() if step.startswith("PyTorch")]
     for ours in ("FLightNN, tracked", "FLightNN, frozen") if rivals else ():
         ratios = [min(r[i] for r in rivals) / medians[ours][i] for i in range(2)]
