@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.rtl_drawn import convolve
 from flightnn_jax.fpga import Resources
-from flightnn_jax.rtl import modules, parts, resources, synthesize, verilog
+from flightnn_jax.rtl import modules, parts, row_resources, synthesize, verilog
 from flightnn_jax.rtl.parts import Constants, Parameters
 
 AT_ONCE = 16
@@ -115,7 +115,7 @@ def fitted() -> Constants:
     found = np.array([found.lut for _, found in measured(some)])
 
     def said(constants: Constants) -> np.ndarray:
-        return np.array([resources.row_store(Parameters(one, constants)).lut for one in made])
+        return np.array([row_resources.of(Parameters(one, constants)).lut for one in made])
 
     zero = parts.CONSTANTS._replace(**dict.fromkeys(FITTED, 0.0))
     base = said(zero)

@@ -56,7 +56,6 @@ def adders(layer: LayerWork) -> Adders:
       >>> adders(from_network("net4", "lightnn1").layers[1]).whole
       False
     """
-    layer.require_one_group("hardwired")
     if layer.arithmetic.floats:
         raise ValueError(
             f"{layer.name}: weights of the format {layer.format!r} cannot be hard-wired: adders "
@@ -66,11 +65,25 @@ def adders(layer: LayerWork) -> Adders:
 
 
 def _trained(layer: LayerWork) -> Adders:
-    """Those of its own weights, once for the same: estimates and searches ask again and again."""
+    """Those of its own weights, group by group: groups share no sums, for they share no inputs."""
     assert layer.trained is not None
-    weights, (low, high) = wiring.of_weights(*layer.trained)
-    arrays = (array.astype(np.int64).tobytes() for array in (weights, low, high))
-    return _counted(weights.shape, layer.filters, layer.taps, *arrays)
+    weights, (low, high) = wiring.of_weights(*layer.trained, layer.groups)
+    found = []
+    inputs, filters = layer.kernel_shape[-2], layer.filters // layer.groups
+    channels = np.arange(len(weights)) % (inputs * layer.groups)
+    for group in range(layer.groups):
+        taps = channels // inputs == group
+        own = weights[taps, group * filters : (group + 1) * filters]
+        found.append(_of_weights(own, Range(low[taps], high[taps])))
+    cost = Cost(*map(sum, zip(*(each.cost for each in found), strict=True)))
+    return Adders(cost, max(x.latency for x in found), all(x.whole for x in found))
+
+
+def _of_weights(weights: np.ndarray, inputs: Range) -> Adders:
+    """Once for the same: estimates and searches ask again and again."""
+    arrays = (array.astype(np.int64).tobytes() for array in (weights, *inputs))
+    taps, filters = weights.shape
+    return _counted((taps, filters), filters, taps, *arrays)
 
 
 @functools.lru_cache(maxsize=1 << 10)
@@ -132,7 +145,8 @@ class _Part(NamedTuple):
 
 def _planned(layer: LayerWork) -> Adders:
     """The sum over filters of what one with as many terms takes among others like it."""
-    taps, filters = min(layer.taps, MAX_TAPS), min(layer.filters, MAX_FILTERS)
+    of_group = layer.filters // layer.groups
+    taps, filters = min(layer.taps, MAX_TAPS), min(of_group, MAX_FILTERS)
     parts, costs, latencies = layer.taps / taps, [], [1]
     for k in sorted(set(layer.k) - {0}):
         part = _drawn_part(layer.format, k, taps, filters, SIGNS if layer.signs else INPUTS)

@@ -108,13 +108,11 @@ class LayerWork:
         """Of a convolution, each of which reads its own channels; otherwise 1."""
         return max(1, self.input_shape[-1] // self.kernel_shape[-2])
 
-    def require_one_group(self, style: str) -> None:
-        """Raises ValueError for a style that has no machine for groups."""
-        if self.groups > 1:
-            raise ValueError(
-                f"{self.name}: a convolution of {self.groups} groups: the style {style!r} has no "
-                "machine for it, and no Verilog; choose the style 'array'"
-            )
+    @property
+    def at_most(self) -> int:
+        """Filters that an engine computes at once: of one group, or all of a depthwise layer."""
+        depthwise = self.kernel_shape[-2] == 1 and self.groups == self.filters
+        return self.filters if depthwise else self.filters // self.groups
 
     @property
     def active_filters(self) -> int:

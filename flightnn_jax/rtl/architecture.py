@@ -125,7 +125,8 @@ class Convolve(Stage):
     """The sums of a convolution, or of a dense layer as one of a single pixel.
 
     Attributes:
-      fold: `inputs` is what a word of the input stream has.
+      fold: `inputs` is what a word of the input stream has, or, of a depthwise layer, what it has
+        for each lane.
       size: height and width of the window.
       stride: of its steps.
       integer: whether a code is a 4-bit integer, or else a term.
@@ -134,6 +135,9 @@ class Convolve(Stage):
       first: [turns] bool, whether a pass begins with it.
       last: [turns] bool, whether a pass ends with it.
       mask: [turns, lanes, terms] bool, which codes count.
+      padding: rows and columns of zeros on each side of the map.
+      groups: of channels and filters, a pass being of one group; or as many as both, each lane
+        reading the channel of its own filter.
     """
 
     fold: Fold
@@ -145,11 +149,35 @@ class Convolve(Stage):
     first: np.ndarray
     last: np.ndarray
     mask: np.ndarray
+    padding: int
+    groups: int
 
     @property
     def rows(self) -> int:
         """Kept of the input."""
-        return self.size + self.stride
+        return kept_rows(self.size, self.stride, self.padding)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one group, and half of a window is around the map."""
+        return self.groups == 1 and self.padding == self.size // 2
+
+    @property
+    def has_own(self) -> bool:
+        """Whether each lane reads the channel of its own filter."""
+        return self.groups > 1 and self.groups == self.source.shape[2] == self.output.shape[2]
+
+    @property
+    def part(self) -> int:
+        """Words of a pixel that a sweep reads."""
+        return 1 if self.has_own else self.source.beats // self.groups
+
+    @property
+    def next(self) -> np.ndarray:
+        """[turns] whether the next one reads the next part."""
+        behind = np.cumsum(self.last) * self.fold.lanes  # filters that are complete with a turn
+        of_part = self.fold.lanes if self.has_own else self.output.shape[2] // self.groups
+        return np.asarray(self.last & (behind % of_part == 0))
 
     @property
     def levels(self) -> int:
@@ -249,6 +277,42 @@ class Requantize(Stage):
 @dataclasses.dataclass(frozen=True)
 class Pool(Stage):
     """The largest of each 2x2 square."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowPool(Stage):
+    """The largest of each window, of what lies inside of the map.
+
+    Attributes:
+      size: height and width of the window.
+      stride: of its steps.
+      padding: places on each side of the map.
+    """
+
+    size: int
+    stride: int
+    padding: int
+    delay = 3
+
+    @property
+    def rows(self) -> int:
+        """Kept of the input."""
+        return kept_rows(self.size, self.stride, self.padding)
+
+    @property
+    def passes(self) -> np.ndarray:
+        """[beats] steps of each beat of a window."""
+        return np.full(self.source.beats, self.size**2)
+
+    @property
+    def results(self) -> np.ndarray:
+        """[beats] of 1: each leaves by itself."""
+        return np.ones(self.source.beats, np.int64)
+
+
+def kept_rows(size: int, stride: int, padding: int) -> int:
+    """Of a map: those of windows, of the next ones, and what an image's first ones need besides."""
+    return size + stride + max(0, size - 1 - 2 * padding)
 
 
 @dataclasses.dataclass(frozen=True)

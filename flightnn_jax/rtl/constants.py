@@ -20,6 +20,8 @@ def convolution(layer: Convolution | Dense, source: Stream, output: Stream, fold
     """
     size = layer.weights.shape[0] if isinstance(layer, Convolution) else 1
     stride = layer.stride if isinstance(layer, Convolution) else 1
+    padding = layer.around if isinstance(layer, Convolution) else 0
+    groups = layer.groups if isinstance(layer, Convolution) else 1
     k = layer.weights.passes[output.order]
     count = orders.turns(k, fold)
     sweeps = int(count.sum())
@@ -30,9 +32,12 @@ def convolution(layer: Convolution | Dense, source: Stream, output: Stream, fold
     term = number[:, None, None] * fold.terms + np.arange(fold.terms)
     of_filter = np.append(k, np.zeros(fold.lanes, k.dtype))
     mask = term < of_filter[filters]
-    steps = size * size * source.beats
+    part = max(1, layer.weights.shape[-2] // fold.inputs) if groups > 1 else source.beats
+    steps = size * size * part
     empty = ~mask.any(axis=(1, 2))
-    codes = _codes(layer.weights, size, source, output, mask, filters, term, fold.inputs)
+    channels = np.arange(layer.weights.shape[-2]) if groups > 1 else source.order
+    shape = (size * size, part, fold.inputs)
+    codes = _codes(layer.weights, shape, channels, output, mask, filters, term)
     kept = np.repeat(empty, steps) & (np.tile(np.arange(steps), sweeps) > 0)
     return Convolve(
         name=output.name,
@@ -47,27 +52,33 @@ def convolution(layer: Convolution | Dense, source: Stream, output: Stream, fold
         first=number == 0,
         last=number == count[a_pass] - 1,
         mask=mask,
+        padding=padding,
+        groups=groups,
     )
 
 
 def _codes(
     weights: Weights,
-    size: int,
-    source: Stream,
+    shape: tuple[int, int, int],
+    order: np.ndarray,
     output: Stream,
     mask: np.ndarray,
     filters: np.ndarray,
     term: np.ndarray,
-    inputs: int,
 ) -> np.ndarray:
-    """[sweeps, steps, lanes, inputs, terms] uint8; 0 where nothing counts."""
-    channels = len(source.order)
+    """[sweeps, steps, lanes, inputs, terms] uint8; 0 where nothing counts.
+
+    The shape is that of what a sweep reads: positions, words of each, and activations of a word;
+    the order that of its channels.
+    """
+    positions, words, inputs = shape
+    channels = len(order)
     k = weights.passes
     first = np.concatenate([[0], np.cumsum(k, dtype=np.int64)])
-    rows = weights.codes().reshape(-1, size * size, channels)[:, :, source.order]
-    padded = np.zeros((len(rows) + 1, size * size, source.beats * inputs), np.uint8)
+    rows = weights.codes().reshape(-1, positions, channels)[:, :, order]
+    padded = np.zeros((len(rows) + 1, positions, words * inputs), np.uint8)
     padded[:-1, :, :channels] = rows
-    padded = padded.reshape(-1, size * size * source.beats, inputs)
+    padded = padded.reshape(-1, positions * words, inputs)
     known = np.append(output.order, np.zeros(mask.shape[1], np.int64))[filters]
     row = np.where(mask, first[known] + term, len(rows))
     return padded[row].transpose(0, 3, 1, 4, 2)  # sweeps, lanes, terms, steps, inputs

@@ -1,5 +1,7 @@
 """Times of an engine: rows come in, windows are read step by step, passes are complete and leave.
 
+A pool of any windows is one, too: a pass is the values of a beat.
+
 The pipeline from addresses to sums stands still while a pass is complete and the one before it has
 not left. So there are two clocks: cycles, and those of them in which the pipeline moves. Between
 the last step of a pass and its complete sums lies a fixed number of the latter; rows come in and
@@ -13,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from flightnn_jax.rtl import links
-from flightnn_jax.rtl.architecture import Convolve
+from flightnn_jax.rtl.architecture import Convolve, WindowPool
 from flightnn_jax.rtl.links import Actor, Link, Process
 from flightnn_jax.rtl.queues import kept_from, needs
 
 
-def actor(stage: Convolve, source: Link, output: Link) -> Actor:
+def actor(stage: Convolve | WindowPool, source: Link, output: Link) -> Actor:
     """The engine's parts: rows, steps, results and the buffer behind them."""
     engine = _Engine(stage, source, output)
     parts = [
@@ -40,7 +42,7 @@ class _Engine:
       passes: what leaves.
     """
 
-    def __init__(self, stage: Convolve, source: Link, output: Link) -> None:
+    def __init__(self, stage: Convolve | WindowPool, source: Link, output: Link) -> None:
         self.stage, self.source = stage, source
         self.releases: list[tuple[int, int]] = []
         self.passes = Passes(stage.delay, stage.results.tolist(), output)

@@ -15,7 +15,7 @@ from flightnn_jax.integer import shapes
 from flightnn_jax.integer.limits import IMAGE
 from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
 from flightnn_jax.rtl import orders
-from flightnn_jax.rtl.architecture import Convolve, Fold, Machine, Wired
+from flightnn_jax.rtl.architecture import Convolve, Fold, Machine, WindowPool, Wired
 from flightnn_jax.rtl.plan import plan
 
 
@@ -29,13 +29,13 @@ def interval(machine: Machine) -> int:
     `timing.predict` says exactly how many: never fewer.
     """
     streams = [machine.image, *(out for stage in machine.stages for out in stage.outputs)]
-    engines = [engine(stage) for stage in machine.stages if isinstance(stage, Convolve)]
+    engines = [engine(x) for x in machine.stages if isinstance(x, Convolve | WindowPool)]
     wired = [stage for stage in machine.stages if isinstance(stage, Wired)]
     engines += [stage.source.pixels + stage.lag for stage in wired]
     return max([stream.total for stream in streams] + engines)
 
 
-def engine(stage: Convolve) -> int:
+def engine(stage: Convolve | WindowPool) -> int:
     """Cycles in which an engine is busy with an image."""
     return stage.output.pixels * int(np.maximum(stage.passes, stage.results).sum())
 
@@ -99,8 +99,8 @@ def _whole(network: IntegerNetwork) -> dict[str, Fold]:
     """Everything at once."""
     folds = {IMAGE: Fold(out=network.input_shape[-1])}
     for layer in network.weighted:
-        *_, inputs, lanes = layer.weights.shape
-        folds[layer.name] = Fold(lanes, inputs, _terms(layer), lanes)
+        lanes = orders.most_lanes(layer)
+        folds[layer.name] = Fold(lanes, layer.weights.shape[-2], _terms(layer), lanes)
     return folds
 
 
@@ -147,10 +147,14 @@ def _of_layer(layer: Convolution | Dense, order: np.ndarray, most: int) -> Fold 
 
 def _foldings(layer: Convolution | Dense, order: np.ndarray, most: int) -> Iterator[Fold]:
     """For each number of lanes and terms the fewest results and inputs at once that suffice."""
-    *_, inputs, filters = layer.weights.shape
+    inputs, most_lanes = layer.weights.shape[-2], orders.most_lanes(layer)
     # The fewest inputs at once for each number of words.
     enough = sorted({-(-inputs // n): n for n in range(inputs, 0, -1)}.values())
-    for lanes in range(1, filters + 1):
+    numbers = list(range(1, most_lanes + 1))
+    if orders.is_grouped(layer):  # a word and a pass are of one group
+        enough = _divisors(inputs)
+        numbers = numbers if orders.has_own(layer) else _divisors(most_lanes)
+    for lanes in numbers:
         for terms in range(1, _terms(layer) + 1):
             for out in _divisors(lanes):
                 if orders.cycles(layer, Fold(lanes, inputs, terms, out), order) > most:

@@ -96,11 +96,13 @@ def write(
 
 def files(network: IntegerNetwork, machine: Machine) -> dict[str, bytes]:
     """What `write` writes besides info.json, by path."""
-    made = {f"modules/{name}": text for name, text in modules.library().items()}
+    instances = [verilog.instance(stage) for stage in machine.stages]
+    groups = any(made.module.startswith(modules.GROUPS) for made in instances)
+    made = {f"modules/{name}": text for name, text in modules.library(groups).items()}
     made |= {f"modules/{name}": text for name, text in modules.benches().items()}
     made["top.v"] = verilog.top(machine).encode()
-    for stage in machine.stages:
-        made |= verilog.instance(stage).files
+    for each in instances:
+        made |= each.files
     images = np.zeros((0, *network.input_shape), np.uint8)
     logits = np.zeros((0, len(network.labels)), np.int64)
     if network.golden is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from flightnn_jax import pareto
 from flightnn_jax.fpga import Resources
 from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
-from flightnn_jax.rtl import folding, resources
+from flightnn_jax.rtl import folding, resources, wiring
 from flightnn_jax.rtl.architecture import Convolve, Requantize, Wired
 from flightnn_jax.rtl.folding import TargetError
 from flightnn_jax.rtl.plan import plan
@@ -66,6 +66,8 @@ def cheapest(network: IntegerNetwork, target: int, available: Resources) -> tupl
 def _can_be_wires(network: IntegerNetwork, layer: Convolution | Dense, target: int) -> bool:
     """Whether its windows come fast enough, and its graph is not too large to build."""
     small = math.prod(layer.weights.shape) <= MAX_WEIGHTS
+    if isinstance(layer, Convolution) and not wiring.has_usual_padding(layer):
+        return False
     return small and folding.windows(network, layer) <= target
 
 

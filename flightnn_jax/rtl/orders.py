@@ -1,8 +1,9 @@
 """In which order the channels of each tensor run: filters with many terms together. NumPy alone.
 
 A pass over a window takes as long as the filter of the pass that has the most terms, so filters are
-sorted by k. Tensors that an addition ties together, and those behind a pool or an average, have one
-order; what reads them has its weights in the same order, so nothing is undone on the way.
+sorted by k. Tensors that an addition ties together, and those behind a pool, an average or a
+depthwise convolution, have one order; what reads them has its weights in the same order, so nothing
+is undone on the way. Around other groups, and a flat tensor, channels stay in their own order.
 """
 
 import math
@@ -18,7 +19,9 @@ from flightnn_jax.integer.network import (
     Average,
     Convolution,
     Dense,
+    Flatten,
     IntegerNetwork,
+    Layer,
     MaxPool,
 )
 from flightnn_jax.rtl.architecture import Fold
@@ -42,14 +45,18 @@ def ties(network: IntegerNetwork) -> list[Tie]:
     """All tensors, group by group, and the orders that a layer of the group may want.
 
     These are the layers' own order, that of falling k of each of them, and that of their sum. Who
-    sends the image knows only its own order.
+    sends the image knows only its own order, and so do groups and flat tensors.
     """
     outputs = shapes.outputs(network)
     found = []
+    fixed = {IMAGE}
+    for layer in network.layers:
+        if isinstance(layer, Flatten) or (is_grouped(layer) and not has_own(layer)):
+            fixed |= {layer.name, *layer.inputs}
     for names in _groups(network):
         layers = [layer for layer in network.weighted if layer.name in names]
         wanted = [np.arange(outputs[names[0]].shape[-1])]
-        if layers and IMAGE not in names:
+        if layers and not fixed & set(names):
             k = np.array([layer.weights.passes for layer in layers], np.int64)
             rows = (*k, *([k.sum(axis=0)] if len(k) > 1 else []))
             wanted += [np.argsort(-row, kind="stable") for row in rows]
@@ -100,12 +107,33 @@ def cycles(layer: Convolution | Dense, fold: Fold, order: np.ndarray) -> int:
     return int(np.maximum(steps, beats).sum())
 
 
+def is_grouped(layer: Layer) -> bool:
+    """Whether a layer is a convolution in groups."""
+    return isinstance(layer, Convolution) and layer.groups > 1
+
+
+def has_own(layer: Layer) -> bool:
+    """Whether it is depthwise, a channel for each filter, so that lanes are of several groups."""
+    if not isinstance(layer, Convolution):
+        return False
+    *_, inputs, filters = layer.weights.shape
+    return inputs == 1 < layer.groups == filters
+
+
+def most_lanes(layer: Convolution | Dense) -> int:
+    """Filters that an engine can compute at once: all, or those of a group."""
+    filters = int(layer.weights.shape[-1])
+    if not isinstance(layer, Convolution) or has_own(layer):
+        return filters
+    return filters // layer.groups
+
+
 def _groups(network: IntegerNetwork) -> list[list[str]]:
     """The names of tensors that have one order."""
     group = {IMAGE: [IMAGE]}
     for layer in network.layers:
         group[layer.name] = [layer.name]
-        if not isinstance(layer, Add | MaxPool | Average):
+        if not (isinstance(layer, Add | MaxPool | Average) or has_own(layer)):
             continue
         for name in layer.inputs:
             own, other = group[layer.name], group[name]

@@ -22,6 +22,7 @@ class Constants(NamedTuple):
       counted: of fl_rows, for a bit that counts steps or words.
       place: of fl_rows, for a bit of the place of a row.
       offset: of fl_rows, for a bit of a place within a row.
+      part: of fl_group_rows besides, for a bit of a place within a row.
       shifted: of one activation times one term.
       integer: of one activation times one 4-bit integer, in adders.
       state: of another counter or register of control, a bit.
@@ -45,6 +46,7 @@ class Constants(NamedTuple):
     counted: float = 0.95
     place: float = 26.91
     offset: float = 7.97
+    part: float = 3.0
     shifted: float = 26.0
     integer: float = 47.0
     state: float = 1.25

@@ -25,6 +25,7 @@ from flightnn_jax.rtl.architecture import (
     Repack,
     Stage,
     Stream,
+    WindowPool,
 )
 
 
@@ -63,7 +64,8 @@ def checked(
     network: IntegerNetwork, folds: Mapping[str, Fold], wired: Collection[str] = ()
 ) -> dict[str, Fold]:
     """The fold of every convolution and dense layer, and of the image."""
-    filters = {layer.name: layer.weights for layer in network.weighted}
+    layers = {layer.name: layer for layer in network.weighted}
+    filters = {name: layer.weights for name, layer in layers.items()}
     folds = dict(folds)
     for name in filters.keys() & set(wired):
         *_, inputs, lanes = filters[name].shape
@@ -91,6 +93,8 @@ def checked(
         for field, value, most in zip(Fold._fields, fold, limits, strict=True):
             if not 1 <= value <= most:
                 raise FoldError(f"fold of {name}: {field}={value} must be from 1 to {most}")
+        if name in layers and name not in wired:
+            _check_group(layers[name], fold)
         whole = network.input_shape[-1] if name == IMAGE else fold.lanes
         if whole % fold.out:
             raise FoldError(
@@ -101,22 +105,31 @@ def checked(
     return found
 
 
-def _check_kinds(network: IntegerNetwork) -> None:
-    """Raises FoldError for a layer of which no Verilog is made."""
-    for layer in network.layers:
-        what = {
-            networks.Convolution: "a convolution in groups or with padding of its own",
-            networks.MaxPool: "a pool that is not 2x2",
-        }.get(type(layer), "a flat input")
-        plain = (
-            layer.is_plain
-            if isinstance(layer, networks.Convolution | networks.MaxPool)
-            else (not isinstance(layer, networks.Flatten))
+def _check_group(layer: networks.Convolution | networks.Dense, fold: Fold) -> None:
+    """Raises FoldError where a pass would be of two groups, or a word of inputs."""
+    if not orders.is_grouped(layer):
+        return
+    most, inputs = orders.most_lanes(layer), layer.weights.shape[-2]
+    if not orders.has_own(layer) and most % fold.lanes:
+        raise FoldError(
+            f"fold of {layer.name}: lanes={fold.lanes} must divide {most}, the filters of a group: "
+            "a pass is of one group"
         )
-        if not plain:
+    if inputs % fold.inputs:
+        raise FoldError(
+            f"fold of {layer.name}: inputs={fold.inputs} must divide {inputs}, the channels of a "
+            "group: a word is of one group"
+        )
+
+
+def _check_wires(network: IntegerNetwork, wired: Collection[str]) -> None:
+    """Raises FoldError for a layer that cannot be wires."""
+    for layer in network.weighted:
+        plain = not isinstance(layer, networks.Convolution) or wiring.has_usual_padding(layer)
+        if layer.name in wired and not plain:
             raise FoldError(
-                f"{layer.name}: {what} has no Verilog: export the network as C, ONNX or QONNX, or "
-                "use one group, the usual padding, 2x2 pools and a global average"
+                f"{layer.name}: no wires compute a convolution with padding of its own: leave the "
+                "layer to an engine, as --style=engine does, or --wired without it"
             )
 
 
@@ -126,7 +139,7 @@ class _Planner:
     def __init__(
         self, network: IntegerNetwork, folds: dict[str, Fold], wired: Collection[str]
     ) -> None:
-        _check_kinds(network)
+        _check_wires(network, wired)
         self.network, self.folds, self.wired = network, folds, wired
         self.outputs = shapes.outputs(network)
         self.bounds = certificate.bounds(network)
@@ -157,7 +170,15 @@ class _Planner:
             return self._add(layer, inputs)
         (source,) = inputs
         if isinstance(layer, networks.MaxPool):
-            return self._stage(Pool, source, self._like(source, layer.name, layer.name))
+            output = self._like(source, layer.name, layer.name)
+            if layer.is_plain:
+                return self._stage(Pool, source, output)
+            return self._stage(WindowPool, source, output, layer.size, layer.stride, layer.padding)
+        if isinstance(layer, networks.Flatten):
+            # The same beats: with whole ones alone, pixels are beside each other as channels.
+            source = self._repacked(source, math.gcd(source.values, source.shape[2]))
+            shape = _three(self.outputs[layer.name].shape)
+            return dataclasses.replace(source, shape=shape, order=self.orders[layer.name])
         assert isinstance(layer, networks.Average)
         proven = self.bounds[layer.name]
         up = max(0, -(layer.shift or 0))
@@ -176,7 +197,8 @@ class _Planner:
     def _weighted(self, layer: networks.Convolution | networks.Dense, source: Stream) -> Stream:
         fold = self.folds[layer.name]
         proven = self.bounds[layer.name]
-        source = self._repacked(source, fold.inputs)
+        at_once = fold.inputs * (fold.lanes if orders.has_own(layer) else 1)
+        source = self._repacked(source, source.shape[2] if layer.name in self.wired else at_once)
         name = self._name(f"{layer.name}_sums")
         shape = _three(self.outputs[layer.name].shape)
         bits = _bits(proven.accumulators)

@@ -37,6 +37,7 @@ from flightnn_jax.rtl.architecture import (
     Requantize,
     Stage,
     Stream,
+    WindowPool,
     Wired,
 )
 from flightnn_jax.rtl.links import BUFFER
@@ -53,11 +54,14 @@ def with_queues(machine: Machine, least: bool = False) -> Machine:
     """
     found = depths(machine, least)
     stages: list[Stage] = []
-    renamed: dict[str, Stream] = {}
+    renamed: dict[str, str] = {}  # a stream may have another shape for its reader
     for stage in machine.stages:
-        inputs = tuple(renamed.get(stream.name, stream) for stream in stage.inputs)
+        inputs = tuple(
+            dataclasses.replace(stream, name=renamed.get(stream.name, stream.name))
+            for stream in stage.inputs
+        )
         if isinstance(stage, Queue) and not found[stage.name]:
-            renamed[stage.output.name] = inputs[0]
+            renamed[stage.output.name] = inputs[0].name
         elif isinstance(stage, Queue):
             stages.append(dataclasses.replace(stage, inputs=inputs, depth=found[stage.name]))
         else:
@@ -138,7 +142,7 @@ Beats = Callable[[np.ndarray], np.ndarray]
 def needs(stage: Stage) -> Beats:
     """For beats that leave, counted from 0, how many must have come in."""
     source, output = stage.source, stage.output
-    if isinstance(stage, Convolve):
+    if isinstance(stage, Convolve | WindowPool):
         return lambda j: _of_rows(stage, j // _row(output))
     if isinstance(stage, Wired):
         return lambda j: _of_window(stage, j // output.beats)
@@ -164,7 +168,7 @@ def needs(stage: Stage) -> Beats:
 
 def accepts(stage: Stage) -> Beats:
     """For a number of beats that leave how many come in, when no more leave."""
-    if isinstance(stage, Convolve):
+    if isinstance(stage, Convolve | WindowPool):
         return lambda j: _rows_taken(stage, j)
     if isinstance(stage, Wired):
         # At least: what fills its pipeline besides depends on when pixels come.
@@ -185,11 +189,11 @@ def _row(stream: Stream) -> int:
     return stream.shape[1] * stream.beats
 
 
-def _of_rows(stage: Convolve, row: np.ndarray) -> np.ndarray:
+def _of_rows(stage: Convolve | WindowPool, row: np.ndarray) -> np.ndarray:
     """Beats of all rows that a row of windows, counted over images, reads."""
     height = stage.source.shape[0]
     image, y = row // stage.output.shape[0], row % stage.output.shape[0]
-    below = np.minimum(height, y * stage.stride + stage.size // 2 + 1)
+    below = np.minimum(height, y * stage.stride + stage.size - stage.padding)
     return (image * height + below) * _row(stage.source)
 
 
@@ -202,14 +206,14 @@ def _of_window(stage: Wired, window: np.ndarray) -> np.ndarray:
     return image * height * width + np.minimum(last, height * width)
 
 
-def kept_from(stage: Convolve, row: np.ndarray) -> np.ndarray:
+def kept_from(stage: Convolve | WindowPool, row: np.ndarray) -> np.ndarray:
     """The first row of the input that a row of windows keeps."""
     image, y = row // stage.output.shape[0], row % stage.output.shape[0]
-    above = np.maximum(0, y * stage.stride - stage.size // 2)
+    above = np.maximum(0, y * stage.stride - stage.padding)
     return image * stage.source.shape[0] + above
 
 
-def _rows_taken(stage: Convolve, j: np.ndarray) -> np.ndarray:
+def _rows_taken(stage: Convolve | WindowPool, j: np.ndarray) -> np.ndarray:
     """Beats that an engine takes: it has a pass in its results, one complete, and one begun."""
     output = stage.output
     results = stage.results

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.fpga import Resources, Shapes
-from flightnn_jax.rtl import verilog, wired_resources
+from flightnn_jax.rtl import row_resources, verilog, wired_resources
 from flightnn_jax.rtl.architecture import Convolve, Stage, Wired
 from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, left, total, width_of
 from flightnn_jax.rtl.verilog import Instance
@@ -92,11 +92,11 @@ def _computed(p: Parameters) -> np.ndarray:
 
 
 def _conv(p: Parameters) -> Resources:
-    """fl_conv, with rows, codes, lanes and results."""
+    """fl_conv or fl_group_conv, with rows, codes, lanes and results."""
     delay = 1 + (p["LEVELS"] + 1) // 2
     flags = Resources(lut=delay >= 3, ff=delay + 1 + (0 if delay >= 3 else delay))
     parts = [
-        row_store(p),
+        row_resources.of(p),
         codes(p),
         flags,
         *[_lane(p, terms) for terms in _computed(p)],
@@ -114,33 +114,6 @@ def _results(p: Parameters) -> Resources:
         passes = 0  # all passes are alike
     shifted = (lanes - p["OUT"]) * width
     return Resources(lut=shifted + 2 + 1.5 * (beats + passes), ff=lanes * width + beats + passes)
-
-
-def row_store(p: Parameters) -> Resources:
-    """fl_rows: the counters that its header names, and a memory of rows."""
-    words, height, width, size = p["WORDS"], p["HEIGHT"], p["WIDTH"], p["SIZE"]
-    stride, rows, turns, steps = p["STRIDE"], p["ROWS"], p["TURNS"], p["STEPS"]
-    pitch, values = width * words, p["VALUES"]
-    depth = rows * pitch
-    signed_rows = width_of(rows) + 2
-    map_rows = width_of(height + stride + 2 * size) + 2
-    offset = width_of(pitch + size * words + stride * words) + 2
-    address = width_of(steps) if steps > 1 else 0
-    turn = width_of(turns) if turns > 1 else 0
-    across = width_of(p["OUT_WIDTH"]) * (p["OUT_WIDTH"] > 1)
-    window = width_of(size * words) * (size * words > 1) + width_of(size) * (size > 1)
-    counters = [
-        2 * width_of(depth) + width_of(pitch),
-        4 * signed_rows + 3 * map_rows + 2 * width_of(rows) + 2 * offset,
-        window,
-        2 * turn + 2 * address + across,
-    ]
-    flags = 9
-    steps_and_words = width_of(pitch) + window + across + address + turn
-    tables = p.c.control + p.c.zero * 8 * values + p.c.counted * steps_and_words
-    tables += p.c.place * width_of(rows) + p.c.offset * offset
-    control = Resources(lut=tables, ff=sum(counters) + flags)
-    return total([control, p.memory(8 * values, depth, p["ROWS_BLOCK"])])
 
 
 def _lane(p: Parameters, terms: np.ndarray) -> Resources:
@@ -176,7 +149,7 @@ def _lane(p: Parameters, terms: np.ndarray) -> Resources:
         parts.append(
             Resources(lut=int(both.sum()) * each, ff=int(registers) * ((levels - level) % 2 == 0))
         )
-    once = p["SIZE"] ** 2 * p["WORDS"] == 1 and p["TURNS"] == p["PASSES"]
+    once = p["SIZE"] ** 2 * row_resources.part(p) == 1 and p["TURNS"] == p["PASSES"]
     parts.append(Resources(lut=width if once else 2 * width, ff=width))
     return total(parts)
 
@@ -289,6 +262,14 @@ def _pool(p: Parameters) -> Resources:
     return total([beat, position, around, _reduce(p, 8, depth, p.c.largest)])
 
 
+def _group_pool(p: Parameters) -> Resources:
+    """fl_group_pool: rows, the largest so far of each value, and results of a single beat."""
+    values = p["VALUES"]
+    largest = Resources(lut=p.c.largest * 8 * values / 2, ff=8 * values + 1)
+    results = Resources(lut=2 + 1.5, ff=8 * values + 1)
+    return total([row_resources.of(p), largest, results, p.buffer(8 * values)])
+
+
 def _average(p: Parameters) -> Resources:
     """fl_average."""
     bits = sum(width_of(n) for n in (p["BEATS"], p["POSITIONS"]) if n > 1)
@@ -372,8 +353,10 @@ def _fork(p: Parameters) -> Resources:
 
 _FORMULAS: Mapping[str, Callable[[Parameters], Resources]] = {
     "fl_conv": _conv,
+    "fl_group_conv": _conv,
     "fl_requantize": _requantize,
     "fl_pool": _pool,
+    "fl_group_pool": _group_pool,
     "fl_average": _average,
     "fl_add": _add,
     "fl_fifo": _fifo,

@@ -27,6 +27,7 @@ from flightnn_jax.rtl.architecture import (
     Repack,
     Requantize,
     Stage,
+    WindowPool,
     Wired,
 )
 from flightnn_jax.rtl.links import Actor, Link, Process
@@ -110,7 +111,7 @@ def _of(stage: Stage, inputs: list[Link], outputs: list[Link]) -> Actor:
     """What a stage does, its room and its offers."""
     (source, *_), (output, *_) = inputs, outputs
     ends = inputs + outputs
-    if isinstance(stage, Convolve):
+    if isinstance(stage, Convolve | WindowPool):
         return engine_timing.actor(stage, source, output)
     if isinstance(stage, Wired):
         return wired_timing.actor(stage, source, output)

@@ -24,6 +24,7 @@ from flightnn_jax.rtl.architecture import (
     Requantize,
     Stage,
     Stream,
+    WindowPool,
     Wired,
 )
 
@@ -164,7 +165,7 @@ def _convolve(stage: Convolve) -> Instance:
     source, output, fold = stage.source, stage.output, stage.fold
     height, width, _ = source.shape
     steps, turns, results = len(stage.codes), len(stage.turns), stage.results
-    sweep = stage.size**2 * source.beats
+    sweep = stage.size**2 * stage.part
     codes, about = f"{stage.name}_codes.hex", f"{stage.name}_turns.hex"
     empty = "".join("01"[bool(n == 1 < sweep)] for n in reversed(stage.turns))
     parameters: dict[str, int | str] = {
@@ -200,7 +201,16 @@ def _convolve(stage: Convolve) -> Instance:
         codes: hexadecimal.nibbles(stage.codes.reshape(steps, -1)),
         about: hexadecimal.words(bits, 1),
     }
-    return Instance("fl_conv", parameters, files)
+    if stage.is_plain:
+        return Instance("fl_conv", parameters, files)
+    beside = "".join("01"[bool(n)] for n in reversed(stage.next))
+    parameters |= {
+        "PADDING": stage.padding,
+        "PART": stage.part,
+        "NEXT": f"{turns}'b{beside}",
+        "OWN": int(stage.has_own),
+    }
+    return Instance("fl_group_conv", parameters, files)
 
 
 def _wired(stage: Wired) -> Instance:
@@ -274,6 +284,26 @@ def _pool(stage: Pool) -> Instance:
     return Instance("fl_pool", parameters, {})
 
 
+def _window_pool(stage: WindowPool) -> Instance:
+    source, output = stage.source, stage.output
+    height, width, _ = source.shape
+    words = stage.rows * width * source.beats
+    parameters: dict[str, int | str] = {
+        "VALUES": source.values,
+        "WORDS": source.beats,
+        "HEIGHT": height,
+        "WIDTH": width,
+        "SIZE": stage.size,
+        "STRIDE": stage.stride,
+        "PADDING": stage.padding,
+        "OUT_HEIGHT": output.shape[0],
+        "OUT_WIDTH": output.shape[1],
+        "ROWS": stage.rows,
+        "ROWS_BLOCK": int(is_block(words, 8 * source.values)),
+    }
+    return Instance("fl_group_pool", parameters, {})
+
+
 def _average(stage: Average) -> Instance:
     source, output = stage.source, stage.output
     parameters: dict[str, int | str] = {
@@ -330,6 +360,7 @@ _INSTANCES: dict[type[Stage], Callable[[Any], Instance]] = {
     Wired: _wired,
     Requantize: _requantize,
     Pool: _pool,
+    WindowPool: _window_pool,
     Average: _average,
     Add: _add,
     Reorder: _reorder,

@@ -47,13 +47,29 @@ def of_layer(network: IntegerNetwork, name: str) -> Wires:
     if layer is None:
         names = ", ".join(layer.name for layer in network.weighted)
         raise ValueError(f"layer {name!r} has no weights: choose one of {names}")
-    return of_weights(layer.weights, certificate.reaches(network)[layer.input])
+    groups = layer.groups if isinstance(layer, Convolution) else 1
+    return of_weights(layer.weights, certificate.reaches(network)[layer.input], groups)
 
 
-def of_weights(weights: Weights, inputs: Range) -> Wires:
-    """Those of weights whose inputs have these ranges, [channels], zeros around a map apart."""
+def has_usual_padding(layer: Convolution) -> bool:
+    """Whether half of a window is around the map, as windows for wires have it."""
+    return layer.around == layer.weights.shape[0] // 2
+
+
+def of_weights(weights: Weights, inputs: Range, groups: int = 1) -> Wires:
+    """Those of weights whose inputs have these ranges, [channels], zeros around a map apart.
+
+    A filter's weights for channels that other groups read are 0: they are no wires.
+    """
     low, high = inputs
     integers = weights.integers().astype(np.int64)
+    if groups > 1:
+        *window, own, filters = integers.shape
+        whole = np.zeros((*window, groups, own, groups, filters // groups), np.int64)
+        parted = integers.reshape(*window, own, groups, filters // groups)
+        which = np.arange(groups)
+        whole[..., which, :, which, :] = np.moveaxis(parted, -2, 0)
+        integers = whole.reshape(*window, groups * own, filters)
     if integers.ndim == 4 and integers.shape[0] > 1:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     flat = integers.reshape(-1, integers.shape[-1])

@@ -18,7 +18,6 @@ from flightnn_jax.integer import (
     to_bytes,
     verify,
 )
-from flightnn_jax.rtl import plan
 from tests.support import brute_force
 from tests.support.networks_at_random import random_images, random_network, with_layer
 
@@ -106,10 +105,8 @@ def test_a_kind_that_is_not_needed_is_refused_by_both():
         reader.manifest.parse(fields)
 
 
-def test_what_has_no_verilog_or_activity_is_told():
+def test_what_has_no_activity_is_told():
     network = network_of()
-    with pytest.raises(plan.FoldError, match=r"pool1: .* has no Verilog: export"):
-        plan.plan(with_layer(network, "conv1", padding=None), {})
     with pytest.raises(ValueError, match=r"conv1, conv2, .* without its activity"):
         switching.collect(network, random_images(network, 1))
 

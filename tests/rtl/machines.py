@@ -6,7 +6,7 @@ import numpy as np
 
 from flightnn_jax import integer, rtl
 from flightnn_jax.checker import interpreter, reader
-from flightnn_jax.rtl import simulate, timing
+from flightnn_jax.rtl import orders, simulate, timing
 from tests.support import networks_at_random
 
 
@@ -15,17 +15,25 @@ def folds(network, seed=None):
     found = {}
     rng = np.random.default_rng(seed)
     for layer in network.weighted:
-        inputs, lanes = layer.weights.shape[-2:]
+        inputs, lanes = layer.weights.shape[-2], orders.most_lanes(layer)
         terms = max(1, int(layer.weights.passes.max()))
         if seed is None:
             found[layer.name] = rtl.Fold(lanes, inputs, terms, lanes)
             continue
-        lanes, inputs, terms = (int(rng.integers(1, n + 1)) for n in (lanes, inputs, terms))
+        if orders.is_grouped(layer):  # a pass and a word are of one group
+            lanes, inputs = (int(rng.choice(_divisors(n))) for n in (lanes, inputs))
+            terms = int(rng.integers(1, terms + 1))
+        else:
+            lanes, inputs, terms = (int(rng.integers(1, n + 1)) for n in (lanes, inputs, terms))
         out = int(rng.choice([n for n in range(1, lanes + 1) if lanes % n == 0]))
         found[layer.name] = rtl.Fold(lanes, inputs, terms, out)
     if seed is None:
         found["image"] = rtl.Fold(out=network.input_shape[-1])
     return found
+
+
+def _divisors(number):
+    return [n for n in range(1, number + 1) if number % n == 0]
 
 
 def images(network, count, seed=0):

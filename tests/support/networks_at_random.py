@@ -104,6 +104,34 @@ def random_chain(seed, shape=None, windows=(1, 3, 5, 7), weights=None):
     return network
 
 
+def random_windows(seed, shape=(5, 4, 4), own_padding=True):
+    """A network of groups, and of pools and padding of any kind, for a small image.
+
+    Args:
+      seed: of everything, the kind of weights as well.
+      shape: (height, width, channels) of the image.
+      own_padding: whether convolutions may have other padding than half of a window.
+    """
+    rng = np.random.default_rng(seed)
+    weights = [*WEIGHTS, "binary"][seed % 5]
+    draw = _Draw(rng, weights, None, False, 3)
+    layers = _windows(draw, shape, own_padding)
+    network = IntegerNetwork(
+        name=f"windows{seed}",
+        input_shape=shape,
+        layers=tuple(layers),
+        slope=3,
+        affine_terms=None,
+        output_exponent=-9,
+        labels=tuple(f"class {i}" for i in range(5)),
+        provenance={"seed": seed},
+        golden=None,
+    )
+    network = certificate.certified(network)
+    invariants.check(network)
+    return network
+
+
 def random_paper(name, width, size, weights="shift2", seed=0):
     """One of the paper's networks, at a width and for images of a size."""
     table = networks.network(name, width=width, input_shape=(size, size, 3))
@@ -297,6 +325,39 @@ def _chain(draw, shape, windows):
         return [*layers, Average("average", source, None, -9)]
     shift = int(rng.integers(-2, 8))
     return [*layers, Average("average", source, shift, -4), draw.dense("average", channels)]
+
+
+def _windows(draw, shape, own_padding):
+    """Three convolutions, of which the second is depthwise and the third in groups, and two pools.
+
+    Behind them all values in a row, and a dense layer.
+    """
+    rng, source, layers = draw.rng, IMAGE, []
+    *sides, channels = shape
+    for name in ("pool0", "conv1", "conv2", "pool2", "conv3"):
+        size, stride = int(rng.choice([1, 3, 3, 5])), int(rng.choice([1, 1, 2, 3]))
+        padding, usual = int(rng.integers(0, size)), size // 2
+        if name.startswith("pool"):
+            layers.append(MaxPool(name, source, size, stride, max(padding, usual)))
+        else:
+            kept = padding if own_padding and min(sides) + 2 * padding >= size else usual
+            groups = {"conv1": 1, "conv2": channels, "conv3": 2}[name]
+            filters = {"conv1": 6, "conv2": channels, "conv3": 4}[name]
+            layer = draw.convolution(
+                *(name, source, size, channels, filters, stride),
+                groups=groups,
+                padding=None if kept == usual else kept,
+            )
+            layers.append(layer)
+            channels = filters
+            padding = usual = kept
+        sides = [(n + 2 * max(padding, usual) - size) // stride + 1 for n in sides]
+        source = name
+    return [
+        *layers,
+        Flatten("flat1", source, 1),
+        draw.dense("flat1", channels * sides[0] * sides[1]),
+    ]
 
 
 def _of_powers(values, terms):

@@ -3,8 +3,8 @@
 Every layer has an engine of its own and they work as a pipeline, each on another batch. An engine
 computes `lanes` filters at once on each image of the batch; `folding` is how many rounds its
 filters take. Cycles are those of the generated Verilog's schedule, and what an engine takes is what
-`rtl.resources` says of its two modules: fl_conv with one activation and one term a cycle, and
-fl_requantize with what a layer has in most networks (`generated.AFFINE`).
+`rtl.resources` says of its two modules: fl_conv or fl_group_conv with one activation and one term a
+cycle, and fl_requantize with what a layer has in most networks (`generated.AFFINE`).
 
 Engines of a batch share the memory of weights; the generator writes machines for a batch of one.
 Nor does it write float units, which are sums of measured parts (synthesized.py). Not modelled:
@@ -56,15 +56,24 @@ class Parts(NamedTuple):
 def lanes(layer: LayerWork, folding: int) -> int:
     """Lanes that compute all filters in `folding` rounds: the least, without those of pruned ones.
 
+    A round is of one group, or of as many as it has lanes where each filter is one: lanes then
+    divide the filters of a group.
+
     Raises:
-      ValueError: if `folding` is not between 1 and the number of filters.
+      ValueError: if `folding` is not between the fewest rounds and the number of filters.
     """
-    if not 1 <= folding <= layer.filters:
+    fewest = layer.filters // layer.at_most
+    if not fewest <= folding <= layer.filters:
         raise ValueError(
-            f"{layer.name}: folding={folding} is outside 1 (all filters at once) to "
+            f"{layer.name}: folding={folding} is outside {fewest} (all filters"
+            f"{'' if fewest == 1 else ' of a group'} at once) to "
             f"{layer.filters} (one after the other)"
         )
-    return min(math.ceil(layer.filters / folding), layer.active_filters)
+    wanted = min(math.ceil(layer.filters / folding), layer.active_filters)
+    if layer.at_most == layer.filters:
+        return wanted
+    whole = [n for n in range(1, layer.at_most + 1) if layer.at_most % n == 0]
+    return next((n for n in whole if n >= wanted), layer.at_most) if wanted else 0
 
 
 def foldings(layer: LayerWork) -> list[int]:
@@ -75,7 +84,7 @@ def foldings(layer: LayerWork) -> list[int]:
       >>> foldings(from_network("net1", "lightnn1").layers[0])
       [1, 2, 3, 4, 6, 8, 16]
     """
-    rounds = sorted({math.ceil(layer.filters / n) for n in range(1, layer.filters + 1)})
+    rounds = sorted({math.ceil(layer.filters / n) for n in range(1, layer.at_most + 1)})
     # Where filters are pruned, several may give the same lanes; one of them will do.
     return sorted({lanes(layer, r): r for r in reversed(rounds)}.values())
 
@@ -93,7 +102,7 @@ def passes(layer: LayerWork, folding: int) -> int:
       5
     """
     at_once = lanes(layer, folding)
-    return sum(sorted(layer.k, reverse=True)[::at_once]) if at_once else 0
+    return int(_turns(layer, at_once).sum()) if at_once else 0
 
 
 def cycles(layer: LayerWork, folding: int) -> int:
@@ -117,8 +126,13 @@ def cycles(layer: LayerWork, folding: int) -> int:
 
 
 def _turns(layer: LayerWork, at_once: int) -> np.ndarray:
-    """[passes] sweeps over a window: for each pass those of its largest k."""
-    return np.array(sorted(layer.k, reverse=True)[::at_once], np.int64)
+    """[passes] sweeps over a window: for each pass those of its largest k.
+
+    Filters are sorted by k, but in groups, which stay in their order.
+    """
+    if layer.at_most == layer.filters:
+        return np.array(sorted(layer.k, reverse=True)[::at_once], np.int64)
+    return np.array(layer.k, np.int64).reshape(-1, at_once).max(axis=1)
 
 
 def unit_name(layer: LayerWork, multiplier: str) -> str:
@@ -161,7 +175,6 @@ def parts(
       >>> parts(layer, 4, named("XC7Z045")).of(1)
       Resources(bram=11, dsp=1, ff=1409, lut=1951)
     """
-    layer.require_one_group("engine")
     name = unit_name(layer, multiplier)
     at_once = max(lanes(layer, folding), 1)
     if layer.arithmetic.floats:
@@ -189,15 +202,16 @@ def _generated(layer: LayerWork, at_once: int, device: Device, in_dsp: bool) -> 
 
 
 def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
-    """fl_conv with so many lanes, without the files of its tables."""
+    """fl_conv or fl_group_conv with so many lanes, without the files of its tables."""
     turns = _turns(layer, at_once)
     steps = int(np.maximum(turns * layer.taps, 1).sum())
     size = layer.kernel_shape[0] if len(layer.kernel_shape) == 4 else 1
     height, width, channels = generated.three(layer.input_shape)
     rest = layer.filters - at_once * (len(turns) - 1)
+    own = layer.groups > 1 and layer.at_most == layer.filters
     parameters = {
         "VALUES": 1,
-        "WORDS": channels,
+        "WORDS": -(-channels // at_once) if own else channels,
         "HEIGHT": height,
         "WIDTH": width,
         "SIZE": size,
@@ -220,7 +234,10 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
         "REST": rest,
         "CODES_BLOCK": int(is_block(steps, 4 * at_once)),
     }
-    return Instance("fl_conv", dict(parameters), {})
+    if layer.groups == 1:
+        return Instance("fl_conv", dict(parameters), {})
+    part = {"OWN": int(own), "PART": 1 if own else layer.kernel_shape[-2], "PADDING": size // 2}
+    return Instance("fl_group_conv", {**parameters, **part}, {})
 
 
 def _of_floats(layer: LayerWork, at_once: int, device: Device, name: str, version: str) -> Parts:

@@ -2,10 +2,18 @@
 
 from importlib import resources
 
+GROUPS = "fl_group_"
+"""How modules are called that machines have for groups, other padding and other pools alone."""
 
-def library() -> dict[str, bytes]:
-    """The texts of all modules, by the names of their files: NAME.v has the module NAME."""
-    return _read("fl_", ".v")
+
+def library(groups: bool = True) -> dict[str, bytes]:
+    """The texts of all modules, by the names of their files: NAME.v has the module NAME.
+
+    Args:
+      groups: whether those are among them whose names begin with `GROUPS`.
+    """
+    every = _read("fl_", ".v")
+    return {name: text for name, text in every.items() if groups or not name.startswith(GROUPS)}
 
 
 def benches() -> dict[str, bytes]:
