@@ -87,7 +87,7 @@ EXTRAS = {
     "data.records": {"tensorflow_datasets"},
     "data.images": {"PIL"},
     "data.photographs": {"PIL"},
-    "networks.from_onnx": {"onnx"},
+    "networks.onnx_graph": {"onnx"},
     "integer.export.graph": {"onnx"},
     "integer.export.onnx": {"onnx", "onnxruntime"},
     "integer.export.qonnx": {"onnx", "qonnx"},

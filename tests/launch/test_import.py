@@ -17,7 +17,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="it comes with the extra
 pytestmark = pytest.mark.slow
 
 
-def model(relu=False):
+def model(selu=False):
     """A convolution, a pool, an average of 12 positions and a matrix, for images of configs/own."""
     rng = np.random.default_rng(0)
     arrays = {
@@ -30,7 +30,7 @@ def model(relu=False):
         "b": rng.normal(size=10),
     }
     node = onnx.helper.make_node
-    act = node("Relu", ["n"], ["a"]) if relu else node("LeakyRelu", ["n"], ["a"], alpha=0.25)
+    act = node("Selu", ["n"], ["a"]) if selu else node("LeakyRelu", ["n"], ["a"], alpha=0.25)
     nodes = [
         node("Conv", ["image", "w"], ["c"], pads=[1] * 4),
         node("BatchNormalization", ["c", "scale", "bias", "mean", "var"], ["n"]),
@@ -53,7 +53,7 @@ def place(tmp_path_factory):
     directory = tmp_path_factory.mktemp("import")
     own.write_digits(str(directory / "own.npz"))
     (directory / "small.onnx").write_bytes(model())
-    (directory / "relu.onnx").write_bytes(model(relu=True))
+    (directory / "selu.onnx").write_bytes(model(selu=True))
     return directory
 
 
@@ -96,11 +96,14 @@ def test_wrong_input_is_told_in_one_line(place):
     for end, message in zip(
         commands.run(
             [
-                ["import", f"--onnx={place}/relu.onnx", given, f"--workdir={place}/relu"],
+                ["import", f"--onnx={place}/selu.onnx", given, f"--workdir={place}/selu"],
                 ["import", f"--onnx={place}/none.onnx", given, f"--workdir={place}/none"],
             ]
         ),
-        ("Relu 'a': a ReLU is none of the layers", "it is no regular file of less than 2 GB"),
+        (
+            "Selu 'a': a LeakyRelu, Relu or Clip",
+            "it is no regular file of less than 2 GB",
+        ),
         strict=True,
     ):
         assert end.code == 2
