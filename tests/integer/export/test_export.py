@@ -10,7 +10,12 @@ from flightnn_jax.integer.export import onnx as onnx_export
 from flightnn_jax.integer.export import stablehlo
 from tests.integer.inference.test_shifts import check_every_layer, extreme_images
 from tests.support import brute_force
-from tests.support.networks_at_random import random_images, random_network, random_networks
+from tests.support.networks_at_random import (
+    random_images,
+    random_network,
+    random_networks,
+    random_windows,
+)
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -95,16 +100,26 @@ def test_wrong_platforms_are_told():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["vgg", "mobile"])
 @pytest.mark.parametrize(
     ("path", "platforms"),
     [("shifts", ("cpu",)), ("fast", ("cpu",)), ("fast", ("tpu", "cuda", "cpu"))],
 )
-def test_stablehlo_runs_from_its_bytes(path, platforms):
-    network = random_network(1, "vgg", "shift2")
+def test_stablehlo_runs_from_its_bytes(path, platforms, kind):
+    network = random_network(1, kind, "shift2")
     images = random_images(network, 5)
-    want = brute_force.layer_outputs(network, images)["average"]
+    want = brute_force.layer_outputs(network, images)[network.layers[-1].name]
     data = stablehlo.to_stablehlo(network, path=path, platforms=platforms)
     infer = stablehlo.from_stablehlo(data)
     for count in (1, 5):
         assert_array_equal(infer(images[:count]), want[:count])
     assert np.asarray(infer(images)).dtype == np.int32
+
+
+@pytest.mark.parametrize("path", ["shifts", "fast"])
+@pytest.mark.quick(1)
+def test_stablehlo_of_groups_and_any_windows(path):
+    network = random_windows(3)
+    images = random_images(network, 3)
+    infer = stablehlo.from_stablehlo(stablehlo.to_stablehlo(network, path=path))
+    assert_array_equal(infer(images), brute_force.layer_outputs(network, images)["dense"])
