@@ -257,6 +257,8 @@ class _Module:
 
     def _extended(self, term: Term, width: int, slot: int) -> str:
         """A shifted term as so many bits, in a slot."""
+        if term.shift >= width:  # what is added to a multiple of itself may leave fewer bits
+            return f"{width}'d0"
         name, own = self._name(term.value, slot), self.graph.width(term.value)
         above = width - own - term.shift
         parts = [name if above >= 0 else f"{name}[{own + above - 1}:0]"]
