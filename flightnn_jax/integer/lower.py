@@ -22,7 +22,8 @@ from flightnn_jax.integer.network import (
     MaxPool,
 )
 from flightnn_jax.integer.trained import Source, Trained
-from flightnn_jax.integer.weights import LoweringError, Scaled
+from flightnn_jax.integer.weights import IntegerWeights, LoweringError, Scaled
+from flightnn_jax.networks.layers import padded_window
 
 PyTree = Any
 
@@ -137,6 +138,8 @@ def _layers(trained: Trained, step: networks.Step, source: Source, is_last: bool
     if isinstance(step.layer, networks.MaxPool):
         pool = MaxPool(step.name, source.name, **vars(step.layer))
         return (pool,), _behind(trained, pool, [source], source.exponent)
+    if isinstance(step.layer, networks.AveragePool):
+        return _average_pool(trained, step, source)
     if isinstance(step.layer, networks.Flatten):
         return _flatten(trained, step, source, step.name, 3)
     if isinstance(step.layer, networks.GlobalAverage):
@@ -254,6 +257,48 @@ def _average(trained: Trained, step: networks.Step, source: Source, is_last: boo
         )
     layer = Average(step.name, source.name, shift, exponent)
     return (layer,), _behind(trained, layer, [source], exponent, height * width)
+
+
+def _average_pool(trained: Trained, step: networks.Step, source: Source) -> Lowered:
+    """A depthwise convolution of ones, its sum shifted as the model does; nothing is negative."""
+    pool = step.layer
+    assert isinstance(pool, networks.AveragePool)
+    if source.reach.low.min() < 0:
+        raise LoweringError(
+            f"{step.name}: its input may be negative, and in integers an average pool has the "
+            "leaky ReLU behind it: train with a scheme whose activations are not signs"
+        )
+    size, padding, first = padded_window(step.name, pool, step.input_shape)
+    channels = step.input_shape[-1]
+    ones = np.zeros((size, size, 1, channels), np.int8)
+    ones[first : first + pool.size, first : first + pool.size] = 1
+    weights = IntegerWeights(ones)
+    exponent = trained.step_exponent(step.name)
+    shift = exponent - source.exponent + pool.shift
+    up = max(0, -shift)
+    if max(up, shift) > _MAX_ROUNDED - trained.slope or up >= maps.MAX_MULTIPLIER.bit_length():
+        raise LoweringError(
+            f"{step.name}: its range {trained.ranges[step.name]} against an input in steps of "
+            f"2**{source.exponent} asks for a shift of {shift}: measure the range on more batches"
+        )
+    acc = certificate.accumulators(
+        weights, certificate.padded(weights, source.reach, padding), channels
+    )
+    factor = np.full(channels, 1 << up)
+    layer = Convolution(
+        name=step.name,
+        input=source.name,
+        stride=pool.stride,
+        weights=weights,
+        weight_exponent=-pool.shift,
+        affine=maps.clipped(factor, 0 * factor, acc, _LIMIT),
+        shift=np.full(channels, max(0, shift), np.uint8),
+        exponent=exponent,
+        certificate=np.zeros((channels, len(certificate.COLUMNS)), np.int32),
+        groups=channels,
+        padding=None if padding == size // 2 else padding,
+    )
+    return (layer,), _behind(trained, layer, [source], exponent)
 
 
 def _dense(trained: Trained, step: networks.Step, source: Source) -> Lowered:

@@ -2,6 +2,7 @@
 
 from flightnn_jax.networks.architectures import alexnet, mobilenet, perceptron
 from flightnn_jax.networks.layers import (
+    AveragePool,
     Conv,
     Dense,
     Flatten,
@@ -25,6 +26,7 @@ from flightnn_jax.networks.records import (
 
 __all__ = [
     "NAMES",
+    "AveragePool",
     "Conv",
     "Dense",
     "Flatten",

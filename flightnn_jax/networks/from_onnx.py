@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flightnn_jax.networks.layers import (
+    AveragePool,
     Conv,
     Dense,
     Flatten,
@@ -246,7 +247,7 @@ class _Reader:
         value = node.output[0] if norm is None else norm.output[0]
         return self.graph.one(value, *_ACTIVATIONS) is not None
 
-    def pool(self, node: Any) -> tuple[MaxPool, str]:
+    def pool(self, node: Any) -> tuple[MaxPool | AveragePool, str]:
         """A pool of square windows."""
         given = attributes(node)
         sizes, strides = given["kernel_shape"], given.get("strides", [1, 1])
@@ -260,10 +261,19 @@ class _Reader:
         if any(n != 1 for n in given.get("dilations", [1, 1])):
             raise refusal(node, "a pool has no dilations")
         padding = _padding(node, given, sizes[0])
-        return MaxPool(int(sizes[0]), int(strides[0]), padding), str(node.output[0])
+        window = (int(sizes[0]), int(strides[0]), padding)
+        if node.op_type == "MaxPool":
+            return MaxPool(*window), str(node.output[0])
+        if sizes[0] not in (1, 2, 4) or (padding and not given.get("count_include_pad", 0)):
+            raise refusal(
+                node,
+                "an average is over all positions, or over windows of 2x2 or 4x4 in which padding "
+                "counts",
+            )
+        return AveragePool(*window), str(node.output[0])
 
-    def average(self, node: Any, size: Shape) -> tuple[GlobalAverage, str]:
-        """The average over all positions, whose divisor becomes a power of two."""
+    def average(self, node: Any, size: Shape) -> tuple[Layer, str]:
+        """The average over all positions, whose divisor becomes a power of two, or over windows."""
         given = attributes(node)
         axes = list(given.get("axes", []))
         if node.op_type == "ReduceMean" and len(node.input) > 1:
@@ -273,6 +283,8 @@ class _Reader:
             or (node.op_type == "ReduceMean" and sorted(axis % 4 for axis in axes) == [2, 3])
             or (given.get("kernel_shape") == list(size) and not any(given.get("pads", [0])))
         )
+        if node.op_type == "AveragePool" and not whole:
+            return self.pool(node)
         if not whole:
             raise refusal(node, "an average is over all positions")
         positions = math.prod(size)

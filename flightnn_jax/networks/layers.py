@@ -59,6 +59,31 @@ class MaxPool:
 
 
 @dataclasses.dataclass(frozen=True)
+class AveragePool:
+    """The sum of each window, divided by the power of two that is not below its places.
+
+    That is the average of 1, 2x2 and 4x4 places, and less of others; the weights behind it take up
+    the factor. Its output is quantized with a range of its own. In integers it is a depthwise
+    convolution of ones, whose activation leaves what is not negative as it is: so a ReLU or ReLU6
+    comes before it, with nothing between them but pools.
+
+    Attributes:
+      size: height and width of the window.
+      stride: step of the window in both directions.
+      padding: zeros on each side of the image, below `size`; they count as places.
+    """
+
+    size: int = 2
+    stride: int = 2
+    padding: int = 0
+
+    @property
+    def shift(self) -> int:
+        """By which the sum goes to the right."""
+        return (self.size**2 - 1).bit_length()
+
+
+@dataclasses.dataclass(frozen=True)
 class Flatten:
     """All values as channels of one pixel: a 1x1 `Conv` behind it is a dense layer with norm."""
 
@@ -102,7 +127,7 @@ class Dense:
     units: int
 
 
-Layer = Conv | MaxPool | Residual | GlobalAverage | Flatten | Dense
+Layer = Conv | MaxPool | AveragePool | Residual | GlobalAverage | Flatten | Dense
 ACTIVATIONS = ("leaky", "relu", "relu6")
 LATER: dict[type, tuple[str, ...]] = {
     Conv: ("activation", "norm", "padding", "groups"),
@@ -113,6 +138,7 @@ LATER: dict[type, tuple[str, ...]] = {
 KINDS = {
     Conv: "conv",
     MaxPool: "pool",
+    AveragePool: "mean",
     Residual: "block",
     GlobalAverage: "average",
     Flatten: "flat",
@@ -142,7 +168,7 @@ def _check_sizes(name: str, layer: Layer) -> None:
             f"{name}: activation={layer.activation!r} and norm={layer.norm!r}: an activation is "
             f"one of {', '.join(ACTIVATIONS)}, and norm True or False"
         )
-    padding = layer.padding if isinstance(layer, Conv | MaxPool) else None
+    padding = layer.padding if isinstance(layer, Conv | MaxPool | AveragePool) else None
     if padding is not None and (type(padding) is not int or not 0 <= padding < vars(layer)["size"]):
         raise ValueError(f"{name}: {layer}: padding is from 0 to the window's size - 1")
 
@@ -182,10 +208,32 @@ def output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
                 "shape that stays even down to this layer"
             )
         return (*_windows(name, (height, width), layer, layer.padding), channels)
+    if isinstance(layer, AveragePool):
+        padded_window(name, layer, shape)
+        return (*_windows(name, (height, width), layer, layer.padding), channels)
     return (1, 1, height * width * channels) if isinstance(layer, Flatten) else (channels,)
 
 
-def _windows(name: str, shape: Shape, layer: Conv | MaxPool, around: int) -> Shape:
+def padded_window(name: str, pool: AveragePool, shape: Shape) -> tuple[int, int, int]:
+    """A window of odd size with the same places and zeros: its size, padding, and first place.
+
+    A window of even size has a row and a column of zeros more, before or behind its own, whichever
+    leaves as many windows.
+    """
+    if pool.size % 2:
+        return pool.size, pool.padding, 0
+    rests = [(length + 2 * pool.padding - pool.size) % pool.stride for length in shape[:2]]
+    if all(rest != pool.stride - 1 for rest in rests):
+        return pool.size + 1, pool.padding + 1, 1
+    if all(rests):
+        return pool.size + 1, pool.padding, 0
+    raise ValueError(
+        f"{name}: {pool} on {shape[0]}x{shape[1]}: a window of even size with this stride has no "
+        "odd one beside it that leaves as many: take an odd size, or a stride of 2 on an even image"
+    )
+
+
+def _windows(name: str, shape: Shape, layer: Conv | MaxPool | AveragePool, around: int) -> Shape:
     """How many windows there are along each axis."""
     if min(shape) + 2 * around < layer.size:
         raise ValueError(

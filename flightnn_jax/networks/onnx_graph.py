@@ -13,7 +13,7 @@ from flightnn_jax.networks.layers import Shape
 SUPPORTED = (
     "Conv (odd size, groups, padding alike on all sides), with BatchNormalization or without, "
     "LeakyRelu of a power of two, Relu, Clip from 0 to 6, MaxPool, Add around two convolutions, "
-    "GlobalAveragePool, Flatten and Gemm"
+    "GlobalAveragePool, AveragePool of 2x2 or 4x4, Flatten and Gemm"
 )
 _SAME = ("Identity", "Dropout")  # they pass on what they read
 

@@ -15,9 +15,12 @@ from typing import Any, NamedTuple
 from flightnn_jax.networks.layers import (
     KINDS,
     LATER,
+    AveragePool,
     Conv,
     Dense,
+    Flatten,
     Layer,
+    MaxPool,
     Residual,
     Shape,
     is_count,
@@ -86,7 +89,7 @@ class Step(NamedTuple):
     """A layer at its place in a network.
 
     Attributes:
-      name: 'conv1', 'pool1', 'block1', 'flat1', 'average' or 'dense'; within a block
+      name: 'conv1', 'pool1', 'mean1', 'block1', 'flat1', 'average' or 'dense'; within a block
         'block1_first', 'block1_second', 'block1_shortcut'. Parameter trees have the layer's arrays
         under it.
       layer: its record.
@@ -138,6 +141,7 @@ def walk(network: Network) -> Iterator[Step]:
     """
     shape = network.input_shape
     counts: dict[str, int] = {}
+    negative = True  # whether what the layer reads may be
     for layer in network.layers:
         if type(layer) not in KINDS:
             raise ValueError(
@@ -148,7 +152,15 @@ def walk(network: Network) -> Iterator[Step]:
             raise ValueError("dense: its outputs are the logits, so it must be the last layer")
         kind = KINDS[type(layer)]
         counts[kind] = counts.get(kind, 0) + 1
-        name = f"{kind}{counts[kind]}" if kind in ("conv", "pool", "block", "flat") else kind
+        alone = kind in ("average", "dense")
+        name = kind if alone else f"{kind}{counts[kind]}"
+        if isinstance(layer, AveragePool) and negative:
+            raise ValueError(
+                f"{name}: an AveragePool reads what may be negative: give the convolution before "
+                'it activation="relu" or "relu6", or take a MaxPool or a stride'
+            )
+        if not isinstance(layer, MaxPool | AveragePool | Flatten):
+            negative = not isinstance(layer, Conv) or layer.activation == "leaky"
         step = _step(name, layer, shape)
         yield step
         shape = step.output_shape

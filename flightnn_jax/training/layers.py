@@ -333,6 +333,14 @@ def max_pool_of(pool: networks.MaxPool, x: jax.Array) -> jax.Array:
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, padding)
 
 
+def average_pool(pool: networks.AveragePool, x: jax.Array) -> jax.Array:
+    """The sum of each window of a pool, zeros around the image included, shifted to the right."""
+    around = (pool.padding, pool.padding)
+    window, strides = (1, pool.size, pool.size, 1), (1, pool.stride, pool.stride, 1)
+    padding = ((0, 0), around, around, (0, 0))
+    return jax.lax.reduce_window(x, 0.0, jax.lax.add, window, strides, padding) * 2.0**-pool.shift
+
+
 def global_average(x: jax.Array) -> jax.Array:
     """[batch, height, width, channels] -> [batch, channels]: a sum, then a shift to the right.
 

@@ -6,6 +6,7 @@ import pytest
 
 from flightnn_jax import networks
 from flightnn_jax.networks import (
+    AveragePool,
     Conv,
     Dense,
     Flatten,
@@ -128,6 +129,16 @@ def flat():
     return b.model(b.node("Gemm", x, b.constant(5, 4), b.constant(4)), shape=(2, 8, 6))
 
 
+def averages():
+    """Average pools, with padding that counts, behind a ReLU."""
+    b = Builder(6)
+    x = b.node("Relu", b.conv("image", 2, 4))
+    x = b.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+    more = {"pads": [2] * 4, "count_include_pad": 1}
+    x = b.node("AveragePool", x, kernel_shape=[4, 4], strides=[2, 2], **more)
+    return b.model(b.node("Gemm", b.node("Flatten", x), b.constant(36, 4)), shape=(2, 8, 8))
+
+
 LAYERS = {
     mobile: (
         Conv(8, 3, 2, "relu6"),
@@ -139,6 +150,10 @@ LAYERS = {
         *(Conv(8, 5, 1, "relu", padding=1), MaxPool(3, 2, 1)),
         *(Conv(6, 3, 1, "relu", norm=False, padding=0, groups=2), MaxPool(2, 1), Flatten()),
         *(Conv(5, 1, 1, "relu", norm=False), Conv(7, 1), Dense(4)),
+    ),
+    averages: (
+        *(Conv(4, activation="relu"), AveragePool(), AveragePool(4, 2, 2)),
+        *(Flatten(), Dense(4)),
     ),
     flat: (Flatten(), Conv(5, 1, 1, "relu", norm=False), Dense(4)),
     whole: (
@@ -218,7 +233,7 @@ WRONG = {
         "MaxPool 'maxpool3': kernel_shape=[3, 2] and strides=[2, 2]: windows are squares",
     ),
     "average": (
-        lambda b: end(b, b.node("AveragePool", start(b), kernel_shape=[2, 2], strides=[2, 2])),
+        lambda b: end(b, b.node("AveragePool", start(b), kernel_shape=[3, 3], strides=[2, 2])),
         "AveragePool 'averagepool3': an average is over all positions",
     ),
     "flatten": (

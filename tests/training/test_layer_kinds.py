@@ -10,6 +10,7 @@ from flightnn_jax import networks, quantize_params
 from flightnn_jax.activations import activation_exponent
 from flightnn_jax.integer import from_bytes, to_bytes, verify
 from flightnn_jax.networks import (
+    AveragePool,
     Conv,
     Dense,
     Flatten,
@@ -18,7 +19,7 @@ from flightnn_jax.networks import (
     Network,
     Residual,
 )
-from flightnn_jax.training import evaluation, products
+from flightnn_jax.training import evaluation, layers, products
 from flightnn_jax.training.models import Model
 from tests.support import brute_force
 from tests.support.variables import images_of, state_of
@@ -54,6 +55,21 @@ WINDOWS = Network(
         MaxPool(2, 1),
         Flatten(),
         Conv(7, size=1, activation="relu"),
+        Dense(5),
+    ),
+)
+MEANS = Network(
+    "means",
+    (9, 13, 3),
+    5,
+    (
+        Conv(6, activation="relu", padding=0),
+        AveragePool(3, 1),
+        MaxPool(2, 1),
+        AveragePool(),
+        Conv(5, size=1, activation="relu6", norm=False),
+        AveragePool(4, 3, 2),
+        Flatten(),
         Dense(5),
     ),
 )
@@ -112,11 +128,43 @@ def test_integers_are_what_training_defines(name, extreme):
             assert integers[layer.name].min() >= 0
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_averages_are_the_sums_that_training_shifts(seed):
+    state = state_of(MEANS, "flightnn", seed=seed, extreme=seed == 1)
+    network = evaluation.lowered(Model(MEANS), state)
+    images = images_of(MEANS, 4)
+    integers = brute_force.layer_outputs(network, images)
+    steps = {step.name: step.layer for step in networks.walk(MEANS)}
+    exponents = {layer.name: getattr(layer, "exponent", None) for layer in network.layers}
+    exponents["pool1"] = exponents["mean1"]
+    for name, source in (("mean1", "conv1"), ("mean2", "pool1"), ("mean3", "conv2")):
+        pool, x = steps[name], integers[source].astype(np.int64)
+        around = (pool.padding, pool.padding)
+        x = np.pad(x, [(0, 0), around, around, (0, 0)])
+        windows = np.lib.stride_tricks.sliding_window_view(x, (pool.size, pool.size), (1, 2))
+        sums = windows[:, :: pool.stride, :: pool.stride].sum((-1, -2))
+        real = np.ldexp(np.float64(sums), exponents[source] - pool.shift)
+        wanted = np.clip(np.rint(np.ldexp(real, -exponents[name])), -128, 127)
+        np.testing.assert_array_equal(integers[name], wanted, err_msg=name)
+        given = np.ldexp(np.float32(integers[source]), exponents[source])
+        np.testing.assert_array_equal(layers.average_pool(pool, given), real, err_msg=name)
+
+
+def test_an_average_needs_what_is_not_negative():
+    with pytest.raises(ValueError, match=r"mean1: an AveragePool reads what may be negative: give"):
+        Network("wrong", (8, 8, 3), 5, (Conv(4), AveragePool(), GlobalAverage(), Dense(5)))
+    with pytest.raises(ValueError, match=r"mean1: AveragePool\(.*\) on 8x8: a window of even size"):
+        Network("wrong", (8, 8, 3), 5, (Conv(4, activation="relu"), AveragePool(2, 1), Dense(5)))
+    assert networks.from_dict(networks.to_dict(MEANS)) == MEANS
+    with pytest.raises(ValueError, match=r"mean1, mean2, mean3: an average pool of what may be"):
+        _ = Model(MEANS, signs=True).signed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("terms", [None, 1])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, "means"])
 def test_every_path_runs_them(name, terms):
-    net = NETWORKS[name]
+    net = {**NETWORKS, "means": MEANS}[name]
     state = state_of(net, "flightnn", 5, extreme=True)
     network = evaluation.lowered(Model(net), state, affine_terms=terms)
     paths = {k: path for k, path in verify.PATHS.items() if k not in verify.unavailable()}
