@@ -10,7 +10,7 @@ import numpy as np
 
 from flightnn_jax.integer.certificate import Range, width
 from flightnn_jax.integer.network import Affine, Convolution
-from flightnn_jax.integer.weights import IntegerWeights, ShiftWeights, Weights
+from flightnn_jax.integer.weights import BinaryWeights, IntegerWeights, ShiftWeights, Weights
 from flightnn_jax.rtl import constants, hardwired, wiring
 from flightnn_jax.rtl.architecture import (
     Add,
@@ -37,11 +37,15 @@ _EVERY = {
     "queue": 3,
     "repack": 5,
     "reorder": 3,
+    "signs": 14,
 }
 SETS = {
     SEEN: {"convolve": 14, "requantize": 20},
     **dict.fromkeys([*SEEN_LATER, HELD_OUT], _EVERY),
 }
+
+
+_WINDOWS = ((3, 1), (3, 1), (3, 2), (1, 1), (5, 1), (1, 2))
 
 
 class Drawn(NamedTuple):
@@ -65,7 +69,7 @@ def drawn(seed: int, counts: Mapping[str, int]) -> Iterator[Drawn]:
 
 def convolve(rng: np.random.Generator) -> Drawn:
     """An engine: any window, kind of weights and fold."""
-    size, stride = ((3, 1), (3, 1), (3, 2), (1, 1), (5, 1), (1, 2))[rng.integers(6)]
+    size, stride = _WINDOWS[rng.integers(6)]
     channels, filters = (int(n) for n in rng.integers(3, 33, 2))
     side = int(rng.choice([4, 8, 16]))
     integer = rng.random() < 0.3
@@ -79,18 +83,37 @@ def convolve(rng: np.random.Generator) -> Drawn:
     inputs = int(rng.integers(1, min(channels, 4) + 1))
     terms = int(rng.integers(1, int(weights.passes.max()) + 1))
     out = int(rng.choice([n for n in range(1, lanes + 1) if lanes % n == 0 and n <= 2]))
-    fold = Fold(lanes, inputs, terms, out)
+    kind = "4-bit" if integer else f"k={weights.passes.max()}"
+    return _engine(weights, stride, side, Fold(lanes, inputs, terms, out), 128, kind)
+
+
+def signs(rng: np.random.Generator) -> Drawn:
+    """An engine of weights -1 and 1, with activations of 8 bits or of these numbers."""
+    size, stride = _WINDOWS[rng.integers(6)]
+    channels, filters = (int(n) for n in rng.integers(3, 49, 2))
+    side = int(rng.choice([4, 8, 16]))
+    weights = BinaryWeights(rng.integers(0, 2, (size, size, channels, filters), np.uint8))
+    lanes = int(rng.integers(1, min(filters, 9) + 1))
+    counted = rng.random() < 0.5
+    inputs = int(rng.integers(1, min(channels, 32 if counted else 8) + 1))
+    out = int(rng.choice([n for n in range(1, lanes + 1) if lanes % n == 0 and n <= 2]))
+    kind = "signs of signs" if counted else "signs"
+    return _engine(weights, stride, side, Fold(lanes, inputs, 1, out), 1 if counted else 128, kind)
+
+
+def _engine(weights: Weights, stride: int, side: int, fold: Fold, reach: int, kind: str) -> Drawn:
+    """Of weights and a fold, for square maps of activations whose magnitude is at most `reach`."""
+    size, _, channels, filters = weights.shape
     order = np.argsort(-weights.passes.astype(int), kind="stable")
-    most = int(weights.sizes().reshape(-1, filters).sum(axis=0).max()) * 128
+    most = int(weights.sizes().reshape(-1, filters).sum(axis=0).max()) * reach
     bits = int(width(Range(np.array([-most]), np.array([most])))[0])
-    source = Stream("x", (side, side, channels), 8, inputs, np.arange(channels))
+    source = Stream("x", (side, side, channels), 8, fold.inputs, np.arange(channels))
     after = -(-side // stride)
-    output = Stream("y", (after, after, filters), bits, out, order)
+    output = Stream("y", (after, after, filters), bits, fold.out, order)
     none = np.zeros(filters, np.int32)
     affine = Affine(none + 1, none, none, none)
     layer = Convolution("y", "x", stride, weights, 0, affine, none, 0, none)
-    stage = constants.convolution(layer, source, output, fold)
-    kind = "4-bit" if integer else f"k={weights.passes.max()}"
+    stage = constants.convolution(layer, source, output, fold, signs=reach == 1)
     what = f"conv {size}x{size}/{stride} {channels}-{filters} at {side}, {kind}"
     return Drawn(f"{what}, fold {','.join(map(str, fold))}", stage)
 
@@ -240,4 +263,5 @@ DRAW: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "queue": queue,
     "repack": repack,
     "reorder": reorder,
+    "signs": signs,
 }

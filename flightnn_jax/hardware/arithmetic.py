@@ -29,7 +29,7 @@ class Arithmetic:
       product_exponent: a product is at most 2**product_exponent in magnitude, in units of the
         smallest weight; None for floats, whose sums have 32 bits.
       activity: which of `activity.N45` does.
-      terms: whether generated engines shift by the codes, or else multiply with them.
+      terms: whether codes of generated engines are powers of two, or else integers.
     """
 
     kind: str
@@ -97,7 +97,7 @@ _ROWS = (
         activity="shift",
         terms=True,
     ),
-    # Generated engines, and the simulated units, compute it as a shift by 0.
+    # The simulated units compute it as a shift by 0; generated engines have their own.
     Arithmetic(
         kind="binary",
         bits=1,

@@ -48,8 +48,7 @@ class LayerWork:
       accumulator_bits: width of the sums. From a certificate where there is one; otherwise
         `Arithmetic.accumulator_bits`.
       bits: of a weight, or of one of its terms.
-      signs: whether it is planned for activations of -1 and 1; of a trained layer `trained` says
-        what they can be.
+      signs: whether no activation is anything but -1, 0 or 1.
       trained: its weights; None in a plan. Layers that differ in this alone count as equal: what
         they are computed with does not change what is computed.
     """
@@ -361,6 +360,7 @@ def _layer_work(
         k=tuple(layer.weights.passes.tolist()),
         accumulator_bits=int(widths.max()),
         bits=layer.weights.bits,
+        signs=certificate.are_signs(inputs),
         trained=Trained(layer.weights, inputs),
     )
 

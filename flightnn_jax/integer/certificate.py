@@ -272,6 +272,16 @@ def reaches(network: IntegerNetwork) -> dict[str, Range]:
     return images | {name: proven.output for name, proven in bounds(network).items()}
 
 
+def are_signs(values: Range) -> bool:
+    """Whether nothing but -1, 0 and 1 is possible.
+
+    Example:
+      >>> are_signs(Range(np.array([-1, 0]), np.array([1, 2])))
+      False
+    """
+    return bool(values.low.min() >= -1 and values.high.max() <= 1)
+
+
 def of_layer(
     layer: Layer, given: Sequence[Range], positions: int, slope: int, version: int = 2
 ) -> Bounds:

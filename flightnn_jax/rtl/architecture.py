@@ -26,6 +26,7 @@ from flightnn_jax.rtl import graph as graphs
 from flightnn_jax.rtl.graph import Graph
 
 LOGIT_BITS = 32
+GROUP = 7  # bits that fl_popcount counts at once
 
 
 class Fold(NamedTuple):
@@ -130,6 +131,9 @@ class Convolve(Stage):
       size: height and width of the window.
       stride: of its steps.
       integer: whether a code is a 4-bit integer, or else a term.
+      bits: of a code: 4, or 1 where it is a sign.
+      signs: whether codes are signs and activations -1, 0 or 1, whose products are counted; only
+        where `is_plain`.
       codes: [steps, lanes, inputs, terms] uint8, what is computed with in each step of a window.
       turns: [turns] steps of each sweep over the window.
       first: [turns] bool, whether a pass begins with it.
@@ -144,6 +148,8 @@ class Convolve(Stage):
     size: int
     stride: int
     integer: bool
+    bits: int
+    signs: bool
     codes: np.ndarray
     turns: np.ndarray
     first: np.ndarray
@@ -182,7 +188,8 @@ class Convolve(Stage):
     @property
     def levels(self) -> int:
         """Of a lane's tree of adders."""
-        return math.ceil(math.log2(self.fold.inputs * self.fold.terms))
+        numbers = self.fold.inputs * self.fold.terms
+        return math.ceil(math.log2(-(-numbers // GROUP) if self.signs else numbers))
 
     @property
     def passes(self) -> np.ndarray:

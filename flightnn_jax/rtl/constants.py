@@ -9,7 +9,9 @@ from flightnn_jax.rtl import orders
 from flightnn_jax.rtl.architecture import Convolve, Fold, Requantize, Stream
 
 
-def convolution(layer: Convolution | Dense, source: Stream, output: Stream, fold: Fold) -> Convolve:
+def convolution(
+    layer: Convolution | Dense, source: Stream, output: Stream, fold: Fold, signs: bool = False
+) -> Convolve:
     """A layer's weights in the order in which an engine takes them.
 
     Args:
@@ -17,11 +19,13 @@ def convolution(layer: Convolution | Dense, source: Stream, output: Stream, fold
       source: words of `fold.inputs` activations.
       output: the sums.
       fold: of the layer.
+      signs: whether its activations are -1, 0 or 1.
     """
     size = layer.weights.shape[0] if isinstance(layer, Convolution) else 1
     stride = layer.stride if isinstance(layer, Convolution) else 1
     padding = layer.around if isinstance(layer, Convolution) else 0
     groups = layer.groups if isinstance(layer, Convolution) else 1
+    plain = groups == 1 and padding == size // 2
     k = layer.weights.passes[output.order]
     count = orders.turns(k, fold)
     sweeps = int(count.sum())
@@ -47,6 +51,8 @@ def convolution(layer: Convolution | Dense, source: Stream, output: Stream, fold
         size=size,
         stride=stride,
         integer=not layer.weights.terms,
+        bits=layer.weights.bits,
+        signs=plain and signs and layer.weights.bits == 1,
         codes=codes.reshape(-1, *codes.shape[2:])[~kept],
         turns=np.where(empty, 1, steps),
         first=number == 0,

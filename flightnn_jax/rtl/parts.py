@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.fpga import Resources, Shapes, blocks
-from flightnn_jax.rtl.verilog import Instance
+from flightnn_jax.rtl.verilog import CODE_BITS, Instance
 
 
 class Constants(NamedTuple):
@@ -25,6 +25,8 @@ class Constants(NamedTuple):
       part: of fl_group_rows besides, for a bit of a place within a row.
       shifted: of one activation times one term.
       integer: of one activation times one 4-bit integer, in adders.
+      negated: of one activation times a sign.
+      differ: of one sign times a sign, but for their count.
       state: of another counter or register of control, a bit.
       clip: for a bit that is clipped.
       shifts: for a bit that one of 16 shifts may give.
@@ -49,6 +51,8 @@ class Constants(NamedTuple):
     part: float = 3.0
     shifted: float = 26.0
     integer: float = 47.0
+    negated: float = 8.0
+    differ: float = 1.65
     state: float = 1.25
     clip: float = 2.5
     shifts: float = 4.3
@@ -89,6 +93,21 @@ class Parameters:
 
     def __getitem__(self, name: str) -> int:
         return int(self.parameters[name])
+
+    @property
+    def code_bits(self) -> int:
+        """Of fl_conv."""
+        return int(self.parameters.get("CODE", CODE_BITS))
+
+    @property
+    def signs(self) -> bool:
+        """Whether fl_conv counts products of signs."""
+        return bool(self.parameters.get("SIGNS", 0))
+
+    @property
+    def kept_bits(self) -> int:
+        """Of an activation in fl_conv's rows."""
+        return 2 if self.signs else 8
 
     def table(self, name: str, bits: int) -> np.ndarray | None:
         """[words, bits] of the file that a parameter names, the lowest bit first; None without."""

@@ -143,6 +143,7 @@ class _Planner:
         self.network, self.folds, self.wired = network, folds, wired
         self.outputs = shapes.outputs(network)
         self.bounds = certificate.bounds(network)
+        self.reaches = certificate.reaches(network)
         self.orders = orders.orders(network, folds)
         self.stages: list[Stage] = []
         self.names = {IMAGE, *self.outputs}
@@ -206,7 +207,8 @@ class _Planner:
         if layer.name in self.wired:
             self.stages.append(wiring.stage(self.network, layer, source, output))
         else:
-            self.stages.append(constants.convolution(layer, source, output, fold))
+            signs = certificate.are_signs(self.reaches[layer.input])
+            self.stages.append(constants.convolution(layer, source, output, fold, signs))
         if isinstance(layer, networks.Dense):
             ones = np.ones(shape[2], np.int64)
             affine = networks.Affine(ones, layer.bias, *proven.accumulators)

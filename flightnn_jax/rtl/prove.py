@@ -44,11 +44,23 @@ def _tree(numbers: int, levels: int) -> Claim:
     return Claim("tree", {"N": numbers, "LEVELS": levels, "DELAY": delay}, delay)
 
 
-def _lane(values: int, terms: int, integer: int) -> Claim:
+def _lane(values: int, terms: int, integer: int, code: int = 4) -> Claim:
     levels = (values * terms - 1).bit_length()
-    shape = {"VALUES": values, "TERMS": terms, "INTEGER": integer, "LEVELS": levels}
+    shape = {"VALUES": values, "TERMS": terms, "INTEGER": integer, "CODE": code, "LEVELS": levels}
     delay = 2 + -(-levels // 2)
     return Claim("lane", {**shape, "DELAY": delay}, delay + 2)
+
+
+def _popcount(bits: int) -> Claim:
+    levels = (-(-bits // 7) - 1).bit_length()
+    delay = 1 + -(-levels // 2)
+    return Claim("popcount", {"N": bits, "LEVELS": levels, "DELAY": delay}, delay)
+
+
+def _signs(values: int) -> Claim:
+    levels = (-(-values // 7) - 1).bit_length()
+    delay = 2 + -(-levels // 2)
+    return Claim("signs", {"VALUES": values, "LEVELS": levels, "DELAY": delay}, delay + 2)
 
 
 def _activate(bits: int, least: int, more: int, slope: int) -> Claim:
@@ -80,6 +92,10 @@ CLAIMS = (
     _lane(2, 1, 0),
     _lane(1, 2, 0),
     _lane(1, 1, 1),
+    _lane(1, 1, 0, code=1),
+    _lane(2, 1, 0, code=1),
+    *(_popcount(bits) for bits in (1, 7, 8, 15)),
+    *(_signs(values) for values in (1, 2, 7, 9)),
     _activate(16, 0, 0, 0),
     _activate(16, 4, 2, 3),
     _activate(24, 8, 3, 3),

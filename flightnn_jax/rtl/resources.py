@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.fpga import Resources, Shapes
-from flightnn_jax.rtl import row_resources, verilog, wired_resources
+from flightnn_jax.rtl import engine_resources, row_resources, verilog, wired_resources
 from flightnn_jax.rtl.architecture import Convolve, Stage, Wired
+from flightnn_jax.rtl.engine_resources import codes as codes
 from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, left, total, width_of
 from flightnn_jax.rtl.verilog import Instance
 
@@ -38,9 +39,11 @@ class Errors(NamedTuple):
 
 
 ENGINE, INTEGER_ENGINE, WIRES, OTHER = "engine", "engine of 4-bit integers", "wires", "other"
+SIGN_ENGINE = "engine of signs"
 ERRORS: Mapping[str, Errors] = {
     ENGINE: Errors(lut=1.06, ff=1.03),
     INTEGER_ENGINE: Errors(lut=1.10, ff=1.03),
+    SIGN_ENGINE: Errors(lut=1.10, ff=1.03),
     WIRES: Errors(lut=1.05, ff=1.07),
     OTHER: Errors(lut=1.10, ff=1.03),
 }
@@ -51,7 +54,7 @@ ERRORS: Mapping[str, Errors] = {
 def kind(stage: Stage) -> str:
     """Which of `ERRORS` holds for a stage."""
     if isinstance(stage, Convolve):
-        return INTEGER_ENGINE if stage.integer else ENGINE
+        return SIGN_ENGINE if stage.bits == 1 else INTEGER_ENGINE if stage.integer else ENGINE
     return WIRES if isinstance(stage, Wired) else OTHER
 
 
@@ -67,91 +70,6 @@ def of_instance(
 ) -> Resources:
     """What an instance of a module of the library takes; tables that it lacks are taken as full."""
     return _FORMULAS[made.module](Parameters(made, constants, shapes))
-
-
-def codes(p: Parameters) -> Resources:
-    """Of fl_conv the two tables that say what is computed: weights, and turns."""
-    at_once = p["LANES"] * p["TERMS"]
-    weights, about = 4 * at_once * p["VALUES"], at_once + 2
-    read = 4 * p["VALUES"] * int((_computed(p) > 0).sum())
-    block = p["CODES_BLOCK"]
-    parts = [
-        p.rom(p["TURNS"], about, p.table("TURN_FILE", about)),
-        p.rom(p["STEPS"], read if block else weights, p.table("CODES", weights), block),
-    ]
-    return total(parts)
-
-
-def _computed(p: Parameters) -> np.ndarray:
-    """[lanes, terms] in what share of turns a term is computed; Yosys leaves out what never is."""
-    lanes, terms = p["LANES"], p["TERMS"]
-    turns = p.table("TURN_FILE", lanes * terms)
-    if turns is None:
-        return np.ones((lanes, terms))
-    return turns.mean(axis=0).reshape(lanes, terms)
-
-
-def _conv(p: Parameters) -> Resources:
-    """fl_conv or fl_group_conv, with rows, codes, lanes and results."""
-    delay = 1 + (p["LEVELS"] + 1) // 2
-    flags = Resources(lut=delay >= 3, ff=delay + 1 + (0 if delay >= 3 else delay))
-    parts = [
-        row_resources.of(p),
-        codes(p),
-        flags,
-        *[_lane(p, terms) for terms in _computed(p)],
-        _results(p),
-        p.buffer(p["OUT"] * p["SUM"]),
-    ]
-    return total(parts)
-
-
-def _results(p: Parameters) -> Resources:
-    """fl_results: a bit is a sum's or one of the lane above; what leaves, and how many are left."""
-    lanes, width = p["LANES"], p["SUM"]
-    beats, passes = left(p["BEATS"]), width_of(p["PASSES"])
-    if p["PASSES"] == 1 or p["REST"] == p["BEATS"]:
-        passes = 0  # all passes are alike
-    shifted = (lanes - p["OUT"]) * width
-    return Resources(lut=shifted + 2 + 1.5 * (beats + passes), ff=lanes * width + beats + passes)
-
-
-def _lane(p: Parameters, terms: np.ndarray) -> Resources:
-    """fl_lane: products, a tree of adders with a register behind every second level, the sum.
-
-    A bit of the sum takes two tables, one to begin again and one to add: Yosys does not fold the
-    first into the second.
-
-    Args:
-      p: of fl_conv.
-      terms: [terms] in what share of turns each is computed.
-    """
-    levels, width, integer = p["LEVELS"], p["SUM"], p["INTEGER"]
-    bits = 12 if integer else 15
-    product = Resources(lut=p.c.integer if integer else p.c.shifted, ff=bits + (not integer))
-    if integer and p.parameters.get("DSP"):
-        product = Resources(lut=bits, ff=bits, dsp=1)  # the mask
-    wide = np.tile(np.where(terms > 0, bits, 0), p["VALUES"])  # 0 for what is not there
-    parts = [product] * int((wide > 0).sum())
-    if integer and not product.dsp:
-        # A register that is reset and waits has a table for each bit's reset.
-        parts += [Resources(lut=bits)] * int(((terms > 0) & (terms < 1)).sum()) * p["VALUES"]
-    for level in range(1, levels + 1):
-        kept = min(bits + level, width)
-        pairs = np.pad(wide, (0, len(wide) % 2)).reshape(-1, 2)
-        both = pairs.all(axis=1)
-        wide = np.where(both, kept, pairs.max(axis=1))
-        registers = (
-            wide.sum() + (wide > 0).sum() * (not integer) if (levels - level) % 2 == 0 else 0
-        )
-        # The lowest bits of integers' sums are a wire; of terms some of two sums' tops are one.
-        each = kept - 2 if integer else kept - 1.5 * (level > 1)
-        parts.append(
-            Resources(lut=int(both.sum()) * each, ff=int(registers) * ((levels - level) % 2 == 0))
-        )
-    once = p["SIZE"] ** 2 * row_resources.part(p) == 1 and p["TURNS"] == p["PASSES"]
-    parts.append(Resources(lut=width if once else 2 * width, ff=width))
-    return total(parts)
 
 
 def _requantize(p: Parameters) -> Resources:
@@ -352,8 +270,8 @@ def _fork(p: Parameters) -> Resources:
 
 
 _FORMULAS: Mapping[str, Callable[[Parameters], Resources]] = {
-    "fl_conv": _conv,
-    "fl_group_conv": _conv,
+    "fl_conv": engine_resources.conv,
+    "fl_group_conv": engine_resources.conv,
     "fl_requantize": _requantize,
     "fl_pool": _pool,
     "fl_group_pool": _group_pool,

@@ -16,7 +16,7 @@ def of(p: Parameters) -> Resources:
     words, height, width, size = p["WORDS"], p["HEIGHT"], p["WIDTH"], p["SIZE"]
     stride, rows = p["STRIDE"], p["ROWS"]
     pitch, values = width * words, read(p)
-    depth = rows * pitch
+    depth, kept = rows * pitch, p.kept_bits * values
     signed_rows = width_of(rows) + 2
     map_rows = width_of(height + stride + 2 * size) + 2
     offset = width_of(pitch + size * words + stride * words) + 2
@@ -35,12 +35,12 @@ def of(p: Parameters) -> Resources:
     ]
     flags = 9
     steps_and_words = width_of(pitch) + window + across + address + turn
-    tables = p.c.control + p.c.zero * 8 * values + p.c.counted * steps_and_words
+    tables = p.c.control + p.c.zero * kept + p.c.counted * steps_and_words
     tables += p.c.place * width_of(rows) + p.c.offset * offset
     if not plain(p):
         tables += p.c.part * offset
     control = Resources(lut=tables, ff=sum(counters) + flags)
-    return total([control, p.memory(8 * values, depth, p["ROWS_BLOCK"])])
+    return total([control, p.memory(kept, depth, p["ROWS_BLOCK"])])
 
 
 def plain(p: Parameters) -> bool:

@@ -29,6 +29,7 @@ from flightnn_jax.rtl.architecture import (
 )
 
 BLOCK_DEPTH, BLOCK_BITS = 64, 4096
+CODE_BITS = 4  # of fl_conv, where it is not told
 
 
 class Instance(NamedTuple):
@@ -166,6 +167,7 @@ def _convolve(stage: Convolve) -> Instance:
     height, width, _ = source.shape
     steps, turns, results = len(stage.codes), len(stage.turns), stage.results
     sweep = stage.size**2 * stage.part
+    kept = (2 if stage.signs else 8) * fold.inputs
     codes, about = f"{stage.name}_codes.hex", f"{stage.name}_turns.hex"
     empty = "".join("01"[bool(n == 1 < sweep)] for n in reversed(stage.turns))
     parameters: dict[str, int | str] = {
@@ -181,10 +183,12 @@ def _convolve(stage: Convolve) -> Instance:
         "TURNS": turns,
         "EMPTY": f"{turns}'b{empty}",
         "STEPS": steps,
-        "ROWS_BLOCK": int(is_block(stage.rows * width * source.beats, 8 * fold.inputs)),
+        "ROWS_BLOCK": int(is_block(stage.rows * width * source.beats, kept)),
         "LANES": fold.lanes,
         "TERMS": fold.terms,
         "INTEGER": int(stage.integer),
+        **({"CODE": stage.bits} if stage.bits != CODE_BITS else {}),
+        **({"SIGNS": 1} if stage.signs else {}),
         "LEVELS": stage.levels,
         "SUM": output.bits,
         "PASSES": len(results),
@@ -193,12 +197,12 @@ def _convolve(stage: Convolve) -> Instance:
         "REST": int(results[-1]),
         "CODES": f'"{codes}"',
         "TURN_FILE": f'"{about}"',
-        "CODES_BLOCK": int(is_block(steps, 4 * stage.codes[0].size)),
+        "CODES_BLOCK": int(is_block(steps, stage.bits * stage.codes[0].size)),
     }
     flags = np.stack([stage.first, stage.last], axis=1).astype(np.int64)
     bits = np.concatenate([stage.mask.reshape(turns, -1).astype(np.int64), flags], axis=1)
     files = {
-        codes: hexadecimal.nibbles(stage.codes.reshape(steps, -1)),
+        codes: hexadecimal.words(stage.codes.reshape(steps, -1), stage.bits),
         about: hexadecimal.words(bits, 1),
     }
     if stage.is_plain:

@@ -12,7 +12,7 @@ from flightnn_jax.hardware import device, synthesized
 from flightnn_jax.hardware.styles import engine, hardwired
 from flightnn_jax.hardware.workload import LayerWork, from_network
 from flightnn_jax.integer.network import Affine, Convolution
-from flightnn_jax.integer.weights import IntegerWeights, ShiftWeights
+from flightnn_jax.integer.weights import BinaryWeights, IntegerWeights, ShiftWeights
 from flightnn_jax.rtl import constants, verilog
 from flightnn_jax.rtl import folding as rtl_folding
 from flightnn_jax.rtl.architecture import Fold, Stream
@@ -115,12 +115,18 @@ def generated(k, lanes, side=6, inputs=4, kind="shift"):
         there = np.arange(max(k))[:, None, None, None, None] < np.array(k)
         sign = np.broadcast_to(there, (max(k), 3, 3, inputs, filters)).astype(np.int8)
         weights = ShiftWeights(sign, np.zeros(sign.shape, np.uint8), np.array(k, np.uint8))
+    return engine_of(weights, lanes, order, side)
+
+
+def engine_of(weights, lanes, order, side=6, signs=False):
+    """With one activation and one term a cycle."""
+    *_, inputs, filters = weights.shape
     source = Stream("x", (side, side, inputs), 8, 1, np.arange(inputs))
     output = Stream("y", (side, side, filters), 24, 1, order)
     none = np.zeros(filters, np.int32)
     affine = Affine(none, none, none, none)
     layer = Convolution("y", "x", 1, weights, 0, affine, none, 0, none)
-    return constants.convolution(layer, source, output, Fold(lanes))
+    return constants.convolution(layer, source, output, Fold(lanes), signs)
 
 
 @check
@@ -138,6 +144,18 @@ def test_an_engine_is_the_generated_one(k, data):
     assert {name: made.parameters[name] for name in names} == {
         name: whole.parameters[name] for name in names
     }
+
+
+def test_an_engine_of_signs_is_the_generated_one():
+    shapes = (6, 6, 4), (6, 6, 5)
+    work = LayerWork("x", (3, 3, 4, 5), 1, *shapes, "binary", (1,) * 5, 7, 1, signs=True)
+    weights = BinaryWeights(np.zeros((3, 3, 4, 5), np.uint8))
+    whole = verilog.instance(engine_of(weights, 2, np.arange(5), signs=True))
+    made = engine.engine(work, 2, in_dsp=False)
+    names = set(whole.parameters) - {"EMPTY", "CODES", "TURN_FILE", "SUM"}
+    assert {"CODE", "SIGNS"} < names
+    for name in names:
+        assert made.parameters[name] == whole.parameters[name], name
 
 
 def test_multipliers_in_blocks_or_tables():

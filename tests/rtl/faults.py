@@ -14,6 +14,10 @@ FAULTS = [
     ("tree", "(LEVELS - l) % 2 == 0", "(LEVELS - l) % 2 == 1"),
     ("tree", "{a[BITS-2], a} + {b", "{a[BITS-2], a} - {b"),
     ("lane", "first ? {WIDTH{1'b0}} : acc", "acc"),
+    ("popcount", "(carry & (high | high_2))", "carry"),
+    ("popcount", "padded[7*i+6]", "1'b0"),
+    ("signs", "x[2*i] && x", "x"),
+    ("signs", "!rest}", "rest}"),
     ("activate", "sticky_2 || wide[1]", "sticky_2"),
     ("activate", "wide[8:1] != 8'h7f", "wide[8:1] != 8'h7e"),
     ("activate", "value_1 & lost", "value_1 & 0"),
@@ -61,7 +65,8 @@ LONGER = [
 
 ALL = FAULTS + LONGER
 
-_CLAIM = {"tree": 1, "activate": 1, "windows": 1, "rows": 1}  # the one of a harness that shows it
+# The claim of a harness that shows a fault, by its place.
+_CLAIM = dict.fromkeys(("tree", "popcount", "signs", "activate", "windows", "rows"), 1)
 
 
 def verdict(harness: str, right: str, wrong: str) -> prove.Verdict:

@@ -19,6 +19,9 @@ MEASURED = {
     "conv 1x1/2 20-12 at 8, 4-bit, fold 4,1,1,1": (662, 346, 0, 0),
     "conv 3x3/1 25-16 at 16, 4-bit, fold 8,4,1,2": (2511, 987, 5, 0),
     "conv 3x3/1 21-10 at 16, k=2, fold 8,2,2,2": (1716, 1157, 4, 0),  # of three lanes k=1
+    "conv 3x3/1 33-21 at 16, signs of signs, fold 4,16,1,1": (524, 305, 3, 0),
+    "conv 5x5/1 43-30 at 4, signs, fold 7,4,1,1": (1079, 781, 4, 0),
+    "conv 1x1/2 27-35 at 8, signs of signs, fold 6,21,1,2": (803, 441, 0, 0),
     "wires 3x3/1 2-4 at 4, 1 sums at once": (942, 756, 0, 0),
     "wires 1x1/2 9-3 at 8, 3 sums at once": (435, 640, 0, 0),
 }
@@ -29,6 +32,8 @@ def stages():
     first, second = rtl_drawn.SEEN_LATER
     drawn = [*rtl_drawn.drawn(first, {"convolve": 7})]
     drawn += rtl_drawn.drawn(second, {"convolve": 13, "wired": 4})
+    place = list(rtl_drawn.DRAW).index("signs")
+    drawn += [rtl_drawn.signs(np.random.default_rng((second, place, i))) for i in range(11)]
     return {x.text: x.stage for x in drawn}
 
 

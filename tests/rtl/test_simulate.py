@@ -8,10 +8,10 @@ import pytest
 from flightnn_jax import integer, rtl
 from flightnn_jax.integer import verify
 from flightnn_jax.rtl import folding, simulate, tools
-from flightnn_jax.rtl.architecture import Queue
+from flightnn_jax.rtl.architecture import Convolve, Queue
 from tests.rtl import machines
 from tests.rtl.layers import needs
-from tests.support.networks_at_random import random_chain, random_network
+from tests.support.networks_at_random import of_signs, random_chain, random_network
 
 pytestmark = needs("iverilog")
 
@@ -31,6 +31,28 @@ def test_every_layer_is_equal(kind, weights, terms, extreme, seed, tmp_path):
     machine = rtl.machine_of(network, machines.folds(network, seed))
     given = machines.images(network, 2)
     machines.assert_equal(network, machine, tmp_path, given)
+
+
+@pytest.mark.parametrize(("kind", "width", "seed"), [("resnet", 4, 2), ("vgg", 9, None)])
+@pytest.mark.quick(1)
+def test_signs_are_counted(kind, width, seed, tmp_path):
+    """Weights of -1 and 1, and in most layers activations of -1, 0 and 1."""
+    network = of_signs(random_network(3, kind, "binary", width=width, slope=1))
+    machine = rtl.machine_of(network, machines.folds(network, seed))
+    engines = [stage for stage in machine.stages if isinstance(stage, Convolve)]
+    assert {stage.bits for stage in engines} == {1}
+    assert 0 < sum(stage.signs for stage in engines) < len(engines)
+    machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
+
+
+def test_signs_of_maps_of_any_shape(tmp_path):
+    """Not square, and windows that lie outside of the map."""
+    chain = dataclasses.replace(
+        random_chain(5, (6, 7, 1), (1, 3, 5), "binary"), slope=1, affine_terms=None
+    )
+    network = of_signs(chain)
+    machine = rtl.machine_of(network, machines.folds(network, 5))
+    machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
 
 
 def test_stalls_at_both_ends_change_nothing(tmp_path):

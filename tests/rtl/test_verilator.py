@@ -1,21 +1,26 @@
 """The paper's networks, narrow, as programs that Verilator makes: every integer and every cycle."""
 
+import dataclasses
+
 import pytest
 
 from flightnn_jax import rtl
 from flightnn_jax.rtl import folding, simulate
 from tests.rtl import machines
 from tests.rtl.layers import needs
-from tests.support.networks_at_random import random_paper
+from tests.support.networks_at_random import of_signs, random_paper
 
 
 @needs("verilator")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "weights", "target"), [("net2", "shift2", 6_000), ("net4", "integer", 4_000)]
+    ("name", "weights", "target"),
+    [("net2", "shift2", 6_000), ("net4", "integer", 4_000), ("net1", "binary", 3_000)],
 )
 def test_paper_networks(name, weights, target, tmp_path):
     network = random_paper(name, width=8, size=16, weights=weights)
+    if weights == "binary":
+        network = of_signs(dataclasses.replace(network, slope=1))
     machine = rtl.machine_of(network, folding.cheapest(network, target))
     given = machines.images(network, 4)
     run = machines.assert_equal(network, machine, tmp_path, given, "verilator")

@@ -5,6 +5,7 @@ range, some filters are empty, and `extreme` ones have the affine maps that are 
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -68,6 +69,19 @@ def random_network(
     network = certificate.certified(network)
     invariants.check(network)
     return network
+
+
+def of_signs(network):
+    """The network, of slope 1, whose convolutions but the last layer hand on -1, 0 and 1."""
+    for layer in network.layers[:-1]:
+        if isinstance(layer, Convolution) and layer.shift is not None:
+            *window, filters = layer.weights.shape
+            most = max(1, int(math.prod(window) ** 0.5 / 2))
+            numbers = ((14 << 13) // (10 * most), 0, -most, most)  # sums, clipped, in 1.4
+            affine = Affine(*(np.full(filters, x, np.int32) for x in numbers))
+            shift = np.full(filters, 13, np.uint8)
+            network = with_layer(network, layer.name, affine=affine, shift=shift)
+    return certificate.certified(network)
 
 
 def random_chain(seed, shape=None, windows=(1, 3, 5, 7), weights=None):

@@ -28,7 +28,7 @@ from flightnn_jax.hardware.styles.base import Figure, Options
 from flightnn_jax.hardware.workload import LayerWork, Workload
 from flightnn_jax.rtl import parts as rtl_parts
 from flightnn_jax.rtl import resources as rtl_resources
-from flightnn_jax.rtl.verilog import Instance, is_block
+from flightnn_jax.rtl.verilog import CODE_BITS, Instance, is_block
 
 OPTIONS: tuple[str, ...] = ("multiplier",)
 
@@ -209,6 +209,9 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
     height, width, channels = generated.three(layer.input_shape)
     rest = layer.filters - at_once * (len(turns) - 1)
     own = layer.groups > 1 and layer.at_most == layer.filters
+    bits = 1 if layer.arithmetic.bits == 1 else CODE_BITS
+    counted = bits == 1 and layer.signs and layer.groups == 1
+    kept = 2 if counted else 8
     parameters = {
         "VALUES": 1,
         "WORDS": -(-channels // at_once) if own else channels,
@@ -221,18 +224,20 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
         "ROWS": size + layer.stride,
         "TURNS": int(np.maximum(turns, 1).sum()),
         "STEPS": steps,
-        "ROWS_BLOCK": int(is_block((size + layer.stride) * width * channels, 8)),
+        "ROWS_BLOCK": int(is_block((size + layer.stride) * width * channels, kept)),
         "LANES": at_once,
         "TERMS": 1,
         "INTEGER": int(not layer.arithmetic.terms),
         "DSP": int(in_dsp),
+        **({"CODE": 1} if bits == 1 else {}),
+        **({"SIGNS": 1} if counted else {}),
         "LEVELS": 0,
         "SUM": layer.accumulator_bits,
         "PASSES": len(turns),
         "OUT": 1,
         "BEATS": at_once,
         "REST": rest,
-        "CODES_BLOCK": int(is_block(steps, 4 * at_once)),
+        "CODES_BLOCK": int(is_block(steps, bits * at_once)),
     }
     if layer.groups == 1:
         return Instance("fl_conv", dict(parameters), {})
@@ -331,6 +336,8 @@ def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, batch:
     generated = not layer.arithmetic.floats and batch == 1
     measured = device.lut_factor == 1 and generated
     kind = rtl_resources.ENGINE if layer.arithmetic.terms else rtl_resources.INTEGER_ENGINE
+    if layer.arithmetic.bits == 1:
+        kind = rtl_resources.SIGN_ENGINE
     errors = rtl_resources.ERRORS[kind]
     factors = {
         "BRAM": errors.bram if generated else None,

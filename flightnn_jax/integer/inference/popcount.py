@@ -42,14 +42,11 @@ def layers(network: IntegerNetwork) -> dict[str, BinaryWeights]:
     """
     reaches = certificate.reaches(network)
 
-    def are_signs(name: str) -> bool:
-        return bool(reaches[name].low.min() >= -1 and reaches[name].high.max() <= 1)
-
     return {
         layer.name: layer.weights
         for layer in network.weighted
         if isinstance(layer.weights, BinaryWeights)
-        and are_signs(layer.input)
+        and certificate.are_signs(reaches[layer.input])
         and not (isinstance(layer, Convolution) and layer.groups > 1)
     }
 

@@ -5,7 +5,10 @@
 //   VALUES, WORDS, HEIGHT, WIDTH, SIZE, STRIDE, OUT_HEIGHT, OUT_WIDTH, ROWS, TURNS, EMPTY, STEPS,
 //   ROWS_BLOCK   as in fl_rows
 //   LANES        filters of a pass
-//   TERMS, INTEGER, DSP, LEVELS  as in fl_lane
+//   TERMS, INTEGER, DSP, CODE    as in fl_lane
+//   SIGNS        1 where activations are -1, 0 or 1 and codes signs: two bits of each are kept, and
+//                fl_signs counts them
+//   LEVELS       as in fl_lane or fl_signs
 //   SUM          bits of a sum
 //   PASSES, OUT, BEATS, REST     as in fl_results; OUT values of a beat
 //   CODES        file of the weights: STEPS words of LANES * VALUES * TERMS codes
@@ -32,6 +35,8 @@ module fl_conv #(
     parameter TERMS = 1,
     parameter INTEGER = 0,
     parameter DSP = 0,
+    parameter CODE = 4,
+    parameter SIGNS = 0,
     parameter LEVELS = 0,
     parameter SUM = 24,
     parameter PASSES = 1,
@@ -53,13 +58,14 @@ module fl_conv #(
 );
   localparam AW = STEPS > 1 ? $clog2(STEPS) : 1;
   localparam TW = TURNS > 1 ? $clog2(TURNS) : 1;
-  localparam CODE_BITS = VALUES * TERMS * 4;  // of a lane
+  localparam CODE_BITS = VALUES * TERMS * CODE;  // of a lane
+  localparam BITS = SIGNS != 0 ? 2 : 8;  // of an activation
   localparam DELAY = 1 + (LEVELS + 1) / 2;  // from activations to the last adder
 
   wire [AW-1:0] address;
   wire [TW-1:0] turn;
   wire valid, begins, ends;
-  wire [VALUES*8-1:0] x;
+  wire [VALUES*BITS-1:0] arrived, x;
   wire [LANES*CODE_BITS-1:0] codes;
   wire [LANES*TERMS+1:0] about;
   wire [LANES*SUM-1:0] sums;
@@ -70,6 +76,7 @@ module fl_conv #(
 
   fl_rows #(
       .VALUES(VALUES),
+      .BITS(BITS),
       .WORDS(WORDS),
       .HEIGHT(HEIGHT),
       .WIDTH(WIDTH),
@@ -87,7 +94,7 @@ module fl_conv #(
       .rst(rst),
       .in_valid(in_valid),
       .in_ready(in_ready),
-      .in_data(in_data),
+      .in_data(arrived),
       .enable(enable),
       .address(address),
       .turn(turn),
@@ -137,23 +144,65 @@ module fl_conv #(
 
   genvar i;
   generate
-    for (i = 0; i < LANES; i = i + 1) begin : lane
-      fl_lane #(
-          .VALUES(VALUES),
-          .TERMS(TERMS),
-          .INTEGER(INTEGER),
-          .DSP(DSP),
-          .WIDTH(SUM),
+    for (i = 0; i < VALUES; i = i + 1) begin : value
+      assign arrived[i*BITS+:BITS] = in_data[i*8+:BITS];
+    end
+
+    if (SIGNS != 0) begin : signs
+      localparam COUNT = 4 + LEVELS;
+      wire [VALUES-1:0] present;
+      wire [COUNT-2:0] most;
+      wire one;
+      wire [COUNT-1:0] count = {1'b0, most} + {{(COUNT - 1) {1'b0}}, one};
+      wire unused = &{1'b0, in_data, about};
+      for (i = 0; i < VALUES; i = i + 1) begin : value
+        assign present[i] = x[2*i];
+      end
+      fl_popcount #(
+          .N(VALUES),
           .LEVELS(LEVELS)
-      ) unit (
+      ) counter (
           .clk(clk),
           .enable(enable),
-          .first(firsts[DELAY]),
-          .x(x),
-          .codes(codes[i*CODE_BITS+:CODE_BITS]),
-          .mask(about[i*TERMS+:TERMS]),
-          .sum(sums[i*SUM+:SUM])
+          .bits(present),
+          .sum(most),
+          .rest(one)
       );
+      for (i = 0; i < LANES; i = i + 1) begin : lane
+        fl_signs #(
+            .VALUES(VALUES),
+            .WIDTH(SUM),
+            .LEVELS(LEVELS)
+        ) unit (
+            .clk(clk),
+            .enable(enable),
+            .first(firsts[DELAY]),
+            .x(x),
+            .negative(codes[i*CODE_BITS+:CODE_BITS]),
+            .count(count),
+            .sum(sums[i*SUM+:SUM])
+        );
+      end
+    end else begin : numbers
+      for (i = 0; i < LANES; i = i + 1) begin : lane
+        fl_lane #(
+            .VALUES(VALUES),
+            .TERMS(TERMS),
+            .INTEGER(INTEGER),
+            .DSP(DSP),
+            .CODE(CODE),
+            .WIDTH(SUM),
+            .LEVELS(LEVELS)
+        ) unit (
+            .clk(clk),
+            .enable(enable),
+            .first(firsts[DELAY]),
+            .x(x),
+            .codes(codes[i*CODE_BITS+:CODE_BITS]),
+            .mask(about[i*TERMS+:TERMS]),
+            .sum(sums[i*SUM+:SUM])
+        );
+      end
     end
   endgenerate
 

@@ -7,7 +7,7 @@
 //   NEXT, STEPS, ROWS_BLOCK   as in fl_group_rows
 //   OWN      1 where a word has VALUES activations for each lane, 0 where all lanes read the same
 //   LANES    filters of a pass
-//   TERMS, INTEGER, DSP, LEVELS  as in fl_lane
+//   TERMS, INTEGER, DSP, CODE, LEVELS  as in fl_lane
 //   SUM          bits of a sum
 //   PASSES, OUT, BEATS, REST     as in fl_results; OUT values of a beat
 //   CODES, TURN_FILE, CODES_BLOCK  as in fl_conv
@@ -36,6 +36,7 @@ module fl_group_conv #(
     parameter TERMS = 1,
     parameter INTEGER = 0,
     parameter DSP = 0,
+    parameter CODE = 4,
     parameter LEVELS = 0,
     parameter SUM = 24,
     parameter PASSES = 1,
@@ -58,7 +59,7 @@ module fl_group_conv #(
 );
   localparam AW = STEPS > 1 ? $clog2(STEPS) : 1;
   localparam TW = TURNS > 1 ? $clog2(TURNS) : 1;
-  localparam CODE_BITS = VALUES * TERMS * 4;  // of a lane
+  localparam CODE_BITS = VALUES * TERMS * CODE;  // of a lane
   localparam DELAY = 1 + (LEVELS + 1) / 2;  // from activations to the last adder
 
   wire [AW-1:0] address;
@@ -151,6 +152,7 @@ module fl_group_conv #(
           .TERMS(TERMS),
           .INTEGER(INTEGER),
           .DSP(DSP),
+          .CODE(CODE),
           .WIDTH(SUM),
           .LEVELS(LEVELS)
       ) unit (

@@ -3,6 +3,7 @@
 //   VALUES   activations of a word
 //   TERMS    codes for each activation
 //   INTEGER  0 for terms, 1 for 4-bit integers
+//   CODE     bits of a code: 4, or 1 where a term is no more than a sign and no code is masked
 //   DSP      1 for integers by multipliers
 //   WIDTH    bits of a sum
 //   LEVELS   of the tree: ceil(log2(VALUES * TERMS))
@@ -16,19 +17,20 @@ module fl_lane #(
     parameter TERMS = 1,
     parameter INTEGER = 0,
     parameter DSP = 0,
+    parameter CODE = 4,
     parameter WIDTH = 24,
     parameter LEVELS = 0
 ) (
-    input  wire                      clk,
-    input  wire                      enable,
-    input  wire                      first,
-    input  wire [      VALUES*8-1:0] x,
-    input  wire [VALUES*TERMS*4-1:0] codes,
-    input  wire [         TERMS-1:0] mask,
-    output wire [         WIDTH-1:0] sum
+    input  wire                         clk,
+    input  wire                         enable,
+    input  wire                         first,
+    input  wire [         VALUES*8-1:0] x,
+    input  wire [VALUES*TERMS*CODE-1:0] codes,
+    input  wire [            TERMS-1:0] mask,
+    output wire [            WIDTH-1:0] sum
 );
   localparam N = VALUES * TERMS;
-  localparam BITS = INTEGER != 0 ? 12 : 15;
+  localparam BITS = CODE == 1 ? 8 : INTEGER != 0 ? 12 : 15;
   localparam TREE = BITS + LEVELS;
   localparam WIDE = WIDTH > TREE ? WIDTH : TREE;
 
@@ -45,7 +47,11 @@ module fl_lane #(
     for (i = 0; i < VALUES; i = i + 1) begin : value
       for (t = 0; t < TERMS; t = t + 1) begin : term
         localparam J = i * TERMS + t;
-        if (INTEGER != 0) begin : integer_weight
+        if (CODE == 1) begin : sign
+          assign products_now[BITS*J+:BITS] = x[8*i+:8] ^ {8{codes[J]}};
+          assign ones_now[J] = codes[J];
+          wire unused = mask[t];
+        end else if (INTEGER != 0) begin : integer_weight
           fl_product4 #(
               .DSP(DSP)
           ) unit (

@@ -1,6 +1,7 @@
 // Keeps the last ROWS rows of a map and reads them window by window, once for each turn.
 //
 //   VALUES   activations of a word
+//   BITS     of an activation
 //   WORDS    words of a pixel
 //   HEIGHT, WIDTH          of the map
 //   SIZE, STRIDE           of the window, odd, and of its steps
@@ -22,6 +23,7 @@
 // shapes; `x` by following an arbitrary word of the stream.
 module fl_rows #(
     parameter VALUES = 1,
+    parameter BITS = 8,
     parameter WORDS = 1,
     parameter HEIGHT = 4,
     parameter WIDTH = 4,
@@ -37,18 +39,18 @@ module fl_rows #(
     parameter AW = STEPS > 1 ? $clog2(STEPS) : 1,
     parameter TW = TURNS > 1 ? $clog2(TURNS) : 1
 ) (
-    input  wire                clk,
-    input  wire                rst,
-    input  wire                in_valid,
-    output wire                in_ready,
-    input  wire [VALUES*8-1:0] in_data,
-    input  wire                enable,
-    output wire [      AW-1:0] address,
-    output wire [      TW-1:0] turn,
-    output wire                valid,
-    output wire                begins,
-    output wire                ends,
-    output wire [VALUES*8-1:0] x
+    input  wire                   clk,
+    input  wire                   rst,
+    input  wire                   in_valid,
+    output wire                   in_ready,
+    input  wire [VALUES*BITS-1:0] in_data,
+    input  wire                   enable,
+    output wire [         AW-1:0] address,
+    output wire [         TW-1:0] turn,
+    output wire                   valid,
+    output wire                   begins,
+    output wire                   ends,
+    output wire [VALUES*BITS-1:0] x
 );
   localparam PAD = (SIZE - 1) / 2;
   localparam BORDER = PAD * WORDS;  // words of what is outside to the left
@@ -242,10 +244,10 @@ module fl_rows #(
 
   // ---- the third: the activations
   reg valid_3, zero_3, begins_3, ends_3;
-  wire [VALUES*8-1:0] read_data;
+  wire [VALUES*BITS-1:0] read_data;
 
   fl_ram #(
-      .WIDTH(VALUES * 8),
+      .WIDTH(VALUES * BITS),
       .DEPTH(DEPTH),
       .BLOCK(BLOCK)
   ) memory (
@@ -271,5 +273,5 @@ module fl_rows #(
   assign valid  = valid_3;
   assign begins = begins_3;
   assign ends   = ends_3;
-  assign x      = zero_3 ? {VALUES * 8{1'b0}} : read_data;
+  assign x      = zero_3 ? {VALUES * BITS{1'b0}} : read_data;
 endmodule

@@ -4,16 +4,17 @@ module proof #(
     parameter VALUES = 1,
     parameter TERMS = 2,
     parameter INTEGER = 0,
+    parameter CODE = 4,
     parameter WIDTH = 18,
     parameter LEVELS = 1,
     parameter DELAY = 3
 ) (
-    input  wire                      clk,
-    input  wire                      first,
-    input  wire [      VALUES*8-1:0] x,
-    input  wire [VALUES*TERMS*4-1:0] codes,
-    input  wire [         TERMS-1:0] mask,
-    output wire                      ok
+    input  wire                         clk,
+    input  wire                         first,
+    input  wire [         VALUES*8-1:0] x,
+    input  wire [VALUES*TERMS*CODE-1:0] codes,
+    input  wire [            TERMS-1:0] mask,
+    output wire                         ok
 );
   wire [WIDTH-1:0] sum;
   reg [WIDTH-1:0] sum_before;
@@ -28,10 +29,11 @@ module proof #(
     for (i = 0; i < VALUES; i = i + 1) begin
       for (t = 0; t < TERMS; t = t + 1) begin
         value = {{(WIDTH - 8) {x[8*i+7]}}, x[8*i+:8]};
-        code = codes[4*(i*TERMS+t)+:4];
-        if (INTEGER != 0) product = value * code;
+        code = codes[CODE*(i*TERMS+t)+:CODE];
+        if (CODE == 1) product = code[0] ? -value : value;
+        else if (INTEGER != 0) product = value * code;
         else product = code[0] ? -(value <<< code[3:1]) : value <<< code[3:1];
-        if (mask[t]) products[0] = products[0] + product;
+        if (mask[t] || CODE == 1) products[0] = products[0] + product;
       end
     end
   end
@@ -50,6 +52,7 @@ module proof #(
       .VALUES(VALUES),
       .TERMS(TERMS),
       .INTEGER(INTEGER),
+      .CODE(CODE),
       .WIDTH(WIDTH),
       .LEVELS(LEVELS)
   ) unit (
