@@ -32,6 +32,10 @@ _LOOKS = {  # by scheme: marker, colour, whether it is filled
     "binaryconnect": ("v", "#8a6d1b", True),
     "bnn": ("<", "#c0661f", False),
     "bnn_dl": (">", "#c0661f", True),
+    "codebook5": ("p", "#5b5b5b", False),
+    "codebook10": ("p", "#5b5b5b", True),
+    "table40": ("h", "#2f8fb5", False),
+    "table320": ("h", "#2f8fb5", True),
 }
 _NAMES = {
     "kb": "accuracy_and_weights",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flightnn_jax import schemes
 from flightnn_jax.explore import attainment, costs, fronts, members
 from flightnn_jax.explore.costs import UNITS, Unit
 from tests.support import sweeps
@@ -139,6 +140,14 @@ def test_tables_are_of_each_setting(sweep):
     assert "net4 of width 8 on digits at 8x8, 9 epochs" in text
     assert text.count("hypervolume") == 1  # the other setting has no LightNN-2
     assert "FL, budget 1.25: weights (kB)" in text
+
+
+def test_every_scheme_has_a_look_of_its_own():
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    from flightnn_jax.explore import front_plots
+
+    assert set(front_plots._LOOKS) == {scheme.name for scheme in schemes.SCHEMES}
+    assert len(set(front_plots._LOOKS.values())) == len(schemes.SCHEMES)
 
 
 def test_pictures_show_the_means(sweep, tmp_path):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from configs import reproduction
+from configs import number_systems, reproduction
 from flightnn_jax.training import plan
 from flightnn_jax.training.config import Config
 from launch import shards
@@ -57,6 +57,25 @@ def test_a_config_file_names_members():
         plan.of({"../a": base})
     with pytest.raises(ValueError, match="the arguments are a network"):
         reproduction.get_members("net9")
+
+
+def test_number_systems_are_members_of_one_sweep():
+    members = number_systems.get_members("digits,kinds")
+    base = number_systems.get_config("digits,kinds")
+    planned = plan.of({name: base.override(texts) for name, texts in members.items()})
+    assert len(planned.members) == 12 * len(number_systems.SEEDS) == len(members)
+    assert {m.config.epochs for m in planned.members} == {base.epochs}
+    assert members["table40-laplace,seed=3"] == {
+        "scheme": "table40",
+        "codebook": "laplace",
+        "seed": "3",
+    }
+    assert len(number_systems.get_members("net1")) == 8 * len(number_systems.SEEDS)
+    assert number_systems.get_config("net1").dataset == "cifar10"
+    assert len(number_systems.get_members("net1,smoke")) == 8
+    assert number_systems.get_config("net1,smoke").dataset == "digits"
+    with pytest.raises(ValueError, match="the arguments are digits or a network"):
+        number_systems.get_members("net2")
 
 
 def test_what_no_stage_reads_makes_no_members():
