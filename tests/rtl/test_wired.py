@@ -8,7 +8,7 @@ from flightnn_jax.rtl.architecture import Convolve, Wired
 from tests.rtl import machines
 from tests.rtl.layers import needs
 from tests.support import commands
-from tests.support.networks_at_random import random_network
+from tests.support.networks_at_random import of_signs, random_network
 
 
 @needs("yosys")
@@ -33,6 +33,7 @@ def test_wired_layers_are_proven_from_their_files(tmp_path):
     [
         ("vgg", "shift2", ("conv1", "conv2", "conv3"), 1, 0),
         ("vgg", "integer", ("conv2",), 4, 60),
+        ("vgg", "codebook", ("conv1", "conv2", "conv3"), 1, 0),
         ("resnet", "shift1", ("conv1", "block1_first", "block2_second", "dense"), 1, 0),
         pytest.param(
             "resnet",
@@ -55,6 +56,20 @@ def test_every_layer_is_equal(kind, weights, wired, out, gaps, tmp_path):
     assert len(wired) == 3 or any(isinstance(stage, Convolve) for stage in machine.stages)
     ends = rtl.Ends(gaps=gaps, stalls=gaps, seed=2) if gaps else None
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2), ends=ends)
+
+
+@needs("iverilog")
+def test_wires_of_signs_and_engines_beside_them(tmp_path):
+    network = of_signs(random_network(3, "resnet", "binary", width=2, slope=1))
+    wired = ("block1_first", "block1_second", "block2_second", "dense")
+    machine = rtl.machine_of(network, machines.folds(network, 1), wired)
+    machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
+
+
+def test_no_engine_multiplies_with_levels():
+    network = random_network(3, "vgg", "codebook", width=2)
+    with pytest.raises(rtl.FoldError, match=r"conv3: no engine .*'codebook': make wires of the"):
+        rtl.machine_of(network, wired=["conv1", "conv2"])
 
 
 def test_layers_that_are_not_there_cannot_be_wired():
