@@ -16,7 +16,7 @@ import numpy as np
 
 from flightnn_jax.fpga import Resources, Shapes
 from flightnn_jax.rtl import engine_resources, row_resources, verilog, wired_resources
-from flightnn_jax.rtl.architecture import Convolve, Stage, Wired
+from flightnn_jax.rtl.architecture import Convolve, Stage, WindowPool, Wired
 from flightnn_jax.rtl.engine_resources import codes as codes
 from flightnn_jax.rtl.parts import CONSTANTS, Constants, Parameters, left, total, width_of
 from flightnn_jax.rtl.verilog import Instance
@@ -40,19 +40,23 @@ class Errors(NamedTuple):
 
 ENGINE, INTEGER_ENGINE, WIRES, OTHER = "engine", "engine of 4-bit integers", "wires", "other"
 SIGN_ENGINE = "engine of signs"
+GROUPS = "groups, other padding and other pools"
 ERRORS: Mapping[str, Errors] = {
     ENGINE: Errors(lut=1.06, ff=1.03),
     INTEGER_ENGINE: Errors(lut=1.10, ff=1.03),
     SIGN_ENGINE: Errors(lut=1.10, ff=1.03),
     WIRES: Errors(lut=1.05, ff=1.07),
     OTHER: Errors(lut=1.10, ff=1.03),
+    GROUPS: Errors(lut=1.10, ff=1.06),
 }
 """By the kind of a stage, as held-out ones show (docs/measurements/rtl.md); of the few engines of
-4-bit integers among these and those that constants were chosen by."""
+4-bit integers among these and those that constants were chosen by; of groups six stages."""
 
 
 def kind(stage: Stage) -> str:
     """Which of `ERRORS` holds for a stage."""
+    if isinstance(stage, WindowPool) or (isinstance(stage, Convolve) and not stage.is_plain):
+        return GROUPS
     if isinstance(stage, Convolve):
         return SIGN_ENGINE if stage.bits == 1 else INTEGER_ENGINE if stage.integer else ENGINE
     return WIRES if isinstance(stage, Wired) else OTHER

@@ -338,6 +338,8 @@ def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, batch:
     kind = rtl_resources.ENGINE if layer.arithmetic.terms else rtl_resources.INTEGER_ENGINE
     if layer.arithmetic.bits == 1:
         kind = rtl_resources.SIGN_ENGINE
+    if layer.groups > 1:
+        kind = rtl_resources.GROUPS
     errors = rtl_resources.ERRORS[kind]
     factors = {
         "BRAM": errors.bram if generated else None,
