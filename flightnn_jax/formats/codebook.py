@@ -187,18 +187,18 @@ class Codebook(base.Format):
         return dataclasses.replace(self, levels=_moved(self._rule, self.levels, w))
 
     def storage_bits(self, w: jax.Array) -> int:
-        """The index of each weight, and the table."""
-        return index_bits(self.count) * w.size + 8 * self.count
+        """The index of each weight, and the table, of levels that are not equal."""
+        count = np.unique(np.asarray(self._levels_for(w))).size
+        return index_bits(count) * w.size + 8 * count
 
     def encode(self, w: jax.Array) -> CodebookCodes:
         """Numbers of levels, whose decoded values are `quantize(w)`."""
         levels = self._levels_for(w)
         index, exponent = jax.device_get((_nearest(levels, w), _exponent(levels, w.dtype)))
-        whole = np.ldexp(np.asarray(levels, np.float64), -int(exponent))
-        axis = self.filter_axis % w.ndim
-        return CodebookCodes(
-            whole.astype(np.int8), index.astype(np.uint8), exponent, axis, w.dtype.name
-        )
+        whole = np.ldexp(np.asarray(levels, np.float64), -int(exponent)).astype(np.int8)
+        whole, merged = np.unique(whole, return_inverse=True)
+        index = merged.astype(np.uint8)[index]
+        return CodebookCodes(whole, index, exponent, self.filter_axis % w.ndim, w.dtype.name)
 
     @property
     def _rule(self) -> "Codebook":

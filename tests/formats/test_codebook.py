@@ -108,6 +108,18 @@ def test_codes_are_the_quantized_weights(dtype):
     assert_array_equal(weights.integers() * 2.0 ** int(exponent), np.asarray(codes.decode(), float))
 
 
+def test_equal_levels_are_stored_once():
+    fmt = Codebook(5, "kmeans", levels=np.array([-1.0, -1.0, 0.0, 0.5, 0.5], np.float32))
+    w = jnp.linspace(-1.5, 1, 40).reshape(10, 4)
+    codes = fmt.encode(w)
+    codes.check()
+    assert_array_equal(codes.decode(), fmt.quantize(w))
+    assert_array_equal(codes.levels * 2.0 ** int(codes.exponent), [-1, 0, 0.5])
+    assert storage_bits(w, fmt).quantized == 40 * 2 + 3 * 8
+    weights, _ = codes.to_weights()
+    assert weights.bits == 2
+
+
 def test_what_is_wrong_is_refused():
     for wrong, message in (
         ({"count": 1}, "count=1: a codebook has 2 to 256 levels"),
