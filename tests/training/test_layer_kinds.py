@@ -128,6 +128,7 @@ def test_integers_are_what_training_defines(name, extreme):
             assert integers[layer.name].min() >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_averages_are_the_sums_that_training_shifts(seed):
     state = state_of(MEANS, "flightnn", seed=seed, extreme=seed == 1)
