@@ -45,6 +45,7 @@ def test_signs_are_counted(kind, width, seed, tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
 
 
+@pytest.mark.slow
 def test_signs_of_maps_of_any_shape(tmp_path):
     """Not square, and windows that lie outside of the map."""
     chain = dataclasses.replace(

@@ -59,6 +59,7 @@ def test_every_layer_is_equal(kind, weights, wired, out, gaps, tmp_path):
 
 
 @needs("iverilog")
+@pytest.mark.slow
 def test_wires_of_signs_and_engines_beside_them(tmp_path):
     network = of_signs(random_network(3, "resnet", "binary", width=2, slope=1))
     wired = ("block1_first", "block1_second", "block2_second", "dense")
