@@ -49,6 +49,7 @@ class LayerWork:
         `Arithmetic.accumulator_bits`.
       bits: of a weight, or of one of its terms.
       signs: whether no activation is anything but -1, 0 or 1.
+      shared_bits: of what all weights read, such as a table of levels.
       trained: its weights; None in a plan. Layers that differ in this alone count as equal: what
         they are computed with does not change what is computed.
     """
@@ -63,6 +64,7 @@ class LayerWork:
     accumulator_bits: int
     bits: int
     signs: bool = False
+    shared_bits: int = 0
     trained: Trained | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -151,7 +153,7 @@ class LayerWork:
     @property
     def weight_bits(self) -> int:
         """Storage of the weights; a term takes `bits`."""
-        return self.bits * self.taps * self.terms
+        return self.bits * self.taps * self.terms + self.shared_bits
 
     @property
     def map_bits(self) -> int:
@@ -268,6 +270,7 @@ def from_network(
                 accumulator_bits=accumulator_bits,
                 bits=stored.bits if stored else 32,
                 signs=signs,
+                shared_bits=8 * stored.levels if stored else 0,
             )
         )
     return Workload(record.name, scheme, tuple(layers))
@@ -361,6 +364,7 @@ def _layer_work(
         accumulator_bits=int(widths.max()),
         bits=layer.weights.bits,
         signs=certificate.are_signs(inputs),
+        shared_bits=layer.weights.shared_bits,
         trained=Trained(layer.weights, inputs),
     )
 
@@ -381,6 +385,7 @@ def as_lightnn1(workload: Workload) -> Workload:
             accumulator_bits=shift.accumulator_bits(layer.taps),
             bits=shift.bits or 4,
             signs=False,
+            shared_bits=0,
             trained=None,
         )
         for layer in workload.layers

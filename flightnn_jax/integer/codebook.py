@@ -35,6 +35,11 @@ class CodebookWeights(Weights):
         return index_bits(len(self.levels))
 
     @property
+    def shared_bits(self) -> int:  # type: ignore[override]  # likewise
+        """Of the table of levels."""
+        return 8 * len(self.levels)
+
+    @property
     def shape(self) -> Shape:
         """Of the weights."""
         return self.index.shape

@@ -42,6 +42,7 @@ class Weights(abc.ABC):
     kind: ClassVar[str]  # what files call it
     max_size: ClassVar[int]  # the largest that `sizes` can be
     bits: ClassVar[int] = 4  # of a code: 1 to 8
+    shared_bits: ClassVar[int] = 0  # of what all codes read
     version: ClassVar[int] = 1  # of the file format, the first that knows the kind
     terms: ClassVar[bool] = False  # whether a code is 2 shift + (1 for minus), a power of two
     engine: ClassVar[bool] = True  # whether the engines of `rtl` compute with the codes

@@ -236,6 +236,17 @@ def test_artefacts_bring_shapes_k_and_widths(weights):
     assert work.scheme == ("fp4" if weights == "integer" else "flightnn")
 
 
+def test_a_table_of_levels_is_stored_too():
+    work = from_integers(random_network(1, "vgg", "codebook"))
+    network = random_network(1, "vgg", "codebook")
+    for layer, stored in zip(work.layers, network.weighted, strict=True):
+        levels = len(stored.weights.levels)
+        bits = max(1, math.ceil(math.log2(levels)))
+        assert layer.weight_bits == bits * stored.weights.index.size + 8 * levels
+    planned = from_network("net4", "table40").layers
+    assert {(layer.bits, layer.shared_bits) for layer in planned} == {(3, 40)}
+
+
 @pytest.mark.parametrize(("k", "scheme"), [(1, "lightnn1"), (2, "lightnn2"), (3, "flightnn")])
 def test_the_scheme_is_read_off_the_weights(k, scheme):
     work = from_integers(uniform(random_network(weights="shift1"), k))
