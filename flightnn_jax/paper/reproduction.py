@@ -93,12 +93,19 @@ def trained(some: Sequence[Group]) -> list[Trained]:
 
 
 def longest(some: Sequence[Group]) -> list[Trained]:
-    """Of each network the rows of the setting with the most epochs."""
+    """Of each network the rows of the setting with the most epochs, with full precision if any has.
+
+    Rows are judged by their gaps to full precision, so without one no length decides anything.
+    """
     settings: dict[str, list[Group]] = {}
     for group in some:
         settings.setdefault(group.setting, []).append(group)
-    by_epochs = sorted(settings.values(), key=lambda same: same[0].fields.get("epochs") or 0)
-    found = {network_of(same[0]): trained(same) for same in by_epochs}
+
+    def rank(same: Sequence[Group]) -> tuple[bool, int]:
+        whole = any(group.scheme == groups.FULL for group in same)
+        return whole, same[0].fields.get("epochs") or 0
+
+    found = {network_of(s[0]): trained(s) for s in sorted(settings.values(), key=rank)}
     return [row for number in sorted(n for n in found if n) for row in found[number]]
 
 

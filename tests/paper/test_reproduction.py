@@ -87,7 +87,8 @@ def test_other_networks_are_not_the_papers(tmp_path):
 
 def test_the_audit_has_the_verdicts(some, tmp_path):
     shorter = write(tmp_path, dict.fromkeys(ACCURACIES, (50.0, 51.0)), epochs=3)
-    trained = reproduction.longest([*shorter, *some])
+    alone = write(tmp_path / "alone", {"lightnn1": (80.0, 81.0)}, epochs=99)
+    trained = reproduction.longest([*shorter, *some, *alone])
     assert trained == reproduction.trained(some)
     cells = {c.row: c for c in audit.cells(trained) if c.column == "Accuracy"}
     assert cells["net 1 FP 4W8A"].verdict == audit.CONTRADICTED
