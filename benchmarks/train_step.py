@@ -100,12 +100,12 @@ def jax_step(
 def convolutions(net: networks.Network, batch: int) -> Callable[[], None]:
     """All convolutions and dense layers of a step, forward and backward, and nothing else."""
     rng = np.random.default_rng(0)
-    trees: list[tuple[jax.Array, ...]] = []  # input, kernel, cotangent
+    arrays: list[tuple[jax.Array, ...]] = []  # input, kernel, cotangent
     strides = []
     for step in networks.walk_weights(net):
         assert step.kernel_shape is not None
         shapes = (batch, *step.input_shape), step.kernel_shape, (batch, *step.output_shape)
-        trees.append(tuple(jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes))
+        arrays.append(tuple(jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes))
         strides.append(getattr(step.layer, "stride", None))
 
     def one(x: jax.Array, kernel: jax.Array, stride: int | None) -> jax.Array:
@@ -116,16 +116,16 @@ def convolutions(net: networks.Network, batch: int) -> Callable[[], None]:
         )
 
     @jax.jit
-    def step_of(trees: Any) -> Any:
+    def step_of(arrays: Any) -> Any:
         results = []
-        for i, ((x, kernel, cotangent), stride) in enumerate(zip(trees, strides, strict=True)):
+        for i, ((x, kernel, cotangent), stride) in enumerate(zip(arrays, strides, strict=True)):
             output, pull = jax.vjp(functools.partial(one, stride=stride), x, kernel)
             to_input, to_kernel = pull(cotangent)
             # The image needs no gradient. Sums read all of an array and keep none of it.
             results.append((output.sum(), to_input.sum() if i else 0.0, to_kernel))
         return results
 
-    return lambda: jax.block_until_ready(step_of(trees))
+    return lambda: jax.block_until_ready(step_of(arrays))
 
 
 def steps_of(net: networks.Network, batch: int) -> dict[str, Callable[[], None]]:

@@ -87,8 +87,7 @@ class CodebookCodes(base.Codes):
     def to_weights(self) -> Scaled:
         """The same levels, equal ones as one."""
         check_filters_last(self.filter_axis, np.ndim(self.index))
-        levels, merged = np.unique(np.asarray(self.levels), return_inverse=True)
-        index = merged.astype(np.uint8)[np.asarray(self.index)]
+        levels, index = _merged(np.asarray(self.levels), np.asarray(self.index))
         return Scaled(CodebookWeights(levels, index), int(np.asarray(self.exponent)))
 
     @classmethod
@@ -196,8 +195,7 @@ class Codebook(base.Format):
         levels = self._levels_for(w)
         index, exponent = jax.device_get((_nearest(levels, w), _exponent(levels, w.dtype)))
         whole = np.ldexp(np.asarray(levels, np.float64), -int(exponent)).astype(np.int8)
-        whole, merged = np.unique(whole, return_inverse=True)
-        index = merged.astype(np.uint8)[index]
+        whole, index = _merged(whole, index)
         return CodebookCodes(whole, index, exponent, self.filter_axis % w.ndim, w.dtype.name)
 
     @property
@@ -208,6 +206,12 @@ class Codebook(base.Format):
         if self.levels is not None:
             return jnp.asarray(self.levels)
         return _started(self._rule, jax.lax.stop_gradient(w))
+
+
+def _merged(levels: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Levels of which no two are equal, and uint8 indices into them."""
+    levels, places = np.unique(levels, return_inverse=True)
+    return levels, places.astype(np.uint8)[index]
 
 
 def _pattern(rule: Codebook) -> np.ndarray:

@@ -82,20 +82,18 @@ def _trained(layer: LayerWork) -> Adders:
 def _of_weights(weights: np.ndarray, inputs: Range) -> Adders:
     """Once for the same: estimates and searches ask again and again."""
     arrays = (array.astype(np.int64).tobytes() for array in (weights, *inputs))
-    taps, filters = weights.shape
-    return _counted((taps, filters), filters, taps, *arrays)
+    return _counted(weights.shape, *arrays)
 
 
 @functools.lru_cache(maxsize=1 << 10)
-def _counted(
-    shape: tuple[int, int], filters: int, taps: int, weights: bytes, low: bytes, high: bytes
-) -> Adders:
+def _counted(shape: tuple[int, int], weights: bytes, low: bytes, high: bytes) -> Adders:
     flat, *ends = (np.frombuffer(data, np.int64) for data in (weights, low, high))
     whole, inputs = flat.reshape(shape), Range(*ends)
     if whole.size <= MAX_WEIGHTS:
         built = wiring.build(whole, inputs)
         return Adders(graph.cost(built, EVERY), graph.schedule(built, EVERY).latency, True)
-    rows, columns = _spread(len(whole), MAX_TAPS), _spread(filters, MAX_FILTERS)
+    taps, filters = shape
+    rows, columns = _spread(taps, MAX_TAPS), _spread(filters, MAX_FILTERS)
     parts = taps / len(rows)
     inputs = Range(*(end[rows] for end in inputs))
     part = _Part.of(wiring.build(whole[rows][:, columns], inputs))

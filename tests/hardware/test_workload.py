@@ -237,9 +237,8 @@ def test_artefacts_bring_shapes_k_and_widths(weights):
 
 
 def test_a_table_of_levels_is_stored_too():
-    work = from_integers(random_network(1, "vgg", "codebook"))
     network = random_network(1, "vgg", "codebook")
-    for layer, stored in zip(work.layers, network.weighted, strict=True):
+    for layer, stored in zip(from_integers(network).layers, network.weighted, strict=True):
         levels = len(stored.weights.levels)
         bits = max(1, math.ceil(math.log2(levels)))
         assert layer.weight_bits == bits * stored.weights.index.size + 8 * levels
