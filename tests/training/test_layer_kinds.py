@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from flightnn_jax import networks, quantize_params
 from flightnn_jax.activations import activation_exponent
-from flightnn_jax.integer import from_bytes, to_bytes, verify
+from flightnn_jax.integer import certificate, from_bytes, to_bytes, verify
 from flightnn_jax.networks import (
     AveragePool,
     Conv,
@@ -125,6 +125,7 @@ def test_integers_are_what_training_defines(name, extreme):
             assert difference.max() <= 1
             assert np.mean(difference) < 0.03
         if steps[layer.name].layer.activation != "leaky":
+            assert certificate.reaches(network)[layer.name].low.min() == 0
             assert integers[layer.name].min() >= 0
 
 

@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax import activations, quantize_params
-from flightnn_jax.integer import from_bytes, inference, tables, to_bytes, verify
+from flightnn_jax.checker import checker, reader
+from flightnn_jax.integer import certificate, from_bytes, inference, tables, to_bytes, verify
 from flightnn_jax.training import evaluation, layers
 from flightnn_jax.training.models import Model
 from tests.support import brute_force
@@ -47,6 +48,10 @@ def test_levels_of_the_integers_are_those_of_training(scheme):
         # Multipliers and ends of clips are rounded: at most half a level, and hardly ever one.
         assert np.abs(integers[name] - np.clip(real, 0, count - 1)).max() < 0.75
         assert np.mean(integers[name] != wanted) < 0.02
+        low, high = certificate.reaches(network)[name]
+        assert low.min() == 0
+        assert high.max() == count - 1
+    assert checker.check(reader.read(to_bytes(network))) == []
     made = {table.layer: table for table in tables.tables(network)}
     for name in ("conv2", "conv3", "conv4"):
         assert made[name].low == 0
