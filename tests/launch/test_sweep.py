@@ -63,19 +63,28 @@ def test_number_systems_are_members_of_one_sweep():
     members = number_systems.get_members("digits,kinds")
     base = number_systems.get_config("digits,kinds")
     planned = plan.of({name: base.override(texts) for name, texts in members.items()})
-    assert len(planned.members) == 12 * len(number_systems.SEEDS) == len(members)
+    assert len(planned.members) == 14 * number_systems.SEEDS == len(members)
     assert {m.config.epochs for m in planned.members} == {base.epochs}
     assert members["table40-laplace,seed=3"] == {
         "scheme": "table40",
         "codebook": "laplace",
         "seed": "3",
     }
-    assert len(number_systems.get_members("net1")) == 8 * len(number_systems.SEEDS)
+    assert len(number_systems.get_members("net1")) == 8 * number_systems.SEEDS
+    assert len(number_systems.get_members("net1,seeds=1")) == 8
     assert number_systems.get_config("net1").dataset == "cifar10"
     assert len(number_systems.get_members("net1,smoke")) == 8
     assert number_systems.get_config("net1,smoke").dataset == "digits"
-    with pytest.raises(ValueError, match="the arguments are digits or a network"):
-        number_systems.get_members("net2")
+    assert number_systems.get_members("digits,losses")["paper-sgd-0.1,seed=0"] == {
+        "scheme": "bnn_dl",
+        "distribution": "paper",
+        "optimizer": "sgd",
+        "learning_rate": "0.1",
+        "seed": "0",
+    }
+    for wrong in ("net2", "digits,seeds=0", "digits,seeds=1,seeds=2", "digits,kinds,losses"):
+        with pytest.raises(ValueError, match="the arguments are digits or a network"):
+            number_systems.get_members(wrong)
 
 
 def test_what_no_stage_reads_makes_no_members():
