@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.checker.kinds import KINDS
-from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer
+from flightnn_jax.checker.manifest import Add, Average, Conv, Dense, Layer, slope_of
 from flightnn_jax.checker.reader import Network
 from flightnn_jax.checker.weights import filter_terms
 
@@ -182,7 +182,8 @@ def reachable(network: Network, layer: Layer, v: list[Bounds]) -> list[Bounds]:
     if isinstance(layer, Average):
         shift = max(0, layer.shift or 0)
         return [(_activation(low, shift), _activation(high, shift)) for low, high in v]
-    shifts, slope = network.tensors[f"{layer.name}.shift"].tolist(), network.manifest.slope
+    shifts = network.tensors[f"{layer.name}.shift"].tolist()
+    slope = slope_of(layer, network.manifest)
 
     def activate(n: int, shift: int) -> int:
         return _activation(n, shift if n >= 0 else shift + slope)

@@ -19,6 +19,7 @@ from flightnn_jax.checker.manifest import (
     Layer,
     MaxPool,
     is_rounded,
+    slope_of,
 )
 from flightnn_jax.checker.reader import Network
 from flightnn_jax.checker.weights import matrix
@@ -60,7 +61,7 @@ def trace(
         output, v = _RUN[type(layer)](network, layer, values), None
         if is_rounded(layer):
             v, shift = output, network.tensors[f"{layer.name}.shift"]
-            output = activate(v, shift, network.manifest.slope)
+            output = activate(v, shift, slope_of(layer, network.manifest))
         values[layer.name] = output
         yield layer.name, v, output
 

@@ -13,7 +13,8 @@ from flightnn_jax.checker.kinds import KINDS
 FORMAT = "flightnn integer network"
 USUAL = 2  # the version of a file whose kinds of weights ask for no later one
 LAYERS = 5  # the version of a file with layers of a kind that version 1 has not
-VERSIONS = tuple(range(1, max(LAYERS, *(kind.version for kind in KINDS.values())) + 1))
+LINEAR = 6  # the version of a file with a convolution whose output is "linear"
+VERSIONS = tuple(range(1, max(LINEAR, *(kind.version for kind in KINDS.values())) + 1))
 MAX_LAYERS = 4096
 MAX_AFFINE_TERMS = 32
 MAX_DIGEST_IMAGES = 1024
@@ -144,11 +145,11 @@ def check_version(text: str) -> Any:
       FileError: if it is not JSON, or not of this format and version.
 
     Example:
-      >>> check_version('{"format": "flightnn integer network", "version": 6}')
+      >>> check_version('{"format": "flightnn integer network", "version": 7}')
       Traceback (most recent call last):
         ...
-      flightnn_jax.checker.container.FileError: the file has version 6, and this reader
-        knows 1 to 5: take a newer reader
+      flightnn_jax.checker.container.FileError: the file has version 7, and this reader
+        knows 1 to 6: take a newer reader
     """
     value = parse_json(text, "the manifest")
     if not isinstance(value, dict) or value.get("format") != FORMAT:
@@ -215,6 +216,8 @@ def _check_kinds(layers: tuple[Layer, ...], version: int) -> None:
     kinds = [KINDS[layer.weights] for layer in layers if isinstance(layer, Conv | Dense)]
     asked = max((kind.version for kind in kinds), default=1)
     asked = max(asked, LAYERS if any(map(_is_later, layers)) else 1)
+    linear = any(isinstance(layer, Conv) and layer.output == "linear" for layer in layers)
+    asked = LINEAR if linear else asked
     if not asked <= version <= max(asked, USUAL):
         raise FileError(
             f"the file has version {version}, and its weights and layers ask for "
@@ -229,6 +232,12 @@ def _is_later(layer: Layer) -> bool:
     return isinstance(layer, Flatten) or (isinstance(layer, MaxPool) and not layer.is_square)
 
 
+def slope_of(layer: Layer, manifest: Manifest) -> int:
+    """How much further the negative v of a layer are shifted, of which activations are made."""
+    linear = isinstance(layer, Conv) and layer.output == "linear"
+    return 0 if linear else manifest.slope
+
+
 def is_rounded(layer: Layer) -> bool:
     """Whether a layer computes sums v, of which activations are made.
 
@@ -236,7 +245,7 @@ def is_rounded(layer: Layer) -> bool:
       >>> is_rounded(Add("block1", ("second", "pool1"), -4)), is_rounded(MaxPool("pool1", "conv1"))
       (True, False)
     """
-    return isinstance(layer, Add) or (isinstance(layer, Conv) and layer.output == "activation")
+    return isinstance(layer, Add) or (isinstance(layer, Conv) and layer.output != "sum")
 
 
 def _digests(value: Any, layers: tuple[Layer, ...], golden: int) -> Digests | None:
@@ -304,7 +313,7 @@ def _conv(fields: Fields) -> Conv:
         stride=fields.integer("stride", 1, MAX_AXIS),
         shape=shape,
         weights=fields.choice("weights", *KINDS),
-        output=fields.choice("output", "activation", "sum"),
+        output=fields.choice("output", "activation", "linear", "sum"),
         weight_exponent=fields.exponent("weight_exponent"),
         exponent=fields.exponent("exponent"),
     )

@@ -163,7 +163,7 @@ def _plain_tensors(layer: Layer, value: Value, values: dict[str, Value]) -> dict
             expected["k"] = ("U8", channels)
     if isinstance(layer, Conv):
         expected |= dict.fromkeys(("multiplier", "low", "high"), ("I32", channels))
-        if layer.output == "activation":
+        if layer.output != "sum":
             expected["shift"] = ("U8", channels)
     if isinstance(layer, Add):
         expected |= {"shift": ("U8", channels), "certificate": ("I32", (*channels, 3))}

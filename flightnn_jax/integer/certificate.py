@@ -299,7 +299,9 @@ def of_layer(
         shape = (layer.groups, layer.around)
         table = of_convolution(layer.weights, layer.affine, inputs, *shape)
         v = Range(table[:, 4], table[:, 5])
-        return Bounds(table, v if layer.shift is None else activated(v, layer.shift, slope))
+        if layer.shift is None:
+            return Bounds(table, v)
+        return Bounds(table, activated(v, layer.shift, layer.slope_of(slope)))
     if isinstance(layer, Dense):
         table = of_dense(layer.weights, layer.bias, inputs)
         return Bounds(table, Range(table[:, 4], table[:, 5]))

@@ -56,7 +56,9 @@ def with_sums(network: IntegerNetwork) -> IntegerNetwork:
     layers: list[Layer] = []
     for layer in network.layers:
         if isinstance(layer, Convolution) and layer.shift is not None:
-            layers.append(dataclasses.replace(layer, name=layer.name + _SUMS, shift=None))
+            layers.append(
+                dataclasses.replace(layer, name=layer.name + _SUMS, shift=None, linear=False)
+            )
         layers.append(layer)
     return dataclasses.replace(network, layers=tuple(layers))
 

@@ -125,6 +125,9 @@ def _check_convolution(layer: Convolution, network: IntegerNetwork) -> None:
             f"a multiplier of {terms} signed powers of two",
             f"affine_terms={network.affine_terms} is the most",
         )
+    linear = layer.linear
+    good = type(linear) is bool and not (linear and layer.shift is None)
+    require(good, name, f"linear={linear}", "True or False, and sums are not said to be linear")
     if layer.shift is not None:
         _check_shift(name, layer.shift, filters, network.slope)
     limits.check_array(name, "certificate", layer.certificate, np.int32, (filters, 10))

@@ -1,5 +1,6 @@
 """From a trained network to an integer network: nothing is learned or measured here."""
 
+import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -149,9 +150,12 @@ def _layers(trained: Trained, step: networks.Step, source: Source, is_last: bool
 
 def _convolution(trained: Trained, step: networks.Step, source: Source) -> Lowered:
     """One with an activation behind it."""
-    name, slope = step.name, trained.slope
+    name = step.name
     if name in trained.signs:
         return _signs(trained, step, source)
+    assert isinstance(step.layer, networks.Conv)
+    linear = step.layer.activation == "none" and name not in trained.levels
+    slope = 0 if linear else trained.slope
     kernel, exponent = trained.kernel(name), trained.step_exponent(name)
     line = trained.line(name, kernel, source, exponent)
     acc = source.accumulators(kernel, step.layer)
@@ -163,18 +167,18 @@ def _convolution(trained: Trained, step: networks.Step, source: Source) -> Lower
         multiplier = np.where(shift < 0, special[0], multiplier)
         bias = np.where(shift < 0, special[1], bias)
     shifts = np.maximum(shift, 0).astype(np.uint8)
-    assert isinstance(step.layer, networks.Conv)
     if name in trained.levels:
         last = trained.levels[name] - 1
         affine = maps.clipped(multiplier, bias, acc, _LIMIT - maps.MAX_MULTIPLIER)
         affine = maps.not_above(maps.between(affine, shifts, slope, last), shifts, last)
-    elif step.layer.activation == "leaky":
+    elif step.layer.activation in ("leaky", "none"):
         affine = maps.clipped(multiplier, bias, acc, _LIMIT)
     else:
         top = None if step.layer.activation == "relu" else _steps_to(6, exponent)
         affine = maps.clipped(multiplier, bias, acc, _LIMIT - maps.MAX_MULTIPLIER)
         affine = maps.between(affine, shifts, slope, top)
     layer = _record(step, kernel, source, affine, shifts, exponent)
+    layer = dataclasses.replace(layer, linear=linear)
     return (layer,), _behind(trained, layer, [source], exponent)
 
 

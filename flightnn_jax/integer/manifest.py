@@ -32,7 +32,8 @@ from flightnn_jax.integer.weights import Weights
 FORMAT = "flightnn integer network"
 VERSION = 2  # that is written where no kind of weights asks for a later one; 1 is read too
 LAYERS_VERSION = 5  # the first with groups, padding, windows of pools, and flat inputs
-LATEST = max(LAYERS_VERSION, *(kind.version for kind in kinds.KINDS.values()))
+LINEAR_VERSION = 6  # the first with activations that keep negative values
+LATEST = max(LINEAR_VERSION, *(kind.version for kind in kinds.KINDS.values()))
 
 Tensors = dict[str, np.ndarray]
 _NETWORK = {
@@ -153,7 +154,8 @@ def check_version(fields: Any) -> None:
 def _asked(network: IntegerNetwork) -> int:
     """The version that the kinds of weights and of layers ask for."""
     of_layers = (_LAYERS[_kind_of(layer)].version for layer in network.layers)
-    return max([1, *of_layers, *(layer.weights.version for layer in network.weighted)])
+    linear = [LINEAR_VERSION for x in network.layers if isinstance(x, Convolution) and x.linear]
+    return max([1, *of_layers, *linear, *(x.weights.version for x in network.weighted)])
 
 
 def _check_asked(network: IntegerNetwork, version: int) -> None:
@@ -232,8 +234,7 @@ def _fields_of(layer: Layer) -> dict[str, Any]:
     kind = _kind_of(layer)
     values = {"kind": kind, "name": layer.name}
     for field in _LAYERS[kind].fields:
-        value = _DERIVED[field](layer) if field in _DERIVED else getattr(layer, field)
-        values[field] = value
+        values[field] = _DERIVED[field](layer) if field in _DERIVED else getattr(layer, field)
     return values
 
 
@@ -242,7 +243,6 @@ _DERIVED: dict[str, Callable[[Any], Any]] = {
     "inputs": lambda layer: list(layer.inputs),
     "shape": lambda layer: list(layer.weights.shape),
     "weights": lambda layer: layer.weights.kind,
-    "output": lambda layer: "sum" if layer.shift is None else "activation",
 }
 
 
@@ -275,7 +275,7 @@ def _read_convolution(fields: dict[str, Any], tensors: Tensors) -> Convolution:
     weights = _read_weights(fields, tensors)
     parts = [field.name for field in dataclasses.fields(Affine)]
     affine = Affine(*(_take(tensors, f"{name}.{part}") for part in parts))
-    activates = _choice(fields, "output", "activation", "sum") == "activation"
+    output = _choice(fields, "output", "activation", "linear", "sum")
     return Convolution(
         name=name,
         input=fields["input"],
@@ -283,11 +283,12 @@ def _read_convolution(fields: dict[str, Any], tensors: Tensors) -> Convolution:
         weights=weights,
         weight_exponent=fields["weight_exponent"],
         affine=affine,
-        shift=_take(tensors, f"{name}.shift") if activates else None,
+        shift=None if output == "sum" else _take(tensors, f"{name}.shift"),
         exponent=fields["exponent"],
         certificate=_take(tensors, f"{name}.certificate"),
         groups=fields.get("groups", 1),
         padding=fields.get("padding"),
+        linear=output == "linear",
     )
 
 
@@ -295,10 +296,9 @@ def _read_add(fields: dict[str, Any], tensors: Tensors) -> Add:
     name, inputs = fields["name"], fields["inputs"]
     good = len(inputs) == 2 and all(type(read) is str for read in inputs)
     limits.require(good, name, f"inputs={inputs}", "an add has two, each the name of a layer")
-    first, second = inputs
     return Add(
         name=name,
-        inputs=(first, second),
+        inputs=(inputs[0], inputs[1]),
         lift=(tensors.pop(f"{name}.lift0", None), tensors.pop(f"{name}.lift1", None)),
         shift=_take(tensors, f"{name}.shift"),
         exponent=fields["exponent"],

@@ -56,6 +56,8 @@ class Convolution(_OneInput):
       certificate: [filters, 10] int32, the columns of docs/integers.md.
       groups: of channels and filters; those of a group read those of the same group alone.
       padding: zeros on each side of the input; None for half of the window, as many as it takes.
+      linear: whether activations keep negative values as they are; without it they are those of
+        a leaky ReLU.
     """
 
     name: str
@@ -69,6 +71,18 @@ class Convolution(_OneInput):
     certificate: np.ndarray
     groups: int = 1
     padding: int | None = None
+    linear: bool = False
+
+    @property
+    def output(self) -> str:
+        """What it gives: "sum", "linear" or "activation"."""
+        if self.shift is None:
+            return "sum"
+        return "linear" if self.linear else "activation"
+
+    def slope_of(self, slope: int) -> int:
+        """By how much further negative values are shifted, in a network of this slope."""
+        return 0 if self.linear else slope
 
     @property
     def around(self) -> int:

@@ -40,6 +40,7 @@ _FLAT = ("Flatten", "Reshape", "Squeeze")
 _MATRICES = ("Gemm", "MatMul")
 _AVERAGES = ("GlobalAveragePool", "ReduceMean", "AveragePool")
 _ACTIVATIONS = ("LeakyRelu", "Relu", "Clip")
+_BEHIND_NONE = ("Conv", "MaxPool", *_AVERAGES, *_FLAT, *_MATRICES)
 
 Arrays = dict[str, np.ndarray]
 
@@ -182,18 +183,24 @@ class _Reader:
         return norm is not None, value
 
     def active(self, conv: Conv, value: str) -> tuple[Conv, str]:
-        """A convolution with the activation that must follow, and what is behind it."""
+        """A convolution with its activation, and what is behind it."""
         name, behind = self.activation(value)
         return dataclasses.replace(conv, activation=name), behind
 
     def activation(self, value: str, after_add: bool = False) -> tuple[str, str]:
-        """The activation that must follow, and what is behind it."""
+        """The activation that follows, none before another layer, and what is behind it."""
         node = self.graph.one(value, *_ACTIVATIONS)
         if node is None:
             nodes = self.graph.after(value)
             if not nodes:
                 raise OnnxImportError(f"{value!r} are logits of a convolution: {SUPPORTED}")
-            raise refusal(nodes[0], "a LeakyRelu, Relu or Clip is needed behind this layer or Add")
+            if not after_add and nodes[0].op_type in _BEHIND_NONE:
+                return "none", value
+            raise refusal(
+                nodes[0],
+                "a LeakyRelu, Relu or Clip is needed behind an Add, and one of them or a layer "
+                "behind a layer",
+            )
         behind = str(node.output[0])
         if node.op_type == "LeakyRelu":
             self.exponents.add(_slope(node))

@@ -20,7 +20,8 @@ class Conv:
       padding: zeros on each side of the image, below `size`; None for size // 2.
       groups: of channels and filters, which must divide both; filters read the channels of their
         own group. As many as channels make a depthwise convolution.
-      activation: "leaky", the leaky ReLU of the network; "relu"; or "relu6", which ends at 6.
+      activation: "leaky", the leaky ReLU of the network; "relu"; "relu6", which ends at 6; or
+        "none", which keeps negative values as they are.
       norm: whether there is batch norm; without it a bias is added.
     """
 
@@ -128,7 +129,7 @@ class Dense:
 
 
 Layer = Conv | MaxPool | AveragePool | Residual | GlobalAverage | Flatten | Dense
-ACTIVATIONS = ("leaky", "relu", "relu6")
+ACTIVATIONS = ("leaky", "relu", "relu6", "none")
 LATER: dict[type, tuple[str, ...]] = {
     Conv: ("activation", "norm", "padding", "groups"),
     MaxPool: ("size", "stride", "padding"),

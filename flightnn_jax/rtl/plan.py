@@ -222,7 +222,7 @@ class _Planner:
             proven.accumulators,
             proven,
             layer.shift,
-            self.network.slope,
+            layer.slope_of(self.network.slope),
         )
 
     def _add(self, layer: networks.Add, inputs: list[Stream]) -> Stream:

@@ -259,8 +259,8 @@ class Model(nn.Module):
             step.name,
             lambda: {"mean": jnp.zeros(channels), "variance": jnp.ones(channels)},
         )
-        active = rule.slope_exponent is not None or rule.ceiling is not None
-        largest = self._range(step.name) if active else jnp.zeros(())
+        ranged = rule.track or rule.bits is not None
+        largest = self._range(step.name) if ranged else jnp.zeros(())
         scale, bias = weights["scale"], weights["bias"]
         if pool is not None:
             x, scale = layers.max_pool_of(pool, x), jnp.abs(scale)

@@ -161,9 +161,9 @@ def test_containers(case):
 
 def test_versions_come_before_digests():
     manifest, tensors = parts()
-    for version in 6, 0, "1", 1.0, True, None:
+    for version in 7, 0, "1", 1.0, True, None:
         text = json.dumps(manifest | {"version": version})
-        refuse("version .* this reader knows 1 to 5", assemble(text, tensors, sha256="?"))
+        refuse("version .* this reader knows 1 to 6", assemble(text, tensors, sha256="?"))
     refuse("claims the digest", assemble(json.dumps(manifest), tensors, sha256="0" * 64))
     right = json.loads(assemble(json.dumps(manifest), tensors)[8:].split(b"}}")[0] + b"}}")
     upper = right["__metadata__"]["sha256"].upper()

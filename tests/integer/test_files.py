@@ -256,16 +256,16 @@ HOSTILE = {
     ),
     "another digest": (DATA.replace(b'"sha256":"', b'"sha256":"0', 1), "tensor"),
     "another format": (changed(format="other"), "of another kind"),
-    "a newer version": (changed(version=6), "version 6: this program reads versions 1 to 5"),
+    "a newer version": (changed(version=7), "version 7: this program reads versions 1 to 6"),
     "a newer version of other types and digest": (
         integer_files.raw(
             {
-                "__metadata__": {"manifest": FIRST.replace("1", "6"), "sha256": ""},
+                "__metadata__": {"manifest": FIRST.replace("1", "7"), "sha256": ""},
                 "a.k": {"dtype": "F8", "shape": [], "data_offsets": [0, 1]},
             },
             bytes(1),
         ),
-        "version 6: this program reads versions 1 to 5; a newer one may",
+        "version 7: this program reads versions 1 to 6; a newer one may",
     ),
     "version true": (changed(version=True), "version True"),
     "a field too many": (changed(more=1), r"\['more'\]"),

@@ -19,14 +19,20 @@ from flightnn_jax.integer import (
     verify,
 )
 from tests.support import brute_force
-from tests.support.networks_at_random import random_images, random_network, with_layer
+from tests.support.networks_at_random import (
+    of_linear,
+    random_images,
+    random_network,
+    with_layer,
+)
 
 CASES = [("shift2", None, False), ("integer", None, True), ("shift1", 1, True)]
 
 
 def network_of(case=0, **options):
     weights, terms, extreme = CASES[case]
-    return random_network(case, "mobile", weights, terms, extreme, **options)
+    network = random_network(case, "mobile", weights, terms, extreme, **options)
+    return of_linear(network) if case == 2 else network
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
@@ -76,6 +82,8 @@ def test_wide_groups_have_products_of_their_own(monkeypatch):
 
 
 BROKEN = {
+    "linear sums": ("conv5", {"linear": True}, "sums are not said to be linear"),
+    "linear": ("conv4", {"linear": 1}, "linear=1: True or False"),
     "groups": ("conv4", {"groups": 3}, "16 filters in 3 groups"),
     "no group": ("conv4", {"groups": 0}, "groups=0"),
     "padding": ("conv4", {"padding": 3}, "padding=3"),
@@ -103,6 +111,18 @@ def test_a_kind_that_is_not_needed_is_refused_by_both():
         manifest.build(fields, tensors, 1 << 20)
     with pytest.raises(reader.FileError, match="it is a conv"):
         reader.manifest.parse(fields)
+
+
+def test_linear_outputs_have_a_version_of_their_own():
+    """Both readers refuse the output in older files, and the version in others."""
+    linear, older = (manifest.describe(network_of(case)) for case in (2, 1))
+    assert (linear[0]["version"], older[0]["version"]) == (6, 5)
+    for (fields, tensors), version in ((linear, 5), (older, 6)):
+        wrong = fields | {"version": version}
+        with pytest.raises(IntegerNetworkError, match=f"version {version} with weights that ask"):
+            manifest.build(wrong, dict(tensors), 1 << 20)
+        with pytest.raises(reader.FileError, match=f"version {version}, and its weights and"):
+            reader.manifest.parse(wrong)
 
 
 def test_what_has_no_activity_is_told():

@@ -97,12 +97,12 @@ def relu6(b, x):
 
 
 def mobile():
-    """A MobileNet as PyTorch writes it: depthwise and 1x1 convolutions, ReLU6 as a Clip."""
+    """A MobileNet as PyTorch writes it: depthwise and linear 1x1 ones, ReLU6 as a Clip."""
     b = Builder(3)
     x = relu6(b, b.conv("image", 2, 8, stride=2))
     for inputs, filters, stride in ((8, 12, 1), (12, 10, 2)):
         x = relu6(b, b.conv(x, inputs, inputs, stride=stride, group=inputs))
-        x = relu6(b, b.conv(x, inputs, filters, size=1))
+        x = b.conv(x, inputs, filters, size=1)
     x = b.node("Flatten", b.node("GlobalAveragePool", x), axis=1)
     return b.model(b.node("Gemm", x, b.constant(4, 10), b.constant(4), transB=1), shape=(2, 12, 12))
 
@@ -142,8 +142,8 @@ def averages():
 LAYERS = {
     mobile: (
         Conv(8, 3, 2, "relu6"),
-        *(Conv(8, 3, 1, "relu6", groups=8), Conv(12, 1, 1, "relu6")),
-        *(Conv(12, 3, 2, "relu6", groups=12), Conv(10, 1, 1, "relu6")),
+        *(Conv(8, 3, 1, "relu6", groups=8), Conv(12, 1, 1, "none")),
+        *(Conv(12, 3, 2, "relu6", groups=12), Conv(10, 1, 1, "none")),
         *(GlobalAverage(), Dense(4)),
     ),
     alex: (
@@ -246,8 +246,8 @@ WRONG = {
         "Softmax 'softmax6': there is no such",
     ),
     "no activation": (
-        lambda b: end(b, b.conv("image", 1, 4)),
-        "a LeakyRelu, Relu or Clip is",
+        lambda b: end(b, b.node("Sigmoid", b.conv("image", 1, 4))),
+        "Sigmoid 'sigmoid2': a LeakyRelu, Relu or Clip is",
     ),
     "two ways": (
         lambda b: end(b, b.node("Add", *[start(b)] * 2)),

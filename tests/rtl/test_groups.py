@@ -11,7 +11,12 @@ from flightnn_jax.rtl.architecture import Convolve, WindowPool, Wired
 from flightnn_jax.rtl.modules import GROUPS
 from tests.rtl import machines
 from tests.rtl.layers import needs
-from tests.support.networks_at_random import random_network, random_windows, with_layer
+from tests.support.networks_at_random import (
+    of_linear,
+    random_network,
+    random_windows,
+    with_layer,
+)
 
 SLOW = pytest.mark.slow  # Icarus runs each for seconds
 
@@ -22,7 +27,7 @@ SLOW = pytest.mark.slow  # Icarus runs each for seconds
     [(1, False), *(pytest.param(i, i % 3 == 0, marks=SLOW) for i in range(2, 14))],
 )
 def test_every_layer_is_equal(seed, whole, tmp_path):
-    network = random_windows(seed)
+    network = of_linear(random_windows(seed)) if seed % 2 else random_windows(seed)
     machine = rtl.machine_of(network, machines.folds(network, None if whole else seed))
     assert any(isinstance(stage, WindowPool) for stage in machine.stages)
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
@@ -41,6 +46,7 @@ def test_residual_networks_of_groups(seed, tmp_path):
 @pytest.mark.parametrize("seed", [5, *(pytest.param(i, marks=SLOW) for i in (6, 7, 8))])
 def test_every_layer_is_equal_whose_weights_are_wires(seed, tmp_path):
     network = random_windows(seed, own_padding=False)
+    network = of_linear(network) if seed % 2 else network
     wired = ["conv2", "conv3"]
     machine = rtl.machine_of(network, machines.folds(network, seed), wired)
     assert sum(isinstance(stage, Wired) for stage in machine.stages) == 2

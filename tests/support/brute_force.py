@@ -64,7 +64,7 @@ def _convolution(layer, values, slope):
     acc = convolve(values[layer.input], w, layer.stride, p, layer.groups)
     a = layer.affine
     v = np.clip(acc, a.low, a.high) * a.multiplier.astype(np.int64) + a.bias
-    return v if layer.shift is None else activate(v, layer.shift, slope)
+    return v if layer.shift is None else activate(v, layer.shift, 0 if layer.linear else slope)
 
 
 def _add(layer, values, slope):

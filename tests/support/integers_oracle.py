@@ -100,7 +100,11 @@ def conv_output(net, layer, o, acc):
     v = clip(acc, low, high) * multiplier + bias
     if layer["output"] == "sum":
         return v
-    return activate(v, net.numbers[f"{layer['name']}.shift"][o], net.manifest["slope"])
+    return activate(v, net.numbers[f"{layer['name']}.shift"][o], slope_of(net, layer))
+
+
+def slope_of(net, layer):
+    return 0 if layer.get("output") == "linear" else net.manifest["slope"]
 
 
 def run_add(net, layer, a, b):
@@ -213,7 +217,7 @@ def certify(net):
             certified = [certify_filter(net, layer, o, given[0]) for o in range(layer["shape"][-1])]
             rows[name] = [row for row, _ in certified]
             v[name] = [(row[4], row[5]) for row in rows[name]]
-            most = 31 if layer.get("output") == "activation" else 32
+            most = 31 if layer.get("output") in ("activation", "linear") else 32
             wrong += [f"{name}: {row}" for row in rows[name] if row[3] > 32 or row[6] > most]
             wrong += [f"{name}: product" for _, product in certified if bits(*product) > 32]
         if layer["kind"] == "add":
@@ -245,10 +249,8 @@ def certify(net):
 
 def reach_of(net, layer, v):
     """The least and the largest output of each channel, from those of v or of an average's sums."""
-    shift, slope = (
-        net.numbers.get(f"{layer['name']}.shift", layer.get("shift")),
-        net.manifest["slope"],
-    )
+    shift = net.numbers.get(f"{layer['name']}.shift", layer.get("shift"))
+    slope = slope_of(net, layer)
     if shift is None:  # sums
         return v
     if net.manifest["version"] == 1:
@@ -397,7 +399,7 @@ def sums_before_rounding(net, image):
     values, found = run(net, image) | {"image": activations(image)}, {}
     for layer in net.manifest["layers"]:
         plain = layer | {"output": "sum", "shiftless": True}
-        if layer["kind"] in CONVS and layer["output"] == "activation":
+        if layer["kind"] in CONVS and layer["output"] != "sum":
             found[layer["name"]] = run_conv(net, plain, values[layer["input"]])
         if layer["kind"] == "add":
             found[layer["name"]] = run_add(net, plain, *(values[name] for name in layer["inputs"]))

@@ -139,7 +139,8 @@ class Builder:
     def conv(
         self, name, source, filters, size=3, stride=1, weights="shift", output=None, **windows
     ):
-        """output: None for activations, or the exponent that sums must have."""
+        """output: None for activations, "linear", or the exponent that sums must have."""
+        output, linear = (None, True) if output == "linear" else (output, False)
         height, width, inputs = self.shapes[source]
         inputs //= windows.get("groups", 1)
         shape, draw = [size, size, inputs, filters], self.random
@@ -156,6 +157,7 @@ class Builder:
         self.layers.append(
             {"kind": "conv", "name": name, "input": source, "stride": stride, "shape": shape}
             | {"weights": weights, "output": "activation" if output is None else "sum"}
+            | ({"output": "linear"} if linear else {})
             | {"weight_exponent": -7, "exponent": exponent}
             | ({"kind": "conv_window", "groups": 1, "padding": None, **windows} if windows else {})
         )
@@ -224,6 +226,7 @@ class Builder:
         manifest = {
             "format": "flightnn integer network",
             "version": 5 if later else 4 if "codebook" in kinds else 3 if "binary" in kinds else 2,
+            **({"version": 6} if any(x.get("output") == "linear" for x in self.layers) else {}),
             "name": "small",
             "input_shape": self.shapes["image"],
             "output_exponent": self.exponents[last],
@@ -317,7 +320,18 @@ def mobile(seed=0, **options):
     return b.net()
 
 
+def linear(seed=0, **options):
+    """Convolutions that keep negative values, one of them in groups, and one that does not."""
+    b = Builder(seed, [2, 2, 2], **options)
+    b.conv("conv1", "image", 2, size=1, output="linear")
+    b.conv("conv2", "conv1", 2, output="linear", groups=2)
+    b.conv("conv3", "conv2", 3, size=1)
+    b.average("average", "conv3", None)
+    return b.net()
+
+
 NETS = {
+    "linear": linear,
     "mobile": mobile,
     "plain": plain,
     "residual": residual,

@@ -84,6 +84,14 @@ def of_signs(network):
     return certificate.certified(network)
 
 
+def of_linear(network):
+    """The network, every other of whose convolutions with activations keeps negative values."""
+    layers = [x for x in network.layers if isinstance(x, Convolution) and x.shift is not None]
+    for layer in layers[::2]:
+        network = with_layer(network, layer.name, linear=True)
+    return certificate.certified(network)
+
+
 def random_chain(seed, shape=None, windows=(1, 3, 5, 7), weights=None):
     """A network of any number of today's layers, for an image of any shape.
 

@@ -49,9 +49,9 @@ WINDOWS = Network(
         Conv(8, padding=2, activation="relu6"),
         MaxPool(3, 2, 1),
         Conv(8, groups=8, activation="relu6"),
-        Conv(12, size=1, groups=2),
+        Conv(12, size=1, groups=2, activation="none"),
         Residual(Conv(12, groups=12), Conv(12, groups=3)),
-        Conv(6, stride=2, padding=0, groups=6, norm=False),
+        Conv(6, stride=2, padding=0, groups=6, norm=False, activation="none"),
         MaxPool(2, 1),
         Flatten(),
         Conv(7, size=1, activation="relu"),
@@ -92,7 +92,7 @@ def in_float64(layer, x, kernel, own, stats):
         spread = np.sqrt(np.float64(stats["variance"]) + 1e-5)
         y = (y - np.float64(stats["mean"])) / spread * np.float64(own["scale"])
     y = y + np.float64(own["bias"])
-    ends = {"leaky": y / 8, "relu": 0, "relu6": 0}[layer.activation]
+    ends = {"leaky": y / 8, "none": y, "relu": 0, "relu6": 0}[layer.activation]
     return np.minimum(np.where(y >= 0, y, ends), 6 if layer.activation == "relu6" else np.inf)
 
 
@@ -124,7 +124,10 @@ def test_integers_are_what_training_defines(name, extreme):
         if not extreme:
             assert difference.max() <= 1
             assert np.mean(difference) < 0.03
-        if steps[layer.name].layer.activation != "leaky":
+        if steps[layer.name].layer.activation == "none":
+            assert layer.linear
+            assert integers[layer.name].min() < -40
+        elif steps[layer.name].layer.activation != "leaky":
             assert certificate.reaches(network)[layer.name].low.min() == 0
             assert integers[layer.name].min() >= 0
 

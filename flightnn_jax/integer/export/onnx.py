@@ -92,7 +92,8 @@ class _Graph(Graph):
         if layer.shift is None:
             self.node("Identity", [v], layer.name)
         else:
-            self.activation(v, layer.shift, layer.certificate[:, 4:6], layer.name)
+            bounds, slope = layer.certificate[:, 4:6], layer.slope_of(self.slope)
+            self.activation(v, layer.shift, bounds, layer.name, slope)
 
     def dense(self, layer: Dense) -> None:
         self.node("Add", [self.sums(layer), self.constant(layer.bias, np.int32, 2)], layer.name)
@@ -100,7 +101,7 @@ class _Graph(Graph):
     def add(self, layer: Add) -> None:
         parts = [self.lifted(*part) for part in zip(layer.inputs, layer.lift, strict=True)]
         v = self.node("Add", parts)
-        self.activation(v, layer.shift, layer.certificate[:, :2], layer.name)
+        self.activation(v, layer.shift, layer.certificate[:, :2], layer.name, self.slope)
 
     def max_pool(self, layer: MaxPool) -> None:
         if layer.is_plain:
@@ -197,16 +198,18 @@ class _Graph(Graph):
         wide = self.node("Cast", [name], to=TensorProto.INT32)
         return self.node("Sub", [wide, self.constant(_ZERO, np.int32)])
 
-    def activation(self, v: str, shift: np.ndarray, bounds: np.ndarray, name: str) -> None:
-        negative = self.node("Less", [v, self.constant(0, np.int32)])
-        powers = [
-            np.exp2(-shift.astype(np.float64)),
-            np.exp2(-shift.astype(np.float64) - self.slope),
-        ]
+    def activation(
+        self, v: str, shift: np.ndarray, bounds: np.ndarray, name: str, slope: int
+    ) -> None:
+        powers = [np.exp2(-shift.astype(np.float64) - more) for more in (0, slope)]
         exact = bounds.min() > -(1 << _FLOAT_BITS) and bounds.max() < 1 << _FLOAT_BITS
         dtype = np.float32 if exact else np.float64
         up, down = (self.constant(power, dtype, 4) for power in powers)
-        self.rounded(v, self.node("Where", [negative, down, up]), dtype, name)
+        factor = up
+        if slope:
+            negative = self.node("Less", [v, self.constant(0, np.int32)])
+            factor = self.node("Where", [negative, down, up])
+        self.rounded(v, factor, dtype, name)
 
     def rounded(self, v: str, factor: str, dtype: Any, name: str) -> None:
         """The activation of v times a power of two: rounded half to even, saturated."""

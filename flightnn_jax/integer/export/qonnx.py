@@ -195,7 +195,7 @@ class _Graph(Graph):
         last = layer.name if layer.shift is None else ""
         y = self.node("BatchNormalization", [acc, *arrays], last, epsilon=0.0)
         if layer.shift is not None:
-            self.activation(y, layer.name)
+            self.activation(y, layer.name, layer.linear)
 
     def clips(self, layer: Convolution) -> list[bool]:
         """Whether the clips from below and from above change what the layer gives."""
@@ -208,8 +208,9 @@ class _Graph(Graph):
             beyond = [there & ~ends for there, ends in zip(beyond, saturated.T, strict=True)]
         return [bool(there.any()) for there in beyond]
 
-    def activation(self, y: str, name: str) -> None:
-        self.quant(self.node("LeakyRelu", [y], alpha=2.0**-self.slope), name)
+    def activation(self, y: str, name: str, linear: bool = False) -> None:
+        y = y if linear else self.node("LeakyRelu", [y], alpha=2.0**-self.slope)
+        self.quant(y, name)
 
     def add(self, layer: Add) -> None:
         rank = len(self.known[layer.name].shape) + 1

@@ -48,7 +48,7 @@ def activations(layer: Convolution, slope: int) -> Function:
     """From sums acc, [filters, points] int64, to activations, as docs/integers.md says it."""
     if layer.shift is None:
         raise ValueError(f"{layer.name} gives sums: only activations have thresholds")
-    shift = layer.shift.astype(np.int64)[:, None]
+    shift, slope = layer.shift.astype(np.int64)[:, None], layer.slope_of(slope)
     numbers = vars(layer.affine)
     low, high, multiplier, bias = (
         numbers[name].astype(np.int64)[:, None] for name in ("low", "high", "multiplier", "bias")

@@ -103,7 +103,7 @@ def layer_outputs(program: Program, numbers: Numbers, images: jax.Array) -> Tens
 
     def convolution(layer: Convolution, values: Tensors) -> jax.Array:
         v = operations.affine(sums(layer, values), layer.affine)
-        return v if layer.shift is None else operations.activate(v, layer.shift, program.slope)
+        return operations.behind(layer, v, program.slope)
 
     def dense(layer: Dense, values: Tensors) -> jax.Array:
         return sums(layer, values) + operations.row(layer.bias, 2)

@@ -92,12 +92,14 @@ class Compiled:
       affine: for these sums; a clip that never takes hold is left out as None.
       clips: whether there is a clip.
       shift: as in `Convolution`.
+      linear: likewise.
     """
 
     sums: Sums
     affine: Affine
     clips: bool
     shift: np.ndarray | None
+    linear: bool = False
 
     def finish(self, acc: jax.Array, slope: int) -> jax.Array:
         """Clip, affine map and activation, with width and channels as one axis.
@@ -114,7 +116,7 @@ class Compiled:
         else:
             v = acc * tiled.multiplier[None, None] + tiled.bias[None, None]
         if self.shift is not None:
-            v = operations.activate(v, tile(self.shift), slope)
+            v = operations.activate(v, tile(self.shift), 0 if self.linear else slope)
         return v.reshape(batch, height, width, channels)
 
     def pool(self, acc: jax.Array, layer: MaxPool | None = None) -> jax.Array:
@@ -141,7 +143,7 @@ def convolution(layer: Convolution, input_shape: Shape, acc: Range, platform: Pl
     else:
         parts = np.split(weights, layer.groups, axis=-1)
         sums = _beside([windows(Columns.of(part)) for part in parts])
-    return Compiled(sums, affine, clips, layer.shift)
+    return Compiled(sums, affine, clips, layer.shift, layer.linear)
 
 
 def _beside(groups: list[Sums]) -> Sums:

@@ -50,7 +50,7 @@ def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], 
         if layer.name in others:
             own = others[layer.name]
             return own.finish(own.sums(values[layer.input]), network.slope)
-        return packed[layer.name](values[layer.input], network.slope)
+        return packed[layer.name](values[layer.input], layer.slope_of(network.slope))
 
     def dense(layer: Dense, values: Tensors) -> jax.Array:
         return packed[layer.name](values[layer.input][None, None], network.slope)[0, 0]
@@ -58,7 +58,8 @@ def build(network: IntegerNetwork, platform: Platform) -> Callable[[jax.Array], 
     def max_pool(layer: MaxPool, values: Tensors) -> jax.Array:
         before = layers.get(layer.input)
         if isinstance(before, Convolution) and _has_kernel(before) and layer.is_plain:
-            return packed[before.name](values[before.input], network.slope, pool=True)
+            slope = before.slope_of(network.slope)
+            return packed[before.name](values[before.input], slope, pool=True)
         return operations.max_pool(values[layer.input], layer)
 
     def add(layer: Add, values: Tensors) -> jax.Array:

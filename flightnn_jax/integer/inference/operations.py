@@ -143,6 +143,11 @@ def activate(v: jax.Array, shift: np.ndarray, slope: int) -> jax.Array:
     return jnp.clip(rounded, MIN_ACTIVATION, MAX_ACTIVATION).astype(jnp.int8)
 
 
+def behind(layer: Convolution, v: jax.Array, slope: int) -> jax.Array:
+    """What a convolution of a network of this slope hands on: its v, or activations of it."""
+    return v if layer.shift is None else activate(v, layer.shift, layer.slope_of(slope))
+
+
 def add(layer: Add, values: Tensors, slope: int) -> jax.Array:
     """The sum of two tensors, activated."""
     parts = [values[name] for name in layer.inputs]

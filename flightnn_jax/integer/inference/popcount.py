@@ -72,7 +72,7 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
         else:
             acc = shifts.convolution_sums(x, layer)
         v = operations.affine(acc, layer.affine)
-        return v if layer.shift is None else operations.activate(v, layer.shift, network.slope)
+        return operations.behind(layer, v, network.slope)
 
     def dense(layer: Dense, values: Tensors) -> jax.Array:
         x = values[layer.input]

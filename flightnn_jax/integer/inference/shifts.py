@@ -23,7 +23,7 @@ def layer_outputs(network: IntegerNetwork, images: jax.Array) -> Tensors:
 
     def convolution(layer: Convolution, values: Tensors) -> jax.Array:
         v = affine(convolution_sums(values[layer.input], layer), layer.affine)
-        return v if layer.shift is None else operations.activate(v, layer.shift, network.slope)
+        return operations.behind(layer, v, network.slope)
 
     def dense(layer: Dense, values: Tensors) -> jax.Array:
         return shift_dot(values[layer.input], layer.weights) + operations.row(layer.bias, 2)

@@ -28,7 +28,7 @@ def build(network: IntegerNetwork) -> Callable[[jax.Array], Tensors]:
         rows = seen.reshape(-1, *seen.shape[-2:])
         acc = looked_up(rows, known[layer.name]).reshape(*seen.shape[:3], -1)
         v = operations.affine(acc, layer.affine)
-        return v if layer.shift is None else operations.activate(v, layer.shift, network.slope)
+        return operations.behind(layer, v, network.slope)
 
     def dense(layer: Dense, values: Tensors) -> jax.Array:
         sums = looked_up(values[layer.input], known[layer.name])

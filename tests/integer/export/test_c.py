@@ -14,6 +14,7 @@ from flightnn_jax.integer.export.c import layers, memory, program, source, text
 from flightnn_jax.integer.limits import IMAGE
 from tests.support import brute_force
 from tests.support.networks_at_random import (
+    of_linear,
     output_of,
     random_chain,
     random_images,
@@ -28,7 +29,7 @@ STRICT = (
 )
 NETWORKS = dict(random_networks()) | {f"chain{seed}": random_chain(seed) for seed in range(12)}
 NETWORKS["vector"] = random_chain(99, (7,))
-NETWORKS["mobile"] = random_network(2, "mobile", "shift2", width=2)
+NETWORKS["mobile"] = of_linear(random_network(2, "mobile", "shift2", width=2))
 NETWORKS["binary"] = random_network(7, "resnet", "binary", affine_terms=1)
 NETWORKS["codebook"] = random_network(8, "resnet", "codebook")
 QUICK = (

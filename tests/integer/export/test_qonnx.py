@@ -10,6 +10,7 @@ from flightnn_jax.integer import Convolution, verify
 from flightnn_jax.integer.export import qonnx, thresholds
 from tests.support import brute_force
 from tests.support.networks_at_random import (
+    of_linear,
     random_chain,
     random_images,
     random_network,
@@ -20,7 +21,7 @@ onnx = pytest.importorskip("onnx", reason="it comes with the extra onnx")
 pytest.importorskip("qonnx", reason="it comes with the extra qonnx")
 NETWORKS = dict(random_networks()) | {f"chain{seed}": random_chain(seed) for seed in range(12)}
 NETWORKS |= {"vector": random_chain(99, (7,)), "binary": random_network(7, "resnet", "binary")}
-NETWORKS["mobile"] = random_network(2, "mobile", "shift2", width=2)
+NETWORKS["mobile"] = of_linear(random_network(2, "mobile", "shift2", width=2))
 QUICK = ("vgg-shift3-2-extreme", "resnet-shift2-1", "vector", "binary", "mobile")
 QUICK += ("resnet-shift1-None-extreme",)
 

@@ -18,7 +18,7 @@ static void add(const Add *a, const void *first, const void *second, int8_t *act
     int32_t channel = 0;
     for (int32_t i = 0; i < a->values; i++) {
         uint32_t v = lifted(first, a->lift[0], channel, i) + lifted(second, a->lift[1], channel, i);
-        activations[i] = activate(number(v), a->shift[channel]);
+        activations[i] = activate(number(v), a->shift[channel], SLOPE);
         channel = channel + 1 < a->channels ? channel + 1 : 0;
     }
 }

@@ -12,6 +12,7 @@ typedef struct {
     const uint8_t *passes; /* codes of a weight, for each filter; 0 for one */
     Affine affine;
     const uint8_t *shift; /* of the activation; 0 where v is the output */
+    int32_t slope;        /* by which negative values are shifted further */
 } Convolution;
 
 /* The sum of a filter over the window at a row and a value in it. */
@@ -45,7 +46,7 @@ static void convolve(const Convolution *c, const int8_t *x, int8_t *activations,
                 int32_t sum = window(c, x, top, at, left, first, passes);
                 int32_t v = affine(&c->affine, filter, sum);
                 if (c->shift)
-                    activations[out] = activate(v, c->shift[filter]);
+                    activations[out] = activate(v, c->shift[filter], c->slope);
                 else
                     sums[out] = v;
             }

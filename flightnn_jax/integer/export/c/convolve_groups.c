@@ -9,6 +9,7 @@ typedef struct {
     const uint8_t *passes; /* codes of a weight, for each filter; 0 for one */
     Affine affine;
     const uint8_t *shift; /* of the activation; 0 where v is the output */
+    int32_t slope;        /* by which negative values are shifted further */
 } Groups;
 
 /* The sum of a filter over the window whose first row and column these are. */
@@ -38,7 +39,7 @@ static void convolve_groups(const Groups *c, const int8_t *x, int8_t *activation
                 int32_t sum = group_window(c, own, top, left, first, passes);
                 int32_t v = affine(&c->affine, filter, sum);
                 if (c->shift)
-                    activations[out] = activate(v, c->shift[filter]);
+                    activations[out] = activate(v, c->shift[filter], c->slope);
                 else
                     sums[out] = v;
             }

@@ -180,6 +180,7 @@ def _convolution(layer: Convolution, read: list[Output], output: Output, by_shif
         **tables.weights(layer.weights),
         "affine": tables.affine(layer.affine, layer.certificate, by_shifts),
         "shift": tables.array("shift", layer.shift),
+        "slope": "0" if layer.linear else "SLOPE",
     }
     function = "convolve" if layer.groups == 1 else "convolve_groups"
     tables.record("Convolution" if layer.groups == 1 else "Groups", fields)
