@@ -264,14 +264,9 @@ def _average(trained: Trained, step: networks.Step, source: Source, is_last: boo
 
 
 def _average_pool(trained: Trained, step: networks.Step, source: Source) -> Lowered:
-    """A depthwise convolution of ones, its sum shifted as the model does; nothing is negative."""
+    """A depthwise convolution of ones, its sum shifted as the model does."""
     pool = step.layer
     assert isinstance(pool, networks.AveragePool)
-    if source.reach.low.min() < 0:
-        raise LoweringError(
-            f"{step.name}: its input may be negative, and in integers an average pool has the "
-            "leaky ReLU behind it: train with a scheme whose activations are not signs"
-        )
     size, padding, first = padded_window(step.name, pool, step.input_shape)
     channels = step.input_shape[-1]
     ones = np.zeros((size, size, 1, channels), np.int8)
@@ -301,6 +296,7 @@ def _average_pool(trained: Trained, step: networks.Step, source: Source) -> Lowe
         certificate=np.zeros((channels, len(certificate.COLUMNS)), np.int32),
         groups=channels,
         padding=None if padding == size // 2 else padding,
+        linear=bool(source.reach.low.min() < 0),
     )
     return (layer,), _behind(trained, layer, [source], exponent)
 

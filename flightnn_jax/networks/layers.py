@@ -64,9 +64,9 @@ class AveragePool:
     """The sum of each window, divided by the power of two that is not below its places.
 
     That is the average of 1, 2x2 and 4x4 places, and less of others; the weights behind it take up
-    the factor. Its output is quantized with a range of its own. In integers it is a depthwise
-    convolution of ones, whose activation leaves what is not negative as it is: so a ReLU or ReLU6
-    comes before it, with nothing between them but pools.
+    the factor. Its output is quantized with a range of its own, to the nearest step, ties to the
+    even one. In integers it is a depthwise convolution of ones, whose output is linear where what
+    it reads may be negative.
 
     Attributes:
       size: height and width of the window.

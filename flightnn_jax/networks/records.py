@@ -15,12 +15,9 @@ from typing import Any, NamedTuple
 from flightnn_jax.networks.layers import (
     KINDS,
     LATER,
-    AveragePool,
     Conv,
     Dense,
-    Flatten,
     Layer,
-    MaxPool,
     Residual,
     Shape,
     is_count,
@@ -141,7 +138,6 @@ def walk(network: Network) -> Iterator[Step]:
     """
     shape = network.input_shape
     counts: dict[str, int] = {}
-    negative = True  # whether what the layer reads may be
     for layer in network.layers:
         if type(layer) not in KINDS:
             raise ValueError(
@@ -154,13 +150,6 @@ def walk(network: Network) -> Iterator[Step]:
         counts[kind] = counts.get(kind, 0) + 1
         alone = kind in ("average", "dense")
         name = kind if alone else f"{kind}{counts[kind]}"
-        if isinstance(layer, AveragePool) and negative:
-            raise ValueError(
-                f"{name}: an AveragePool reads what may be negative: give the convolution before "
-                'it activation="relu" or "relu6", or take a MaxPool or a stride'
-            )
-        if not isinstance(layer, MaxPool | AveragePool | Flatten):
-            negative = not isinstance(layer, Conv) or layer.activation == "leaky"
         step = _step(name, layer, shape)
         yield step
         shape = step.output_shape

@@ -80,7 +80,7 @@ class Model(nn.Module):
 
         Raises:
           ValueError: if the network has residual blocks, whose sums have no sign in integers, or
-            average pools, or one of these layers no batch norm.
+            one of these layers no batch norm.
         """
         return self._few(1, "signs") if self.signs else ()
 
@@ -97,14 +97,6 @@ class Model(nn.Module):
                 f"{self.network.name} has residual blocks ({', '.join(blocks):.80}), and the "
                 f"scheme activations that are {what}: choose a network without such blocks, or "
                 "another scheme"
-            )
-        means = [
-            s.name for s in networks.walk(self.network) if isinstance(s.layer, networks.AveragePool)
-        ]
-        if means and what == "signs":
-            raise ValueError(
-                f"{', '.join(means):.80}: an average pool of what may be negative, as signs are: "
-                "leave it out, or choose another scheme"
             )
         steps = list(networks.walk_weights(self.network))[first:-1]
         without = [s.name for s in steps if isinstance(s.layer, networks.Conv) and not s.layer.norm]

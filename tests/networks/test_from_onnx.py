@@ -130,9 +130,9 @@ def flat():
 
 
 def averages():
-    """Average pools, with padding that counts, behind a ReLU."""
+    """Average pools, with padding that counts, of values of both signs."""
     b = Builder(6)
-    x = b.node("Relu", b.conv("image", 2, 4))
+    x = b.conv("image", 2, 4)
     x = b.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
     more = {"pads": [2] * 4, "count_include_pad": 1}
     x = b.node("AveragePool", x, kernel_shape=[4, 4], strides=[2, 2], **more)
@@ -152,7 +152,7 @@ LAYERS = {
         *(Conv(5, 1, 1, "relu", norm=False), Conv(7, 1), Dense(4)),
     ),
     averages: (
-        *(Conv(4, activation="relu"), AveragePool(), AveragePool(4, 2, 2)),
+        *(Conv(4, activation="none"), AveragePool(), AveragePool(4, 2, 2)),
         *(Flatten(), Dense(4)),
     ),
     flat: (Flatten(), Conv(5, 1, 1, "relu", norm=False), Dense(4)),
