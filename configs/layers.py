@@ -1,4 +1,4 @@
-"""Networks of further layers: MobileNet, AlexNet and a perceptron, in shift weights.
+"""Networks of further layers: MobileNet, AlexNet, a perceptron and others, in shift weights.
 
     python -m launch.train --config=configs/layers.py:mobilenet,digits --workdir=/tmp/mobile
     python -m launch.lower --workdir=/tmp/mobile
@@ -6,12 +6,15 @@
     python -m launch.check /tmp/mobile/integers.safetensors
     python -m launch.estimate --integers=/tmp/mobile/integers.safetensors
 
-ARGUMENTS: a network (mobilenet, alexnet or perceptron), a data set (digits, cifar10 or
+ARGUMENTS: a network (mobilenet, alexnet, perceptron or bottlenecks), a data set (digits, cifar10 or
 imagenet2012, which AlexNet needs), and if you like `smoke`, a run of a few steps. A MobileNet has
 alpha 0.25, and a scale for each filter, which its depthwise layers of nine weights a filter need.
+The network `bottlenecks` has MobileNetV2's blocks without their sums: a 1x1 and a depthwise
+convolution with ReLU6, and a 1x1 convolution without activation; an average pool reads the last.
 """
 
 from flightnn_jax import networks
+from flightnn_jax.networks import AveragePool, Conv, Dense, GlobalAverage, Layer, Network, Shape
 from flightnn_jax.training.config import Config
 
 _CLASSES = {"digits": 10, "cifar10": 10, "imagenet2012": 1000}
@@ -34,8 +37,10 @@ def get_config(arguments: str = "mobilenet,digits") -> Config:
         network = networks.alexnet(classes=classes, input_shape=shape)
     elif name == "perceptron":
         network = networks.perceptron(128, 64, classes=classes, input_shape=shape)
+    elif name == "bottlenecks":
+        network = _bottlenecks(classes, shape)
     else:
-        raise ValueError(f"network {name!r}: choose mobilenet, alexnet or perceptron")
+        raise ValueError(f"network {name!r}: choose mobilenet, alexnet, perceptron or bottlenecks")
     config = Config(
         network=network,
         dataset=dataset,
@@ -49,3 +54,17 @@ def get_config(arguments: str = "mobilenet,digits") -> Config:
     if rest:
         return config.override({"epochs": "2", "batch_size": "128"})
     return config
+
+
+def _bottlenecks(classes: int, shape: Shape) -> Network:
+    layers: list[Layer] = [Conv(8, 3, 1, "relu6")]
+    width = 8
+    for filters, stride in ((8, 1), (16, 2), (16, 1)):
+        layers += [
+            Conv(4 * width, 1, 1, "relu6"),
+            Conv(4 * width, 3, stride, "relu6", groups=4 * width),
+            Conv(filters, 1, 1, "none"),
+        ]
+        width = filters
+    layers += [AveragePool(), Conv(64, 1, 1, "relu6"), GlobalAverage(), Dense(classes)]
+    return Network("bottlenecks", shape, classes, tuple(layers))

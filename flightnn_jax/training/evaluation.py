@@ -125,7 +125,7 @@ def _on_integers(
 ) -> tuple[_Step, Any]:
     """The compiled function and what it takes besides batches."""
     network, kernels = lowered(model, state), trained_kernels(model, state)
-    for layer in network.weighted:
+    for layer in (x for x in network.weighted if x.name in kernels):  # an average pool has none
         real = np.ldexp(layer.weights.integers().astype(np.float32), layer.weight_exponent)
         if not np.array_equal(real, kernels[layer.name]):
             raise LoweringError(f"{layer.name}: its integers are not its quantized weights")

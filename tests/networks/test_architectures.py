@@ -51,9 +51,11 @@ def test_the_config_of_further_layers():
     assert layers.get_config("alexnet,imagenet2012").network.input_shape == (64, 64, 3)
     assert layers.get_config().network.input_shape == (16, 16, 3)
     assert layers.get_config("perceptron,digits").network.name == "perceptron_128_64"
+    bottlenecks = layers.get_config("bottlenecks,digits").network.layers
+    assert [x.activation for x in bottlenecks[1:4]] == ["relu6", "relu6", "none"]
     for arguments, message in (
         ("mobilenet,nothing", "with a data set of digits, cifar10"),
-        ("lenet,digits", "choose mobilenet, alexnet or perceptron"),
+        ("lenet,digits", "choose mobilenet, alexnet, perceptron or bottlenecks"),
         ("alexnet,cifar10", "a window of 3x3 on 1x1"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from flightnn_jax import networks, quantize_params
 from flightnn_jax.activations import activation_exponent
+from flightnn_jax.data.feed import Batch
 from flightnn_jax.integer import certificate, from_bytes, to_bytes, verify
 from flightnn_jax.networks import (
     AveragePool,
@@ -21,6 +22,7 @@ from flightnn_jax.networks import (
 )
 from flightnn_jax.training import evaluation, layers, products
 from flightnn_jax.training.models import Model
+from flightnn_jax.training.step import data_mesh
 from tests.support import brute_force
 from tests.support.variables import images_of, state_of
 
@@ -137,7 +139,8 @@ def test_integers_are_what_training_defines(name, extreme):
 def test_averages_are_the_sums_that_training_shifts(scheme):
     """Of values of both signs, of values from 0 on, and of signs."""
     state = state_of(MEANS, scheme, seed=0, extreme=scheme == "flightnn")
-    network = evaluation.lowered(Model(MEANS, signs=scheme == "bnn"), state)
+    model = Model(MEANS, signs=scheme == "bnn")
+    network = evaluation.lowered(model, state)
     linear = {layer.name for layer in network.weighted if getattr(layer, "linear", False)}
     assert linear == {"conv1", "mean1", "mean2", *(["mean3"] if scheme == "bnn" else [])}
     images = images_of(MEANS, 4)
@@ -156,6 +159,10 @@ def test_averages_are_the_sums_that_training_shifts(scheme):
         np.testing.assert_array_equal(integers[name], wanted, err_msg=name)
         given = np.ldexp(np.float32(integers[source]), exponents[source])
         np.testing.assert_array_equal(layers.average_pool(pool, given), real, err_msg=name)
+    labels = integers["dense"].argmax(axis=1).astype(np.int32)
+    batch = Batch(jnp.asarray(images), jnp.asarray(labels), jnp.ones(len(labels), bool))
+    counted = evaluation.evaluate(model, data_mesh(jax.devices()[:1]), state, [batch])
+    assert (counted.top1, counted.float_reason) == (1.0, None)
 
 
 def test_windows_of_averages_that_do_not_fit():

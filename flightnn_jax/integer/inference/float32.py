@@ -59,8 +59,9 @@ def form_of(
     Args:
       network: that `check` accepts.
       kernels: the quantized float32 weights that were trained, by the layers' names; those of the
-        network by default. They are the same numbers if the network was lowered from them, and
-        then the outputs show that the integers are the network that was trained.
+        network by default, and of a layer that has none, as an average pool. They are the same
+        numbers if the network was lowered from them, and then the outputs show that the integers
+        are the network that was trained.
       platform: where the program is to run; matrix units take narrow operands.
 
     Raises:
@@ -75,7 +76,7 @@ def form_of(
             own["affine"] = vars(layer.affine)
         at_once = 0
         if isinstance(layer, Convolution | Dense):
-            kernel = None if kernels is None else kernels[layer.name]
+            kernel = None if kernels is None else kernels.get(layer.name)
             own |= _weights(layer, sources[layer.name], kernel)
             at_once = _channels(layer.name, layer.weights)
         channels.append(at_once)
