@@ -20,8 +20,6 @@ from tests.support.variables import NETWORKS, images_of, state_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
-SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4", "binaryconnect", "codebook5")
-
 
 def model_of(name):
     return Model(NETWORKS[name])
@@ -31,7 +29,7 @@ def model_of(name):
 @pytest.mark.parametrize(
     ("name", "scheme"),
     [
-        *(("vgg", scheme) for scheme in SCHEMES),
+        ("vgg", "flightnn"),  # tests/integer/test_schemes_by_paths.py has every scheme
         ("resnet", "flightnn"),
         ("resnet", "fp4"),
         ("net8", "flightnn"),

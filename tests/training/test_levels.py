@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from flightnn_jax import activations, quantize_params
 from flightnn_jax.checker import checker, reader
-from flightnn_jax.integer import certificate, from_bytes, inference, tables, to_bytes, verify
+from flightnn_jax.integer import certificate, from_bytes, tables, to_bytes
 from flightnn_jax.training import evaluation, layers
 from flightnn_jax.training.models import Model
 from tests.support import brute_force
@@ -57,18 +57,6 @@ def test_levels_of_the_integers_are_those_of_training(scheme):
         assert made[name].low == 0
         assert len(made[name].products) <= count
         assert made[name].products.size <= {"table40": 40, "table320": 320}[scheme]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("extreme", [False, True])
-def test_every_path_gives_levels(extreme):
-    state = state_of(NET, "table40", 5, extreme=extreme)
-    network = evaluation.lowered(Model(NET, levels=8), state)
-    paths = {k: path for k, path in verify.PATHS.items() if k not in verify.unavailable()}
-    runners = {"brute force": lambda x: brute_force.layer_outputs(network, x)}
-    runners |= {name: path.runner(network) for name, path in paths.items()}
-    runners["tables"] = inference.make_layer_outputs(network, "tables")
-    assert verify.compare(network, runners, [(images_of(NET, 5), None)]).mismatches == 0
 
 
 def test_residual_blocks_are_refused():

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax import networks, quantize_params
-from flightnn_jax.integer import MaxPool, from_bytes, to_bytes, verify
+from flightnn_jax.integer import MaxPool, from_bytes, to_bytes
 from flightnn_jax.networks import Conv, Dense, GlobalAverage, Network
 from flightnn_jax.training import evaluation
 from flightnn_jax.training.models import Model
@@ -65,16 +65,6 @@ def test_signs_of_the_integers_are_those_of_training(extreme, terms):
     assert layers["conv1"].weights.kind == layers["dense"].weights.kind == "integer"
     assert isinstance(layers["pool2"], MaxPool)
     assert set(np.unique(integers["conv4"])) <= {-1, 1}
-
-
-@pytest.mark.slow
-def test_every_path_gives_signs():
-    network = evaluation.lowered(Model(NET, signs=True), state_of(NET, "bnn", 5, extreme=True))
-    paths = {k: path for k, path in verify.PATHS.items() if k not in verify.unavailable()}
-    runners = {"brute force": lambda x: brute_force.layer_outputs(network, x)}
-    runners |= {name: path.runner(network) for name, path in paths.items()}
-    runners |= {"popcount": verify.runners(network)["popcount"]}  # which it suits
-    assert verify.compare(network, runners, [(images_of(NET, 5), None)]).mismatches == 0
 
 
 def test_the_certificate_knows_that_signs_are_small():
