@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.integer.certificate import Range, width
+from flightnn_jax.integer.codebook import CodebookWeights
 from flightnn_jax.integer.network import Affine, Convolution
 from flightnn_jax.integer.weights import BinaryWeights, IntegerWeights, ShiftWeights, Weights
 from flightnn_jax.rtl import constants, hardwired, wiring
@@ -38,6 +39,7 @@ _EVERY = {
     "repack": 5,
     "reorder": 3,
     "signs": 14,
+    "levels": 8,
 }
 SETS = {
     SEEN: {"convolve": 14, "requantize": 20},
@@ -84,7 +86,7 @@ def convolve(rng: np.random.Generator) -> Drawn:
     terms = int(rng.integers(1, int(weights.passes.max()) + 1))
     out = int(rng.choice([n for n in range(1, lanes + 1) if lanes % n == 0 and n <= 2]))
     kind = "4-bit" if integer else f"k={weights.passes.max()}"
-    return _engine(weights, stride, side, Fold(lanes, inputs, terms, out), 128, kind)
+    return _engine(weights, stride, side, Fold(lanes, inputs, terms, out), (-128, 127), kind)
 
 
 def signs(rng: np.random.Generator) -> Drawn:
@@ -98,14 +100,36 @@ def signs(rng: np.random.Generator) -> Drawn:
     inputs = int(rng.integers(1, min(channels, 32 if counted else 8) + 1))
     out = int(rng.choice([n for n in range(1, lanes + 1) if lanes % n == 0 and n <= 2]))
     kind = "signs of signs" if counted else "signs"
-    return _engine(weights, stride, side, Fold(lanes, inputs, 1, out), 1 if counted else 128, kind)
+    ends = (-1, 1) if counted else (-128, 127)
+    return _engine(weights, stride, side, Fold(lanes, inputs, 1, out), ends, kind)
 
 
-def _engine(weights: Weights, stride: int, side: int, fold: Fold, reach: int, kind: str) -> Drawn:
-    """Of weights and a fold, for square maps of activations whose magnitude is at most `reach`."""
+def levels(rng: np.random.Generator) -> Drawn:
+    """An engine of weights of a few levels, with activations of 8 bits or of a few levels."""
+    size, stride = _WINDOWS[rng.integers(6)]
+    channels, filters = (int(n) for n in rng.integers(3, 33, 2))
+    side = int(rng.choice([4, 8, 16]))
+    count, ends = ((5, (0, 7)), (10, (0, 31)), (5, (-128, 127)), (10, (-128, 127)), (7, (-3, 6)))[
+        rng.integers(5)
+    ]
+    table = np.sort(rng.choice(np.arange(-127, 128), count, replace=False)).astype(np.int8)
+    shape = (size, size, channels, filters)
+    weights = CodebookWeights(table, rng.integers(0, count, shape, np.uint8))
+    lanes = int(rng.integers(1, min(filters, 9) + 1))
+    inputs = int(rng.integers(1, min(channels, 4) + 1))
+    out = int(rng.choice([n for n in range(1, lanes + 1) if lanes % n == 0 and n <= 2]))
+    kind = f"{count} levels of {ends[0]} to {ends[1]}"
+    return _engine(weights, stride, side, Fold(lanes, inputs, 1, out), ends, kind)
+
+
+def _engine(
+    weights: Weights, stride: int, side: int, fold: Fold, ends: tuple[int, int], kind: str
+) -> Drawn:
+    """Of weights and a fold, for square maps of activations between two ends."""
     size, _, channels, filters = weights.shape
+    inputs = Range(*np.tile(ends, (channels, 1)).T)
     order = np.argsort(-weights.passes.astype(int), kind="stable")
-    most = int(weights.sizes().reshape(-1, filters).sum(axis=0).max()) * reach
+    most = int(weights.sizes().reshape(-1, filters).sum(axis=0).max()) * max(map(abs, ends))
     bits = int(width(Range(np.array([-most]), np.array([most])))[0])
     source = Stream("x", (side, side, channels), 8, fold.inputs, np.arange(channels))
     after = -(-side // stride)
@@ -113,7 +137,7 @@ def _engine(weights: Weights, stride: int, side: int, fold: Fold, reach: int, ki
     none = np.zeros(filters, np.int32)
     affine = Affine(none + 1, none, none, none)
     layer = Convolution("y", "x", stride, weights, 0, affine, none, 0, none)
-    stage = constants.convolution(layer, source, output, fold, signs=reach == 1)
+    stage = constants.convolution(layer, source, output, fold, inputs)
     what = f"conv {size}x{size}/{stride} {channels}-{filters} at {side}, {kind}"
     return Drawn(f"{what}, fold {','.join(map(str, fold))}", stage)
 
@@ -264,4 +288,5 @@ DRAW: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "repack": repack,
     "reorder": reorder,
     "signs": signs,
+    "levels": levels,
 }

@@ -21,7 +21,7 @@ class Arithmetic:
       bits: of a weight; of a term, where weights are sums of terms; None where each layer's
         differ.
       units: which of `synthesized.UNITS` computes it, by `engine.MULTIPLIERS`; none where no
-        engine does.
+        engine does, or none of these.
       asic: which of `asic.UNITS` does.
       stored: the kind, as `schemes.Weights` calls it; None for floats.
       integers: the same, as `integer.Weights` calls it; likewise.
@@ -29,7 +29,9 @@ class Arithmetic:
       product_exponent: a product is at most 2**product_exponent in magnitude, in units of the
         smallest weight; None for floats, whose sums have 32 bits.
       activity: which of `activity.N45` does.
-      terms: whether codes of generated engines are powers of two, or else integers.
+      terms: whether codes of generated engines are powers of two, or else integers or numbers of
+        levels.
+      numbered: whether they are numbers of levels, and products are looked up.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class Arithmetic:
     product_exponent: int | None = None
     activity: str | None = None
     terms: bool = False
+    numbered: bool = False
 
     @property
     def floats(self) -> bool:
@@ -110,6 +113,7 @@ _ROWS = (
         terms=True,
     ),
     # No unit for levels was simulated: an 8x8 multiplier does all that a table of products does.
+    # Generated engines have tables of their own.
     Arithmetic(
         kind="codebook",
         bits=None,
@@ -118,6 +122,7 @@ _ROWS = (
         stored="codebook",
         integers="codebook",
         product_exponent=14,
+        numbered=True,
     ),
 )
 KINDS = {row.kind: row for row in _ROWS}

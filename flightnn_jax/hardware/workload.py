@@ -50,6 +50,7 @@ class LayerWork:
       bits: of a weight, or of one of its terms.
       signs: whether no activation is anything but -1, 0 or 1.
       shared_bits: of what all weights read, such as a table of levels.
+      activations: the least and the largest one, where products with levels are looked up.
       trained: its weights; None in a plan. Layers that differ in this alone count as equal: what
         they are computed with does not change what is computed.
     """
@@ -65,6 +66,7 @@ class LayerWork:
     bits: int
     signs: bool = False
     shared_bits: int = 0
+    activations: tuple[int, int] = (-128, 127)
     trained: Trained | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -271,6 +273,7 @@ def from_network(
                 bits=stored.bits if stored else 32,
                 signs=signs,
                 shared_bits=8 * stored.levels if stored else 0,
+                activations=_levels(known, i, shape),
             )
         )
     return Workload(record.name, scheme, tuple(layers))
@@ -328,6 +331,13 @@ def from_integers(network: integer.IntegerNetwork) -> Workload:
     return Workload(network.name, _scheme(layers), layers)
 
 
+def _levels(scheme: schemes.Scheme, index: int, shape: Shape) -> tuple[int, int]:
+    """What a planned layer reads; the image has no levels, nor has the average."""
+    if scheme.levels is None or index == 0 or len(shape) != 4:
+        return -128, 127
+    return 0, scheme.levels - 1
+
+
 def _fixed_k(scheme: schemes.Scheme) -> int | None:
     """The k of every filter; None where it is learned."""
     if scheme.flexible:
@@ -365,8 +375,14 @@ def _layer_work(
         bits=layer.weights.bits,
         signs=certificate.are_signs(inputs),
         shared_bits=layer.weights.shared_bits,
+        activations=_ends(inputs) if arithmetic.numbered else (-128, 127),
         trained=Trained(layer.weights, inputs),
     )
+
+
+def _ends(inputs: certificate.Range) -> tuple[int, int]:
+    """The least and the largest, with the zeros around a map."""
+    return min(0, int(inputs.low.min())), max(0, int(inputs.high.max()))
 
 
 def as_lightnn1(workload: Workload) -> Workload:
@@ -386,6 +402,7 @@ def as_lightnn1(workload: Workload) -> Workload:
             bits=shift.bits or 4,
             signs=False,
             shared_bits=0,
+            activations=(-128, 127),
             trained=None,
         )
         for layer in workload.layers

@@ -27,7 +27,6 @@ class CodebookWeights(Weights):
     kind: ClassVar[str] = "codebook"
     max_size: ClassVar[int] = 128
     version: ClassVar[int] = 4
-    engine: ClassVar[bool] = False
 
     @property
     def bits(self) -> int:  # type: ignore[override]  # here a layer decides
@@ -43,6 +42,11 @@ class CodebookWeights(Weights):
     def shape(self) -> Shape:
         """Of the weights."""
         return self.index.shape
+
+    @property
+    def numbered(self) -> np.ndarray:
+        """All levels."""
+        return self.levels
 
     @property
     def passes(self) -> np.ndarray:

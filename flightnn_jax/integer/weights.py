@@ -45,7 +45,6 @@ class Weights(abc.ABC):
     shared_bits: ClassVar[int] = 0  # of what all codes read
     version: ClassVar[int] = 1  # of the file format, the first that knows the kind
     terms: ClassVar[bool] = False  # whether a code is 2 shift + (1 for minus), a power of two
-    engine: ClassVar[bool] = True  # whether the engines of `rtl` compute with the codes
 
     @property
     @abc.abstractmethod
@@ -64,6 +63,11 @@ class Weights(abc.ABC):
     def sizes(self) -> np.ndarray:
         """[*shape] int32, the sums of the magnitudes of what a weight is a sum of."""
         return np.abs(self.integers())
+
+    @property
+    def numbered(self) -> np.ndarray | None:
+        """[n] int8, the levels that codes number; None where a code says the weight itself."""
+        return None
 
     def shift_range(self) -> tuple[np.ndarray, np.ndarray]:
         """[filters] int64 each, the smallest and the largest shift; zeros without shifts."""

@@ -24,6 +24,7 @@ import numpy as np
 from flightnn_jax.integer.limits import Shape
 from flightnn_jax.rtl import graph as graphs
 from flightnn_jax.rtl.graph import Graph
+from flightnn_jax.rtl.lookups import Lookup
 
 LOGIT_BITS = 32
 GROUP = 7  # bits that fl_popcount counts at once
@@ -131,7 +132,8 @@ class Convolve(Stage):
       size: height and width of the window.
       stride: of its steps.
       integer: whether a code is a 4-bit integer, or else a term.
-      bits: of a code: 4, or 1 where it is a sign.
+      bits: of a code: 4, or 1 where it is a sign, or as many as number levels.
+      lookup: of a code that numbers a level; None for others.
       signs: whether codes are signs and activations -1, 0 or 1, whose products are counted; only
         where `is_plain`.
       codes: [steps, lanes, inputs, terms] uint8, what is computed with in each step of a window.
@@ -149,6 +151,7 @@ class Convolve(Stage):
     stride: int
     integer: bool
     bits: int
+    lookup: Lookup | None
     signs: bool
     codes: np.ndarray
     turns: np.ndarray
@@ -186,9 +189,17 @@ class Convolve(Stage):
         return np.asarray(self.last & (behind % of_part == 0))
 
     @property
+    def kept(self) -> int:
+        """Bits of an activation in the memory of rows."""
+        if self.lookup and self.is_plain:
+            return self.lookup.kept
+        return 2 if self.signs else 8
+
+    @property
     def levels(self) -> int:
         """Of a lane's tree of adders."""
         numbers = self.fold.inputs * self.fold.terms
+        numbers *= self.lookup.parts if self.lookup else 1
         return math.ceil(math.log2(-(-numbers // GROUP) if self.signs else numbers))
 
     @property

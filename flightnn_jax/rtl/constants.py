@@ -2,15 +2,19 @@
 
 import numpy as np
 
-from flightnn_jax.integer.certificate import Range, width
+from flightnn_jax.integer.certificate import Range, are_signs, width
 from flightnn_jax.integer.network import Affine, Convolution, Dense
 from flightnn_jax.integer.weights import Weights
-from flightnn_jax.rtl import orders
+from flightnn_jax.rtl import lookups, orders
 from flightnn_jax.rtl.architecture import Convolve, Fold, Requantize, Stream
 
 
 def convolution(
-    layer: Convolution | Dense, source: Stream, output: Stream, fold: Fold, signs: bool = False
+    layer: Convolution | Dense,
+    source: Stream,
+    output: Stream,
+    fold: Fold,
+    inputs: Range,
 ) -> Convolve:
     """A layer's weights in the order in which an engine takes them.
 
@@ -19,12 +23,15 @@ def convolution(
       source: words of `fold.inputs` activations.
       output: the sums.
       fold: of the layer.
-      signs: whether its activations are -1, 0 or 1.
+      inputs: [channels] what its activations can be.
     """
     size = layer.weights.shape[0] if isinstance(layer, Convolution) else 1
     stride = layer.stride if isinstance(layer, Convolution) else 1
     padding = layer.around if isinstance(layer, Convolution) else 0
     groups = layer.groups if isinstance(layer, Convolution) else 1
+    weights = layer.weights
+    numbered = weights.numbered
+    lookup = None if numbered is None else lookups.lookup(numbered, weights.bits, inputs)
     plain = groups == 1 and padding == size // 2
     k = layer.weights.passes[output.order]
     count = orders.turns(k, fold)
@@ -51,8 +58,9 @@ def convolution(
         size=size,
         stride=stride,
         integer=not layer.weights.terms,
-        bits=layer.weights.bits,
-        signs=plain and signs and layer.weights.bits == 1,
+        bits=weights.bits,
+        lookup=lookup,
+        signs=plain and weights.terms and weights.bits == 1 and are_signs(inputs),
         codes=codes.reshape(-1, *codes.shape[2:])[~kept],
         turns=np.where(empty, 1, steps),
         first=number == 0,

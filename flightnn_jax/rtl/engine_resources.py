@@ -3,8 +3,9 @@
 import numpy as np
 
 from flightnn_jax.fpga import Resources
-from flightnn_jax.rtl import row_resources
+from flightnn_jax.rtl import lookups, row_resources
 from flightnn_jax.rtl.architecture import GROUP
+from flightnn_jax.rtl.lookups import INPUTS, Lookup
 from flightnn_jax.rtl.parts import Parameters, left, total, width_of
 
 
@@ -15,7 +16,7 @@ def codes(p: Parameters) -> Resources:
     read = bits * p["VALUES"] * int((_computed(p) > 0).sum())
     block = p["CODES_BLOCK"]
     turns = p.table("TURN_FILE", about)
-    if bits == 1:  # nothing masks signs
+    if bits == 1 or p.lookup:  # nothing masks signs and levels
         about, turns = 2, None if turns is None else turns[:, -2:]
     parts = [
         p.rom(p["TURNS"], about, turns),
@@ -28,7 +29,7 @@ def _computed(p: Parameters) -> np.ndarray:
     """[lanes, terms] in what share of turns a term is computed; Yosys leaves out what never is."""
     lanes, terms = p["LANES"], p["TERMS"]
     turns = p.table("TURN_FILE", lanes * terms)
-    if turns is None or p.code_bits == 1:
+    if turns is None or p.code_bits == 1 or p.lookup:
         return np.ones((lanes, terms))
     return turns.mean(axis=0).reshape(lanes, terms)
 
@@ -41,11 +42,20 @@ def conv(p: Parameters) -> Resources:
         row_resources.of(p),
         codes(p),
         flags,
-        *(_counting(p) if p.signs else [_lane(p, terms) for terms in _computed(p)]),
+        *_lanes(p),
         _results(p),
         p.buffer(p["OUT"] * p["SUM"]),
     ]
     return total(parts)
+
+
+def _lanes(p: Parameters) -> list[Resources]:
+    """All of them."""
+    if p.signs:
+        return _counting(p)
+    if p.lookup:
+        return [_looked_up(p, p.lookup)] * p["LANES"]
+    return [_lane(p, terms) for terms in _computed(p)]
 
 
 def _results(p: Parameters) -> Resources:
@@ -101,6 +111,38 @@ def _summed(p: Parameters) -> Resources:
     width = p["SUM"]
     once = p["SIZE"] ** 2 * row_resources.part(p) == 1 and p["TURNS"] == p["PASSES"]
     return Resources(lut=width if once else 2 * width, ff=width)
+
+
+def _looked_up(p: Parameters, lookup: Lookup) -> Resources:
+    """fl_lane with tables of products: a table for each bit of a part's, and the tree behind them.
+
+    Of a sum the bits below the higher of two numbers are wires, those above both are one.
+    """
+    ends: list[tuple[int, int]] = []  # of each number the lowest and the highest bit
+    lut, start = 0, 0
+    levels, width = p["LEVELS"], lookup.kept + 8
+    for bits in lookups.parts(lookup.kept, lookup.parts):
+        below = lookup.signed and start + bits == lookup.kept
+        least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if below else (0, (1 << bits) - 1)
+        products = [level * x for level in lookup.levels for x in (least, most)]
+        wide = max(1, *(max(x, ~x).bit_length() + 1 for x in products))
+        ends.append((start, start + wide - 1))
+        lut += wide * (1 << max(0, lookup.code + bits - INPUTS))
+        start += bits
+    numbers = ends * p["VALUES"]
+    lut *= p["VALUES"]
+    ff = sum(high - low + 1 for low, high in numbers)
+    for level in range(1, levels + 1):
+        pairs = [numbers[i : i + 2] for i in range(0, len(numbers), 2)]
+        both = [two for two in pairs if len(two) > 1]
+        lut += sum(max(a[1], b[1]) - max(a[0], b[0]) + 1 for a, b in both)
+        numbers = [
+            (min(low for low, _ in two), width + level - 1) if len(two) > 1 else two[0]
+            for two in pairs
+        ]
+        if (levels - level) % 2 == 0:
+            ff += sum(high - low + 1 for low, high in numbers)
+    return total([Resources(lut=lut, ff=ff), _summed(p)])
 
 
 def _counting(p: Parameters) -> list[Resources]:

@@ -36,7 +36,6 @@ def cheapest(network: IntegerNetwork, target: int, available: Resources) -> tupl
     """
     names = [layer.name for layer in network.weighted]
     engines = folding.possible(network, target)
-    engines = engines - {layer.name for layer in network.weighted if not layer.weights.engine}
     wires = {x.name for x in network.weighted if _can_be_wires(network, x, target)}
     slow = [name for name in names if name not in engines | wires]
     if slow:

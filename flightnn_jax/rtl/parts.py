@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flightnn_jax.fpga import Resources, Shapes, blocks
+from flightnn_jax.rtl.lookups import Lookup
 from flightnn_jax.rtl.verilog import CODE_BITS, Instance
 
 
@@ -107,7 +108,23 @@ class Parameters:
     @property
     def kept_bits(self) -> int:
         """Of an activation in fl_conv's rows."""
-        return 2 if self.signs else 8
+        if self.signs:
+            return 2
+        return int(self.parameters.get("KEPT", 8)) if "PADDING" not in self.parameters else 8
+
+    @property
+    def lookup(self) -> Lookup | None:
+        """How fl_conv looks products up; levels that are not known are as large as can be."""
+        kind = self.parameters.get("LOOKUP", 0)
+        if not kind:
+            return None
+        code, kept = self.code_bits, int(self.parameters["KEPT"])
+        levels: tuple[int, ...] = (-127, 127)
+        if "TABLE" in self.parameters:
+            table = int(str(self.parameters["TABLE"]).partition("'h")[2], 16)
+            each = [table >> 8 * i & 255 for i in range(1 << code)]
+            levels = tuple(x - ((x & 128) << 1) for x in each)
+        return Lookup(levels, code, kept, kind == 1)
 
     def table(self, name: str, bits: int) -> np.ndarray | None:
         """[words, bits] of the file that a parameter names, the lowest bit first; None without."""

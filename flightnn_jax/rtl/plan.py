@@ -77,12 +77,6 @@ def checked(
             f"fold of {', '.join(unknown)}: there is no such layer with weights; choose of "
             f"{', '.join([IMAGE, *filters])}"
         )
-    for name in filters.keys() - set(wired):
-        if not filters[name].engine:
-            raise FoldError(
-                f"{name}: no engine computes with weights of the kind {filters[name].kind!r}: make "
-                "wires of the layer, as --style=hardwired does"
-            )
     found = {}
     for name in (IMAGE, *filters):
         fold = folds.get(name, Fold())
@@ -207,8 +201,8 @@ class _Planner:
         if layer.name in self.wired:
             self.stages.append(wiring.stage(self.network, layer, source, output))
         else:
-            signs = certificate.are_signs(self.reaches[layer.input])
-            self.stages.append(constants.convolution(layer, source, output, fold, signs))
+            reach = self.reaches[layer.input]
+            self.stages.append(constants.convolution(layer, source, output, fold, reach))
         if isinstance(layer, networks.Dense):
             ones = np.ones(shape[2], np.int64)
             affine = networks.Affine(ones, layer.bias, *proven.accumulators)

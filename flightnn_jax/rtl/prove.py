@@ -51,6 +51,15 @@ def _lane(values: int, terms: int, integer: int, code: int = 4) -> Claim:
     return Claim("lane", {**shape, "DELAY": delay}, delay + 2)
 
 
+def _looked_up(kept: int, parts: int, lookup: int) -> Claim:
+    """A lane of levels, with tables for parts of an activation."""
+    levels = (parts - 1).bit_length()
+    shape = {"VALUES": 1, "TERMS": 1, "CODE": 3, "LEVELS": levels}
+    delay = 2 + -(-levels // 2)
+    given = {**shape, "LOOKUP": lookup, "KEPT": kept, "PARTS": parts, "DELAY": delay}
+    return Claim("lane", given, delay + 2)
+
+
 def _popcount(bits: int) -> Claim:
     levels = (-(-bits // 7) - 1).bit_length()
     delay = 1 + -(-levels // 2)
@@ -94,6 +103,11 @@ CLAIMS = (
     _lane(1, 1, 1),
     _lane(1, 1, 0, code=1),
     _lane(2, 1, 0, code=1),
+    Claim("lookup", {}, 0),
+    Claim("lookup", {"SIGNED": 1}, 0),
+    Claim("lookup", {"BITS": 2, "CODE": 4, "SIGNED": 1}, 0),
+    _looked_up(3, 1, 2),
+    _looked_up(5, 2, 1),
     *(_popcount(bits) for bits in (1, 7, 8, 15)),
     *(_signs(values) for values in (1, 2, 7, 9)),
     _activate(16, 0, 0, 0),

@@ -40,11 +40,13 @@ class Errors(NamedTuple):
 
 ENGINE, INTEGER_ENGINE, WIRES, OTHER = "engine", "engine of 4-bit integers", "wires", "other"
 SIGN_ENGINE = "engine of signs"
+LEVEL_ENGINE = "engine of levels"
 GROUPS = "groups, other padding and other pools"
 ERRORS: Mapping[str, Errors] = {
     ENGINE: Errors(lut=1.06, ff=1.03),
     INTEGER_ENGINE: Errors(lut=1.10, ff=1.03),
     SIGN_ENGINE: Errors(lut=1.10, ff=1.03),
+    LEVEL_ENGINE: Errors(lut=1.12, ff=1.05),
     WIRES: Errors(lut=1.05, ff=1.07),
     OTHER: Errors(lut=1.10, ff=1.03),
     GROUPS: Errors(lut=1.10, ff=1.06),
@@ -58,6 +60,8 @@ def kind(stage: Stage) -> str:
     if isinstance(stage, WindowPool) or (isinstance(stage, Convolve) and not stage.is_plain):
         return GROUPS
     if isinstance(stage, Convolve):
+        if stage.lookup:
+            return LEVEL_ENGINE
         return SIGN_ENGINE if stage.bits == 1 else INTEGER_ENGINE if stage.integer else ENGINE
     return WIRES if isinstance(stage, Wired) else OTHER
 

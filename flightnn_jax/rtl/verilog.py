@@ -167,7 +167,7 @@ def _convolve(stage: Convolve) -> Instance:
     height, width, _ = source.shape
     steps, turns, results = len(stage.codes), len(stage.turns), stage.results
     sweep = stage.size**2 * stage.part
-    kept = (2 if stage.signs else 8) * fold.inputs
+    kept = stage.kept * fold.inputs
     codes, about = f"{stage.name}_codes.hex", f"{stage.name}_turns.hex"
     empty = "".join("01"[bool(n == 1 < sweep)] for n in reversed(stage.turns))
     parameters: dict[str, int | str] = {
@@ -188,6 +188,7 @@ def _convolve(stage: Convolve) -> Instance:
         "TERMS": fold.terms,
         "INTEGER": int(stage.integer),
         **({"CODE": stage.bits} if stage.bits != CODE_BITS else {}),
+        **(stage.lookup.parameters if stage.lookup else {}),
         **({"SIGNS": 1} if stage.signs else {}),
         "LEVELS": stage.levels,
         "SUM": output.bits,

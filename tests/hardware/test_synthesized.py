@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from flightnn_jax.hardware import device, synthesized
 from flightnn_jax.hardware.styles import engine, hardwired
 from flightnn_jax.hardware.workload import LayerWork, from_network
+from flightnn_jax.integer.certificate import Range
+from flightnn_jax.integer.codebook import CodebookWeights
 from flightnn_jax.integer.network import Affine, Convolution
 from flightnn_jax.integer.weights import BinaryWeights, IntegerWeights, ShiftWeights
 from flightnn_jax.rtl import constants, verilog
@@ -118,7 +120,7 @@ def generated(k, lanes, side=6, inputs=4, kind="shift"):
     return engine_of(weights, lanes, order, side)
 
 
-def engine_of(weights, lanes, order, side=6, signs=False):
+def engine_of(weights, lanes, order, side=6, reach=(-128, 127)):
     """With one activation and one term a cycle."""
     *_, inputs, filters = weights.shape
     source = Stream("x", (side, side, inputs), 8, 1, np.arange(inputs))
@@ -126,7 +128,9 @@ def engine_of(weights, lanes, order, side=6, signs=False):
     none = np.zeros(filters, np.int32)
     affine = Affine(none, none, none, none)
     layer = Convolution("y", "x", 1, weights, 0, affine, none, 0, none)
-    return constants.convolution(layer, source, output, Fold(lanes), signs)
+    return constants.convolution(
+        layer, source, output, Fold(lanes), Range(*np.tile(reach, (inputs, 1)).T)
+    )
 
 
 @check
@@ -150,10 +154,26 @@ def test_an_engine_of_signs_is_the_generated_one():
     shapes = (6, 6, 4), (6, 6, 5)
     work = LayerWork("x", (3, 3, 4, 5), 1, *shapes, "binary", (1,) * 5, 7, 1, signs=True)
     weights = BinaryWeights(np.zeros((3, 3, 4, 5), np.uint8))
-    whole = verilog.instance(engine_of(weights, 2, np.arange(5), signs=True))
+    whole = verilog.instance(engine_of(weights, 2, np.arange(5), reach=(-1, 1)))
     made = engine.engine(work, 2, in_dsp=False)
     names = set(whole.parameters) - {"EMPTY", "CODES", "TURN_FILE", "SUM"}
     assert {"CODE", "SIGNS"} < names
+    for name in names:
+        assert made.parameters[name] == whole.parameters[name], name
+
+
+@pytest.mark.parametrize("reach", [(0, 31), (-128, 127)])
+def test_an_engine_of_levels_is_the_generated_one(reach):
+    shapes = (6, 6, 4), (6, 6, 5)
+    more = {"shared_bits": 80, "activations": reach}
+    work = LayerWork("x", (3, 3, 4, 5), 1, *shapes, "codebook", (1,) * 5, 20, 4, **more)
+    levels = np.arange(-127, 127, 26, dtype=np.int8)
+    weights = CodebookWeights(levels, np.zeros((3, 3, 4, 5), np.uint8))
+    stage = engine_of(weights, 2, np.arange(5), reach=reach)
+    whole = verilog.instance(stage)
+    made = engine.engine(work, 2, in_dsp=False)
+    names = set(whole.parameters) - {"EMPTY", "CODES", "TURN_FILE", "SUM", "TABLE"}
+    assert {"LOOKUP", "KEPT", "PARTS"} < names
     for name in names:
         assert made.parameters[name] == whole.parameters[name], name
 

@@ -244,6 +244,7 @@ def test_a_table_of_levels_is_stored_too():
         assert layer.weight_bits == bits * stored.weights.index.size + 8 * levels
     planned = from_network("net4", "table40").layers
     assert {(layer.bits, layer.shared_bits) for layer in planned} == {(3, 40)}
+    assert [layer.activations for layer in planned] == [(-128, 127), (0, 7), (0, 7), (0, 7)]
 
 
 @pytest.mark.parametrize(("k", "scheme"), [(1, "lightnn1"), (2, "lightnn2"), (3, "flightnn")])

@@ -14,6 +14,8 @@ FAULTS = [
     ("tree", "(LEVELS - l) % 2 == 0", "(LEVELS - l) % 2 == 1"),
     ("tree", "{a[BITS-2], a} + {b", "{a[BITS-2], a} - {b"),
     ("lane", "first ? {WIDTH{1'b0}} : acc", "acc"),
+    ("lookup", "number = number - (1 << BITS)", "number = number"),
+    ("lookup", "{24{level[7]}}", "{24{1'b0}}"),
     ("popcount", "(carry & (high | high_2))", "carry"),
     ("popcount", "padded[7*i+6]", "1'b0"),
     ("signs", "x[2*i] && x", "x"),
@@ -66,7 +68,7 @@ LONGER = [
 ALL = FAULTS + LONGER
 
 # The claim of a harness that shows a fault, by its place.
-_CLAIM = dict.fromkeys(("tree", "popcount", "signs", "activate", "windows", "rows"), 1)
+_CLAIM = dict.fromkeys(("tree", "lookup", "popcount", "signs", "activate", "windows", "rows"), 1)
 
 
 def verdict(harness: str, right: str, wrong: str) -> prove.Verdict:

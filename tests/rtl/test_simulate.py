@@ -11,7 +11,7 @@ from flightnn_jax.rtl import folding, simulate, tools
 from flightnn_jax.rtl.architecture import Convolve, Queue
 from tests.rtl import machines
 from tests.rtl.layers import needs
-from tests.support.networks_at_random import of_signs, random_chain, random_network
+from tests.support.networks_at_random import of_levels, of_signs, random_chain, random_network
 
 pytestmark = needs("iverilog")
 
@@ -46,6 +46,16 @@ def test_signs_are_counted(kind, width, seed, tmp_path):
 
 
 @pytest.mark.slow
+def test_levels_are_looked_up(tmp_path):
+    """Beside activations of 8 bits, which tables read in parts."""
+    network = of_levels(random_network(3, "vgg", "codebook", width=4))
+    machine = rtl.machine_of(network, machines.folds(network, 2))
+    engines = [stage for stage in machine.stages if isinstance(stage, Convolve)]
+    assert [stage.kept for stage in engines] == [8, 3, 3]
+    assert [stage.lookup.parts for stage in engines] == [3, 1, 1]
+    machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
+
+
 def test_signs_of_maps_of_any_shape(tmp_path):
     """Not square, and windows that lie outside of the map."""
     chain = dataclasses.replace(

@@ -67,12 +67,6 @@ def test_wires_of_signs_and_engines_beside_them(tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
 
 
-def test_no_engine_multiplies_with_levels():
-    network = random_network(3, "vgg", "codebook", width=2)
-    with pytest.raises(rtl.FoldError, match=r"conv3: no engine .*'codebook': make wires of the"):
-        rtl.machine_of(network, wired=["conv1", "conv2"])
-
-
 def test_layers_that_are_not_there_cannot_be_wired():
     network = random_network(3, "vgg", "shift2")
     with pytest.raises(rtl.FoldError, match="fold of pool1: there is no such layer"):

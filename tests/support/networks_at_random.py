@@ -73,11 +73,21 @@ def random_network(
 
 def of_signs(network):
     """The network, of slope 1, whose convolutions but the last layer hand on -1, 0 and 1."""
+    return _of_few(network, 1, -1)
+
+
+def of_levels(network):
+    """The network, whose convolutions but the last layer hand on 0 to 7."""
+    return _of_few(network, 7, 0)
+
+
+def _of_few(network, largest, sign):
+    """Sums are clipped to 0 or -m and to m, and m becomes the largest activation."""
     for layer in network.layers[:-1]:
         if isinstance(layer, Convolution) and layer.shift is not None:
             *window, filters = layer.weights.shape
             most = max(1, int(math.prod(window) ** 0.5 / 2))
-            numbers = ((14 << 13) // (10 * most), 0, -most, most)  # sums, clipped, in 1.4
+            numbers = (((10 * largest + 4) << 13) // (10 * most), 0, sign * most, most)
             affine = Affine(*(np.full(filters, x, np.int32) for x in numbers))
             shift = np.full(filters, 13, np.uint8)
             network = with_layer(network, layer.name, affine=affine, shift=shift)
@@ -126,16 +136,17 @@ def random_chain(seed, shape=None, windows=(1, 3, 5, 7), weights=None):
     return network
 
 
-def random_windows(seed, shape=(5, 4, 4), own_padding=True):
+def random_windows(seed, shape=(5, 4, 4), own_padding=True, weights=None):
     """A network of groups, and of pools and padding of any kind, for a small image.
 
     Args:
       seed: of everything, the kind of weights as well.
       shape: (height, width, channels) of the image.
       own_padding: whether convolutions may have other padding than half of a window.
+      weights: their kind; that of the seed by default.
     """
     rng = np.random.default_rng(seed)
-    weights = [*WEIGHTS, "binary"][seed % 5]
+    weights = weights or [*WEIGHTS, "binary"][seed % 5]
     draw = _Draw(rng, weights, None, False, 3)
     layers = _windows(draw, shape, own_padding)
     network = IntegerNetwork(

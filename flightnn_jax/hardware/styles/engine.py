@@ -26,8 +26,11 @@ from flightnn_jax.hardware.records import Choice, Design, Estimate, LayerCost, N
 from flightnn_jax.hardware.styles import base, generated
 from flightnn_jax.hardware.styles.base import Figure, Options
 from flightnn_jax.hardware.workload import LayerWork, Workload
+from flightnn_jax.integer.certificate import Range
+from flightnn_jax.rtl import lookups
 from flightnn_jax.rtl import parts as rtl_parts
 from flightnn_jax.rtl import resources as rtl_resources
+from flightnn_jax.rtl.lookups import Lookup
 from flightnn_jax.rtl.verilog import CODE_BITS, Instance, is_block
 
 OPTIONS: tuple[str, ...] = ("multiplier",)
@@ -136,13 +139,15 @@ def _turns(layer: LayerWork, at_once: int) -> np.ndarray:
 
 
 def unit_name(layer: LayerWork, multiplier: str) -> str:
-    """Which measured unit computes the layer.
+    """Which measured unit computes the layer; "tables" where a generated one alone does.
 
     Raises:
       ValueError: if `multiplier` is unknown, or no engine computes with such weights.
     """
     if multiplier not in MULTIPLIERS:
         raise ValueError(f"multiplier={multiplier!r}: choose one of {', '.join(MULTIPLIERS)}")
+    if layer.arithmetic.numbered:
+        return "tables"
     if multiplier not in layer.arithmetic.units:
         raise ValueError(
             f"{layer.name}: no engine for weights of the format {layer.format!r} was generated or "
@@ -212,6 +217,10 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
     bits = 1 if layer.arithmetic.bits == 1 else CODE_BITS
     counted = bits == 1 and layer.signs and layer.groups == 1
     kept = 2 if counted else 8
+    looked_up = _lookup(layer) if layer.arithmetic.numbered else None
+    if looked_up:
+        bits = looked_up.code
+        kept = looked_up.kept if layer.groups == 1 else 8
     parameters = {
         "VALUES": 1,
         "WORDS": -(-channels // at_once) if own else channels,
@@ -229,9 +238,10 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
         "TERMS": 1,
         "INTEGER": int(not layer.arithmetic.terms),
         "DSP": int(in_dsp),
-        **({"CODE": 1} if bits == 1 else {}),
+        **({"CODE": bits} if bits != CODE_BITS else {}),
+        **(looked_up.parameters if looked_up else {}),
         **({"SIGNS": 1} if counted else {}),
-        "LEVELS": 0,
+        "LEVELS": (looked_up.parts - 1).bit_length() if looked_up else 0,
         "SUM": layer.accumulator_bits,
         "PASSES": len(turns),
         "OUT": 1,
@@ -243,6 +253,12 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
         return Instance("fl_conv", dict(parameters), {})
     part = {"OWN": int(own), "PART": 1 if own else layer.kernel_shape[-2], "PADDING": size // 2}
     return Instance("fl_group_conv", {**parameters, **part}, {})
+
+
+def _lookup(layer: LayerWork) -> Lookup:
+    """Of levels that may be any: what tables take hardly depends on them."""
+    low, high = (np.array([end]) for end in layer.activations)
+    return lookups.lookup(np.zeros(0, np.int8), layer.bits, Range(low, high))
 
 
 def _of_floats(layer: LayerWork, at_once: int, device: Device, name: str, version: str) -> Parts:
@@ -338,6 +354,8 @@ def _cost(layer: LayerWork, needed: Resources, time: int, device: Device, batch:
     kind = rtl_resources.ENGINE if layer.arithmetic.terms else rtl_resources.INTEGER_ENGINE
     if layer.arithmetic.bits == 1:
         kind = rtl_resources.SIGN_ENGINE
+    if layer.arithmetic.numbered:
+        kind = rtl_resources.LEVEL_ENGINE
     if layer.groups > 1:
         kind = rtl_resources.GROUPS
     errors = rtl_resources.ERRORS[kind]
@@ -357,7 +375,7 @@ def figures(workload: Workload, device: Device) -> tuple[Figure, ...]:
 
     None for weights that no engine computes with.
     """
-    if not all(layer.arithmetic.units for layer in workload.layers):
+    if not all(x.arithmetic.units or x.arithmetic.numbered for x in workload.layers):
         nothing = Figure("engine images/s", None, "as an engine")
         return (nothing, Figure("engine LUT", None))
     costs = estimate(workload, device, None, Options())

@@ -5,7 +5,7 @@
 //   VALUES, WORDS, HEIGHT, WIDTH, SIZE, STRIDE, OUT_HEIGHT, OUT_WIDTH, ROWS, TURNS, EMPTY, STEPS,
 //   ROWS_BLOCK   as in fl_rows
 //   LANES        filters of a pass
-//   TERMS, INTEGER, DSP, CODE    as in fl_lane
+//   TERMS, INTEGER, DSP, CODE, LOOKUP, KEPT, TABLE, PARTS    as in fl_lane
 //   SIGNS        1 where activations are -1, 0 or 1 and codes signs: two bits of each are kept, and
 //                fl_signs counts them
 //   LEVELS       as in fl_lane or fl_signs
@@ -36,6 +36,10 @@ module fl_conv #(
     parameter INTEGER = 0,
     parameter DSP = 0,
     parameter CODE = 4,
+    parameter LOOKUP = 0,
+    parameter KEPT = 8,
+    parameter [(8<<CODE)-1:0] TABLE = 0,
+    parameter PARTS = 1,
     parameter SIGNS = 0,
     parameter LEVELS = 0,
     parameter SUM = 24,
@@ -59,7 +63,7 @@ module fl_conv #(
   localparam AW = STEPS > 1 ? $clog2(STEPS) : 1;
   localparam TW = TURNS > 1 ? $clog2(TURNS) : 1;
   localparam CODE_BITS = VALUES * TERMS * CODE;  // of a lane
-  localparam BITS = SIGNS != 0 ? 2 : 8;  // of an activation
+  localparam BITS = SIGNS != 0 ? 2 : KEPT;  // of an activation
   localparam DELAY = 1 + (LEVELS + 1) / 2;  // from activations to the last adder
 
   wire [AW-1:0] address;
@@ -184,6 +188,7 @@ module fl_conv #(
         );
       end
     end else begin : numbers
+      wire unused = &{1'b0, in_data};  // where fewer bits are kept
       for (i = 0; i < LANES; i = i + 1) begin : lane
         fl_lane #(
             .VALUES(VALUES),
@@ -191,6 +196,10 @@ module fl_conv #(
             .INTEGER(INTEGER),
             .DSP(DSP),
             .CODE(CODE),
+            .LOOKUP(LOOKUP),
+            .KEPT(KEPT),
+            .TABLE(TABLE),
+            .PARTS(PARTS),
             .WIDTH(SUM),
             .LEVELS(LEVELS)
         ) unit (

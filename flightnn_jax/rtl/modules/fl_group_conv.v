@@ -7,7 +7,7 @@
 //   NEXT, STEPS, ROWS_BLOCK   as in fl_group_rows
 //   OWN      1 where a word has VALUES activations for each lane, 0 where all lanes read the same
 //   LANES    filters of a pass
-//   TERMS, INTEGER, DSP, CODE, LEVELS  as in fl_lane
+//   TERMS, INTEGER, DSP, CODE, LOOKUP, KEPT, TABLE, PARTS, LEVELS  as in fl_lane
 //   SUM          bits of a sum
 //   PASSES, OUT, BEATS, REST     as in fl_results; OUT values of a beat
 //   CODES, TURN_FILE, CODES_BLOCK  as in fl_conv
@@ -37,6 +37,10 @@ module fl_group_conv #(
     parameter INTEGER = 0,
     parameter DSP = 0,
     parameter CODE = 4,
+    parameter LOOKUP = 0,
+    parameter KEPT = 8,
+    parameter [(8<<CODE)-1:0] TABLE = 0,
+    parameter PARTS = 1,
     parameter LEVELS = 0,
     parameter SUM = 24,
     parameter PASSES = 1,
@@ -144,8 +148,13 @@ module fl_group_conv #(
     else if (enable) complete <= lasts[DELAY];
   end
 
+  wire [READ*KEPT-1:0] kept;
+  wire unused = &{1'b0, x};  // where fewer bits are kept
   genvar i;
   generate
+    for (i = 0; i < READ; i = i + 1) begin : value
+      assign kept[i*KEPT+:KEPT] = x[i*8+:KEPT];
+    end
     for (i = 0; i < LANES; i = i + 1) begin : lane
       fl_lane #(
           .VALUES(VALUES),
@@ -153,13 +162,17 @@ module fl_group_conv #(
           .INTEGER(INTEGER),
           .DSP(DSP),
           .CODE(CODE),
+          .LOOKUP(LOOKUP),
+          .KEPT(KEPT),
+          .TABLE(TABLE),
+          .PARTS(PARTS),
           .WIDTH(SUM),
           .LEVELS(LEVELS)
       ) unit (
           .clk(clk),
           .enable(enable),
           .first(firsts[DELAY]),
-          .x(x[(OWN!=0?i:0)*VALUES*8+:VALUES*8]),
+          .x(kept[(OWN!=0?i:0)*VALUES*KEPT+:VALUES*KEPT]),
           .codes(codes[i*CODE_BITS+:CODE_BITS]),
           .mask(about[i*TERMS+:TERMS]),
           .sum(sums[i*SUM+:SUM])
