@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import statistics
 
 import pytest
 from absl import flags
@@ -56,6 +57,24 @@ def test_documents_print_what_the_records_give():
         with contextlib.redirect_stdout(out):
             compare.main([str(ROOT / directory)])
         assert out.getvalue() == text
+
+
+def test_gains_of_the_distribution_loss_are_those_of_the_records():
+    top1 = {
+        path.parent.name: 100 * json.loads(path.read_text())["test"]["top1"]
+        for path in (ROOT / "results" / "losses").glob("*/result.json")
+    }
+    rows = (ROOT / "docs" / "formats" / "signs.md").read_text().splitlines()
+    shown = {"adam-1e-2": "Adam, 0.01", "adam-1e-3": "Adam, 0.001", "sgd-0.1": "SGD, 0.1"}
+    for optimizer, label in shown.items():
+        plain = [top1[f"bnn-{optimizer},seed={seed}"] for seed in range(4)]
+        cells = [label, f"{statistics.mean(plain):.1f}"]
+        for loss in ("released", "paper", "fixed"):
+            own = [top1[f"{loss}-{optimizer},seed={seed}"] for seed in range(4)]
+            gains = [a - b for a, b in zip(own, plain, strict=True)]
+            error = statistics.stdev(gains) / 2
+            cells.append(f"{statistics.mean(gains):+.1f} ± {error:.1f}")
+        assert f"| {' | '.join(cells)} |" in rows
 
 
 def test_the_readme_has_the_rows_of_the_records():
