@@ -5,6 +5,7 @@ Imports are read from the source, those inside functions too, so nothing has to 
 
 import ast
 import doctest
+import functools
 import graphlib
 import importlib
 import inspect
@@ -54,7 +55,10 @@ def modules_of(names):
     return modules
 
 
-OURS = {name: modules_of(imports(path.read_text(), name)) for name, path in SOURCES.items()}
+@functools.cache
+def ours():
+    """The modules of ours that each imports, by its name."""
+    return {name: modules_of(imports(path.read_text(), name)) for name, path in SOURCES.items()}
 
 
 def test_reads_every_form_of_import():
@@ -161,7 +165,7 @@ def reached_from(name):
     """All modules that come with one."""
     waiting, reached = [name], {name}
     while waiting:
-        waiting += OURS[waiting.pop()] - reached
+        waiting += ours()[waiting.pop()] - reached
         reached |= set(waiting)
     return reached
 
@@ -541,13 +545,15 @@ def test_arrows(name):
     row = row_of(name)
     # a package with rows for its modules has a row of its own for its __init__ alone
     assert row == name or not any(other.startswith(row + ".") for other in ARROWS), name
-    wrong = [module for module in OURS[name] if not within(module, ARROWS[row])]
+    wrong = [module for module in ours()[name] if not within(module, ARROWS[row])]
     assert not wrong, f"{name} imports {wrong}"
 
 
 def test_no_cycles():
-    order = list(graphlib.TopologicalSorter(OURS).static_order())
-    assert not [m for m in OURS if "" in OURS[m]], "nothing inside imports the package itself"
+    order = list(graphlib.TopologicalSorter(ours()).static_order())
+    assert not [name for name, modules in ours().items() if "" in modules], (
+        "nothing inside imports the package itself"
+    )
     assert order.index("numerics") < order.index("formats.shift") < order.index("quantize")
 
 

@@ -75,7 +75,7 @@ def place(block):
 def workdir(tmp_path_factory):
     """In place of /tmp/digits: an integer network as small as they come."""
     directory = tmp_path_factory.mktemp("digits")
-    _, network = next(networks_at_random.random_networks())
+    _, network = networks_at_random.random_networks()[0]
     images = networks_at_random.random_images(network, 1)
     outputs = brute_force.layer_outputs(network, images)
     golden = {

@@ -5,6 +5,7 @@ range, some filters are empty, and `extreme` ones have the affine maps that are 
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -213,8 +214,13 @@ def random_paper(name, width, size, weights="shift2", seed=0):
     return network
 
 
+@functools.cache
 def random_networks():
     """One of each kind, as (name, network) pairs, small enough for slow interpreters."""
+    return tuple(_one_of_each())
+
+
+def _one_of_each():
     for kind in KINDS:
         for i, weights in enumerate(WEIGHTS):
             for extreme in (False, True):
