@@ -18,13 +18,14 @@ from tests.support import commands, training
 from tests.support.prepared import ROOT
 
 pytestmark = pytest.mark.slow
+FIELDS = {"epochs": 12, "learning_rate": 0.03, "scheme": "lightnn2"}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The directory of a run that is done, and its record."""
     workdir = tmp_path_factory.mktemp("run")
-    prepared = training.prepare(workdir, epochs=8, scheme="lightnn2")
+    prepared = training.prepare(workdir, **FIELDS)
     return workdir, runs.train(prepared)
 
 
@@ -42,16 +43,16 @@ def test_a_run_becomes_a_network(run, lowered):
     assert network.provenance["accuracy_as_trained"] == lowered.accuracy
     assert {"git", "versions.jax", "devices"} <= network.provenance.keys()
     assert network.labels == tuple("0123456789")
-    # kernels, and scale, bias, mean and variance of 2 + 4 + 8 + 10 filters
-    kernels = 9 * (3 * 2 + 2 * 4 + 4 * 8 + 8 * 10)
-    assert lowered.float_bytes == 4 * (kernels + 4 * (2 + 4 + 8 + 10))
+    # kernels, and scale, bias, mean and variance of 4 + 10 filters
+    kernels = 9 * (3 * 4 + 4 * 10)
+    assert lowered.float_bytes == 4 * (kernels + 4 * (4 + 10))
 
 
 def test_the_integers_are_as_accurate(lowered):
     test = data.load("digits", "test", image_size=8)
     accuracy = export.accuracy(lowered.network, test, 100)
     assert accuracy == export.accuracy(lowered.network, test, 77)
-    assert accuracy > 0.3  # eight epochs of a small network
+    assert accuracy > 0.3  # a few steps of a small network
     assert abs(accuracy - lowered.accuracy) <= 5 / 360
 
 
@@ -59,7 +60,7 @@ def test_golden_outputs_are_those_of_the_trained_weights(run, lowered):
     network = lowered.network
     images, _ = data.load("digits", "test", image_size=8).read(np.arange(2))
     assert_array_equal(network.golden.images, images)
-    prepared = training.prepare(run[0], epochs=8, scheme="lightnn2")
+    prepared = training.prepare(run[0], **FIELDS)
     with prepared.checkpoints() as checkpoints:
         state, _ = checkpoints.restore_step(run[1]["steps"], prepared.initial_state())
     trained = quantize_params(state.params, state.spec)
