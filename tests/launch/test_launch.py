@@ -13,7 +13,7 @@ import time
 import pytest
 
 from launch import command, options
-from tests.support import commands, prepared, strict
+from tests.support import commands, prepared
 
 SMOKE = "--config=configs/digits.py:smoke"
 
@@ -188,7 +188,6 @@ def test_two_processes_train_together(tmp_path, finished):
             coordinator,
             "--processes=2",
             f"--process={number}",
-            XLA_FLAGS=strict.HARDLY_OPTIMIZED,
         )
         for number in range(2)
     ]

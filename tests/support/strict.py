@@ -6,9 +6,10 @@ every warning (pyproject.toml).
 Compiling is what the tests spend their time on, so XLA hardly optimizes what they compile, which
 takes a third of the time. FLIGHTNN_TESTS_OPTIMIZED=1 lets it, as launch/test.sh does for the tests
 marked `optimized`: their subject is what XLA may make of floats, or they run more than they
-compile. Commands that tests start compile as a user's do.
+compile. The same holds of commands that tests start, but for those of the README, which
+tests/test_readme.py runs as a user does.
 
-What one run compiled, no later one need compile: programs are kept for a fortnight in the user's
+What one process compiled, no other need compile: programs are kept for a fortnight in the user's
 cache, tests/ in it, by JAX's key of the program, the flags, the machine and the versions. Without
 that directory a run takes twice the time and says the same.
 
@@ -44,6 +45,9 @@ OF_COMMANDS = "FLIGHTNN_TESTS_COMMANDS_COMPILED"
 KEPT_SECONDS = 14 * 24 * 3600
 
 
+_own = []  # of _Kept
+
+
 @pytest.hookimpl(trylast=True)  # when coverage has begun, because it imports the library
 def pytest_sessionstart(session):
     """Tells this process, and the commands that it will start, where programs are kept."""
@@ -52,33 +56,52 @@ def pytest_sessionstart(session):
     from flightnn_jax import atomic
 
     kept = atomic.cache_dir() / "tests"
-    jax.config.update("jax_compilation_cache_dir", own_directory(kept / "tests", session.config))
-    os.environ[OF_COMMANDS] = own_directory(kept / "commands", session.config)
+    _own[:] = [_Kept(kept / "tests"), _Kept(kept / "commands")]
+    jax.config.update("jax_compilation_cache_dir", _own[0].directory.name)
+    os.environ[OF_COMMANDS] = _own[1].directory.name
 
 
-def own_directory(shared, config):
+def pytest_runtest_teardown(item, nextitem):
+    """Behind each module, when nothing is being written."""
+    if nextitem is None or nextitem.path != item.path:
+        for kept in _own:
+            kept.exchange()
+
+
+def pytest_sessionfinish():
+    while _own:
+        _own.pop().directory.cleanup()
+
+
+class _Kept:
     """A directory for this process, in which it finds what others have compiled.
 
     JAX writes no file as a whole, so processes cannot share a directory: links of what is complete
-    go in, and new files are moved out when the run ends.
+    go from one's own to the shared one and back.
     """
-    shared.mkdir(parents=True, exist_ok=True)
-    own = tempfile.TemporaryDirectory(prefix="run-", dir=shared)
-    old = time.time() - KEPT_SECONDS
-    for entry in os.scandir(shared):
-        with contextlib.suppress(FileNotFoundError):  # another run removes them, too
-            if entry.stat().st_mtime < old:
-                shutil.rmtree(entry) if entry.is_dir() else Path(entry).unlink()
-            elif entry.is_file():
-                os.link(entry, Path(own.name) / entry.name)
 
-    def publish():
-        for file in Path(own.name).iterdir():
-            file.replace(shared / file.name)
-        own.cleanup()
+    def __init__(self, shared):
+        shared.mkdir(parents=True, exist_ok=True)
+        self.shared, self.directory = shared, tempfile.TemporaryDirectory(prefix="run-", dir=shared)
+        old = time.time() - KEPT_SECONDS
+        for entry in os.scandir(shared):
+            with contextlib.suppress(FileNotFoundError):  # another run removes them, too
+                if entry.stat().st_mtime < old:
+                    shutil.rmtree(entry) if entry.is_dir() else Path(entry).unlink()
+        self.exchange()
 
-    config.add_cleanup(publish)
-    return own.name
+    def exchange(self):
+        """Links whatever one of the two directories lacks."""
+        own = Path(self.directory.name)
+        mine, theirs = (
+            {entry.name for entry in os.scandir(place) if entry.is_file()}
+            for place in (own, self.shared)
+        )
+        for name in mine ^ theirs:
+            places = (own, self.shared) if name in mine else (self.shared, own)
+            # Another run removes what is old, or was faster.
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                os.link(*(place / name for place in places))
 
 
 def pytest_collection_finish():
