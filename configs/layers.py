@@ -7,10 +7,11 @@
     python -m launch.estimate --integers=/tmp/mobile/integers.safetensors
 
 ARGUMENTS: a network (mobilenet, alexnet, perceptron or bottlenecks), a data set (digits, cifar10 or
-imagenet2012, which AlexNet needs), and if you like `smoke`, a run of a few steps. A MobileNet has
-alpha 0.25, and a scale for each filter, which its depthwise layers of nine weights a filter need.
-The network `bottlenecks` has MobileNetV2's blocks without their sums: a 1x1 and a depthwise
-convolution with ReLU6, and a 1x1 convolution without activation; an average pool reads the last.
+imagenet2012, which AlexNet needs), and if you like `smoke`, a run of a few steps, and `224`, for
+ImageNet's photographs at 224x224 in place of 64x64. A MobileNet has alpha 0.25, and a scale for
+each filter, which its depthwise layers of nine weights a filter need. The network `bottlenecks` has
+MobileNetV2's blocks without their sums: a 1x1 and a depthwise convolution with ReLU6, and a 1x1
+convolution without activation; an average pool reads the last.
 """
 
 from flightnn_jax import networks
@@ -22,14 +23,16 @@ _SIZES = {"digits": 16, "cifar10": 32, "imagenet2012": 64}
 
 
 def get_config(arguments: str = "mobilenet,digits") -> Config:
-    """The config for "NETWORK,DATASET" or "NETWORK,DATASET,smoke"."""
+    """The config for "NETWORK,DATASET", with ",smoke" and ",224" if wanted."""
     name, dataset, *rest = (arguments or "mobilenet,digits").split(",")
-    if dataset not in _CLASSES or rest not in ([], ["smoke"]):
+    photographs = dataset == "imagenet2012"
+    known = {"smoke", "224"} if photographs else {"smoke"}
+    if dataset not in _CLASSES or set(rest) - known or len(rest) > len(set(rest)):
         raise ValueError(
-            f"{arguments!r}: NETWORK,DATASET or NETWORK,DATASET,smoke, with a data set of "
-            f"{', '.join(_CLASSES)}"
+            f"{arguments!r}: NETWORK,DATASET, with a data set of {', '.join(_CLASSES)}; behind "
+            "them smoke if wanted, and 224 with imagenet2012"
         )
-    size = _SIZES[dataset]
+    size = 224 if "224" in rest else _SIZES[dataset]
     shape, classes = (size, size, 3), _CLASSES[dataset]
     if name == "mobilenet":
         network = networks.mobilenet(0.25, classes=classes, input_shape=shape)
@@ -51,7 +54,7 @@ def get_config(arguments: str = "mobilenet,digits") -> Config:
         batch_size=32 if dataset == "digits" else 128,
         learning_rate=3e-3,
     )
-    if rest:
+    if "smoke" in rest:
         return config.override({"epochs": "2", "batch_size": "128"})
     return config
 

@@ -49,12 +49,15 @@ def test_the_config_of_further_layers():
     config = layers.get_config("mobilenet,cifar10,smoke")
     assert (config.network.name, config.epochs, config.filter_scales) == ("mobilenet_0.25", 2, True)
     assert layers.get_config("alexnet,imagenet2012").network.input_shape == (64, 64, 3)
+    large = layers.get_config("alexnet,imagenet2012,224")
+    assert (large.network, large.image_size, large.epochs) == (alexnet(), 224, 12)
     assert layers.get_config().network.input_shape == (16, 16, 3)
     assert layers.get_config("perceptron,digits").network.name == "perceptron_128_64"
     bottlenecks = layers.get_config("bottlenecks,digits").network.layers
     assert [x.activation for x in bottlenecks[1:4]] == ["relu6", "relu6", "none"]
     for arguments, message in (
         ("mobilenet,nothing", "with a data set of digits, cifar10"),
+        ("mobilenet,digits,224", "224 with imagenet2012"),
         ("lenet,digits", "choose mobilenet, alexnet, perceptron or bottlenecks"),
         ("alexnet,cifar10", "a window of 3x3 on 1x1"),
     ):

@@ -30,7 +30,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_field_of_a_config_is_checked(name):
-    record = training.TINY.to_dict()
+    record = training.TINY.to_dict() | {"network": "net4", "width": 8}
     for bad in [*BAD, None]:
         value = str(tuple(bad)) if isinstance(bad, list) else bad
         default = getattr(Config, name)
