@@ -57,7 +57,7 @@ def main() -> int:
         work = work.largest()
     anchor = None
     if _ANCHOR.value is not None:
-        anchor = estimate.Anchor(workload.as_lightnn1(work), _ANCHOR.value)
+        anchor = estimate.Anchor(estimate.as_lightnn1(work), _ANCHOR.value)
     costs = estimate.estimate(
         work, board, _STYLE.value, anchor=anchor, multiplier=_MULTIPLIER.value
     )

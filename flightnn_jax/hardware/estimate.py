@@ -1,12 +1,15 @@
 """What a workload costs on an FPGA, in one of the styles of design."""
 
+import dataclasses
+
 from flightnn_jax.hardware import styles
+from flightnn_jax.hardware.arithmetic import KINDS
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.records import Design, Estimate
 from flightnn_jax.hardware.styles import Anchor, Options
 from flightnn_jax.hardware.workload import Workload
 
-__all__ = ["Anchor", "estimate", "largest"]
+__all__ = ["Anchor", "as_lightnn1", "estimate", "largest"]
 
 
 def estimate(
@@ -61,3 +64,29 @@ def largest(workload: Workload, device: Device, style: str, multiplier: str = "d
     """
     options = Options(multiplier=multiplier)
     return styles.named(style, options).largest(workload, device, options)
+
+
+def as_lightnn1(workload: Workload) -> Workload:
+    """The same layers with one shift a filter: what measured speeds are anchored on.
+
+    Example:
+      >>> from flightnn_jax.hardware.workload import from_network
+      >>> as_lightnn1(from_network("net1", "fp4")) == from_network("net1", "lightnn1")
+      True
+    """
+    shift = KINDS["shift"]
+    layers = tuple(
+        dataclasses.replace(
+            layer,
+            format=shift.kind,
+            k=(1,) * layer.filters,
+            accumulator_bits=shift.accumulator_bits(layer.taps),
+            bits=shift.bits or 4,
+            signs=False,
+            shared_bits=0,
+            activations=(-128, 127),
+            trained=None,
+        )
+        for layer in workload.layers
+    )
+    return Workload(workload.name, "lightnn1", layers)

@@ -383,28 +383,3 @@ def _layer_work(
 def _ends(inputs: certificate.Range) -> tuple[int, int]:
     """The least and the largest, with the zeros around a map."""
     return min(0, int(inputs.low.min())), max(0, int(inputs.high.max()))
-
-
-def as_lightnn1(workload: Workload) -> Workload:
-    """The same layers with one shift a filter: what measured speeds are anchored on.
-
-    Example:
-      >>> as_lightnn1(from_network("net1", "fp4")) == from_network("net1", "lightnn1")
-      True
-    """
-    shift = KINDS["shift"]
-    layers = tuple(
-        dataclasses.replace(
-            layer,
-            format=shift.kind,
-            k=(1,) * layer.filters,
-            accumulator_bits=shift.accumulator_bits(layer.taps),
-            bits=shift.bits or 4,
-            signs=False,
-            shared_bits=0,
-            activations=(-128, 127),
-            trained=None,
-        )
-        for layer in workload.layers
-    )
-    return Workload(workload.name, "lightnn1", layers)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flightnn_jax import networks, schemes
-from flightnn_jax.hardware import arithmetic, estimate, workload
+from flightnn_jax.hardware import arithmetic, estimate
 from flightnn_jax.hardware.arithmetic import KINDS
 from flightnn_jax.hardware.device import named
 from flightnn_jax.hardware.records import Design
@@ -262,7 +262,7 @@ def test_artefacts_are_costed_as_networks_are():
     for style in ("array", "engine", "hardwired"):
         costs, other = (estimate.estimate(w, board, style) for w in (artefact, planned))
         assert costs.cycles.value == other.cycles.value
-    assert workload.as_lightnn1(artefact).layers[0].k == (1,) * 4
+    assert estimate.as_lightnn1(artefact).layers[0].k == (1,) * 4
 
 
 def test_certificates_that_do_not_check():
