@@ -7,7 +7,7 @@ from flightnn_jax.hardware.arithmetic import KINDS
 from flightnn_jax.hardware.device import Device
 from flightnn_jax.hardware.records import Design, Estimate
 from flightnn_jax.hardware.styles import Anchor, Options
-from flightnn_jax.hardware.workload import Workload
+from flightnn_jax.hardware.workload import ANY, Workload
 
 __all__ = ["Anchor", "as_lightnn1", "estimate", "largest"]
 
@@ -84,7 +84,7 @@ def as_lightnn1(workload: Workload) -> Workload:
             bits=shift.bits or 4,
             signs=False,
             shared_bits=0,
-            activations=(-128, 127),
+            activations=ANY,
             trained=None,
         )
         for layer in workload.layers

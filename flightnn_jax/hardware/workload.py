@@ -17,6 +17,7 @@ from flightnn_jax.hardware.arithmetic import KINDS, Arithmetic
 from flightnn_jax.integer import certificate
 
 Shape = tuple[int, ...]
+ANY = -128, 127  # the activations of 8 bits
 
 
 class Trained(NamedTuple):
@@ -66,7 +67,7 @@ class LayerWork:
     bits: int
     signs: bool = False
     shared_bits: int = 0
-    activations: tuple[int, int] = (-128, 127)
+    activations: tuple[int, int] = ANY
     trained: Trained | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -334,7 +335,7 @@ def from_integers(network: integer.IntegerNetwork) -> Workload:
 def _levels(scheme: schemes.Scheme, index: int, shape: Shape) -> tuple[int, int]:
     """What a planned layer reads; the image has no levels, nor has the average."""
     if scheme.levels is None or index == 0 or len(shape) != 4:
-        return -128, 127
+        return ANY
     return 0, scheme.levels - 1
 
 
@@ -375,11 +376,8 @@ def _layer_work(
         bits=layer.weights.bits,
         signs=certificate.are_signs(inputs),
         shared_bits=layer.weights.shared_bits,
-        activations=_ends(inputs) if arithmetic.numbered else (-128, 127),
+        activations=(
+            (int(inputs.low.min()), int(inputs.high.max())) if arithmetic.numbered else ANY
+        ),
         trained=Trained(layer.weights, inputs),
     )
-
-
-def _ends(inputs: certificate.Range) -> tuple[int, int]:
-    """The least and the largest, with the zeros around a map."""
-    return min(0, int(inputs.low.min())), max(0, int(inputs.high.max()))
