@@ -28,6 +28,12 @@ _TERMS = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=32,
 )
+_IMAGES = flags.DEFINE_integer(
+    "images",
+    None,
+    "Says the accuracy of so many images, the first of the test split; of all by default.",
+    lower_bound=1,
+)
 _OUT = flags.DEFINE_string("out", None, "The file; WORKDIR/integers.safetensors by default.")
 
 
@@ -43,6 +49,7 @@ def main() -> int:
         which=_CHECKPOINT.value,
         affine_terms=_TERMS.value,
         data_dir=options.DATA_DIR.value,
+        images=_IMAGES.value,
     )
     files.save(lowered.network, out)
     print(export.summary(lowered, out.stat().st_size))

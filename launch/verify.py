@@ -41,6 +41,9 @@ _DATASET = flags.DEFINE_string(
 _KNOWN = ", ".join([verify.TRAINED, *verify.PATHS])
 _MORE = ", ".join(verify.ON_REQUEST)
 _PATHS = flags.DEFINE_list("paths", None, f"Of {_KNOWN} (by default all that can), {_MORE}.")
+_IMAGES = flags.DEFINE_integer(
+    "images", None, "Runs so many, the first of the split; all by default.", lower_bound=1
+)
 _BATCH = flags.DEFINE_integer("batch", 40, "Images at once.", lower_bound=1)
 
 
@@ -71,9 +74,9 @@ def main() -> None:
         differs, rounded = report.paths[verify.TRAINED].mismatches, lowered.rounded_after_training
         if differs and rounded is not None:
             print(f"{verify.TRAINED}: {rounded}")
-    accuracy = network.provenance.get("accuracy_as_trained")
-    if accuracy is not None:
-        print(f"accuracy as trained {100 * accuracy:.2f} %")
+    said = proof.as_trained(network)
+    if said is not None:
+        print(said)
     sys.exit(1 if report.mismatches else 0)
 
 
@@ -86,7 +89,13 @@ def _lower(run: str, network: IntegerNetwork | None) -> "export.LoweredRun":
         terms = network.affine_terms
         if not _CHECKPOINT.present:
             which = str(network.provenance.get("step", which))
-    return export.lower_run(run, which=which, affine_terms=terms, data_dir=options.DATA_DIR.value)
+    return export.lower_run(
+        run,
+        which=which,
+        affine_terms=terms,
+        data_dir=options.DATA_DIR.value,
+        images=_IMAGES.value,
+    )
 
 
 def _stop_at(what: str, lines: list[str]) -> None:
@@ -114,7 +123,8 @@ def _test_split(network: IntegerNetwork) -> data.Split:
             f"{network.name} takes images of shape {network.input_shape}, and those of {name} have "
             f"{dataset.image_shape}: name another data set with --dataset"
         )
-    return dataset.open("test")
+    test = dataset.open("test")
+    return test if _IMAGES.value is None else data.FirstOf(test, _IMAGES.value)
 
 
 def _batches(test: data.Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -13,7 +13,7 @@ from flightnn_jax.atomic import cache_dir as default_cache_dir
 from flightnn_jax.data.catalog import DATASETS, check_name, find, load
 from flightnn_jax.data.dataset import DataError, Dataset, Source, Split
 from flightnn_jax.data.order import EvaluationOrder, TrainOrder, share
-from flightnn_jax.data.splits import ArraySplit, RecordSplit
+from flightnn_jax.data.splits import ArraySplit, FirstOf, RecordSplit
 from flightnn_jax.lazy import getter
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "EvaluationOrder",
+    "FirstOf",
     "RecordSplit",
     "Source",
     "Split",

@@ -1,4 +1,4 @@
-"""The two kinds of splits: all images in memory, or read when they are needed."""
+"""The two kinds of splits, in memory or read when needed, and the beginning of a split."""
 
 import dataclasses
 from pathlib import Path
@@ -64,6 +64,33 @@ class RecordSplit:
             with images.decoding(self.records, row, example) as image:
                 crops[place] = photographs.crop(image, crops.shape[1], chosen)
         return crops, np.array([example.label for example in examples], np.int32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FirstOf:
+    """The first images of a split.
+
+    Attributes:
+      split: whose.
+      images: how many; those that there are, if it has fewer.
+    """
+
+    split: Split
+    images: int
+
+    @property
+    def dataset(self) -> Dataset:
+        """Which it belongs to."""
+        return self.split.dataset
+
+    def __len__(self) -> int:
+        return min(self.images, len(self.split))
+
+    def read(
+        self, rows: np.ndarray, uniform: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `Split.read` says."""
+        return self.split.read(rows, uniform)
 
 
 def split_of(encoded: images.Encoded, cache_dir: str | Path | None) -> Split:

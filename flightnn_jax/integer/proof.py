@@ -95,3 +95,17 @@ def unlike(network: IntegerNetwork, other: IntegerNetwork) -> list[str]:
             at = tuple(int(i) for i in np.argwhere(ours != theirs)[0])
             lines.append(f"{name}: {ours[at]} at {at}, and the other has {theirs[at]}")
     return lines
+
+
+def as_trained(network: IntegerNetwork) -> str | None:
+    """A line for people about the accuracy that its run had, or None if it does not say.
+
+    Args:
+      network: whose provenance says it.
+    """
+    accuracy = network.provenance.get("accuracy_as_trained")
+    images = network.provenance.get("images_evaluated")
+    if accuracy is None:
+        return None
+    where = "the test split" if images is None else f"the first {images} images of the test split"
+    return f"accuracy as trained {100 * accuracy:.2f} % on {where}"

@@ -16,6 +16,7 @@ from flightnn_jax.integer import (
     IntegerNetwork,
     digests,
     invariants,
+    proof,
     tables,
 )
 from flightnn_jax.integer.inference import float32
@@ -29,10 +30,10 @@ class LoweredRun(NamedTuple):
 
     Attributes:
       network: with golden images.
-      accuracy: top 1 on the test split as trained; see `evaluation`.
+      accuracy: top 1 on `test` as trained; see `evaluation`.
       float_bytes: of the trained float32 parameters and statistics that it replaces.
       trained: from images to the trained network's own activations: `evaluation.layer_outputs`.
-      test: the test split of its data set.
+      test: the test split of its data set, or its first images.
     """
 
     network: IntegerNetwork
@@ -61,6 +62,7 @@ def lower_run(
     which: str = "last",
     affine_terms: int | None = None,
     data_dir: str | None = None,
+    images: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> LoweredRun:
     """The integer network of a checkpoint, with what every layer gives for two test images.
@@ -70,6 +72,7 @@ def lower_run(
       which: "last", "best" by validation, or the number of a step.
       affine_terms: see `lower.lower`; None for those of the run's config.
       data_dir: where the run's data is; None for where it was when the run began.
+      images: evaluates so many, the first of the test split; None for all.
       mesh: the devices that evaluate the trained network; all by default.
 
     Raises:
@@ -80,7 +83,8 @@ def lower_run(
     prepared = runs.reopen(workdir, data_dir, mesh)
     model = prepared.model
     step, state = prepared.state_at(which)
-    test = prepared.train_split.dataset.open("test")
+    whole = prepared.train_split.dataset.open("test")
+    test = whole if images is None else data.FirstOf(whole, images)
     state = jax.device_get(state)
     terms = model.affine_terms if affine_terms is None else affine_terms
     network = evaluation.lowered(model, state, affine_terms=terms, labels=test.dataset.labels)
@@ -89,11 +93,12 @@ def lower_run(
         "config": prepared.config.to_dict(),
         "step": step,
         "accuracy_as_trained": accuracy,
+        "images_evaluated": None if len(test) == len(whole) else len(test),
         **runs.surroundings(),
     }
     network = dataclasses.replace(network, provenance=notes(about))
-    images, _ = test.read(np.arange(min(_GOLDEN_IMAGES, len(test))))
-    network = with_golden(network, images, evaluation.trained_kernels(model, state))
+    examples, _ = whole.read(np.arange(min(_GOLDEN_IMAGES, len(whole))))
+    network = with_golden(network, examples, evaluation.trained_kernels(model, state))
     float_bytes = _bytes(state.params) + _bytes(state.batch_stats)
     trained = evaluation.layer_outputs(model, state)
     return LoweredRun(network, accuracy, float_bytes, trained, test)
@@ -178,7 +183,7 @@ def summary(lowered: LoweredRun, size: int) -> str:
         f"{network.name}: {len(network.layers)} layers, affine maps of {affine}\n"
         + (f"{rounded}\n" if rounded else "")
         + compact
-        + f"accuracy as trained {100 * lowered.accuracy:.2f} % on the test split\n"
+        + f"{proof.as_trained(network)}\n"
         f"file {size / 1e3:.1f} kB, of which {examples / 1e3:.1f} kB are golden images\n"
         f"trained float32 numbers {lowered.float_bytes / 1e3:.1f} kB, "
         f"{lowered.float_bytes / (size - examples):.1f} times the file without golden images"

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax import data, quantize_params
-from flightnn_jax.integer import certificate, files
+from flightnn_jax.integer import certificate, files, proof
 from flightnn_jax.integer.inference import float32
 from flightnn_jax.integer.lower import LoweringError
 from flightnn_jax.training import export, runs
@@ -54,6 +54,18 @@ def test_the_integers_are_as_accurate(lowered):
     assert accuracy == export.accuracy(lowered.network, test, 77)
     assert accuracy > 0.3  # a few steps of a small network
     assert abs(accuracy - lowered.accuracy) <= 5 / 360
+
+
+def test_a_few_images_say_the_accuracy(run, lowered):
+    few = export.lower_run(run[0], images=37, mesh=training.one_device())
+    assert proof.unlike(few.network, lowered.network) == []
+    images, labels = lowered.test.read(np.arange(37))
+    logits = float32.function_of(lowered.network)(images)[lowered.network.layers[-1].name]
+    assert few.accuracy == np.mean(np.argmax(logits, axis=1) == labels)
+    text = f"{100 * few.accuracy:.2f} % on the first 37 images of the test split"
+    assert text in export.summary(few, 10_000)
+    more = export.lower_run(run[0], images=1000, mesh=training.one_device())
+    assert more.network.provenance == lowered.network.provenance
 
 
 def test_golden_outputs_are_those_of_the_trained_weights(run, lowered):
