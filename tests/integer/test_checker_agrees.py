@@ -65,14 +65,14 @@ def test_both_refuse_the_same_bits():
     data = integer.to_bytes(random_network(width=2, size=4))
     names = [name for name in integer_files.parts(data)[1] if not name.startswith("golden")]
     refused = 0
-    for _ in range(800):
+    for _ in range(250):
         manifest, tensors = integer_files.parts(data)
         array = tensors[names[rng.integers(len(names))]].reshape(-1).view(np.uint8)
         array[rng.integers(array.size)] ^= 1 << rng.integers(8)
         ours, theirs = accepted(integer_files.sealed(manifest, tensors))
         assert ours == theirs
         refused += not ours
-    assert 400 < refused < 800  # a bias or a shift may be another one
+    assert 125 < refused < 250  # a bias or a shift may be another one
 
 
 FILES = [
@@ -87,12 +87,12 @@ def test_both_refuse_the_same_manifests_and_tensors(file):
     """Entries and tensors removed, added and replaced, under a digest that fits them."""
     rng = np.random.default_rng(file)
     taken = 0
-    for _ in range(600):
+    for _ in range(200):
         data = mutated_parts(rng, FILES[file])
         ours, theirs = accepted(data)
         assert ours == theirs, integer_files.parts(data)[0]
         taken += ours
-    assert 10 < taken < 500  # labels, exponents and golden tensors of no images
+    assert 3 < taken < 170  # labels, exponents and golden tensors of no images
 
 
 def test_golden_tensors_may_be_left_out_where_there_are_none():

@@ -375,11 +375,10 @@ def test_every_truncation_is_refused(length):
 @pytest.mark.slow
 def test_every_flipped_bit_is_seen():
     for position in range(len(DATA)):
-        for bit in (0, 6):  # no bit that makes a blank of the header another blank
-            data = bytearray(DATA)
-            data[position] ^= 1 << bit
-            with pytest.raises(IntegerNetworkError):
-                files.from_bytes(bytes(data))
+        data = bytearray(DATA)
+        data[position] ^= 1 << position % 2 * 6  # no bit that makes a blank another blank
+        with pytest.raises(IntegerNetworkError):
+            files.from_bytes(bytes(data))
 
 
 def test_a_large_file_is_refused_unread(tmp_path):

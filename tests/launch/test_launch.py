@@ -14,8 +14,7 @@ import pytest
 
 from launch import command, options
 from tests.support import commands, prepared
-
-SMOKE = "--config=configs/digits.py:smoke"
+from tests.support.tiny import CONFIG
 
 
 def start(module, *arguments, **environment):
@@ -44,7 +43,7 @@ def record(workdir):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
-    code, out, errors = launch("train", SMOKE, f"--workdir={workdir}")
+    [(code, out, errors)] = commands.run([["train", CONFIG, f"--workdir={workdir}"]])
     assert code == 0, errors
     assert "FL: test accuracy" in out
     assert out.splitlines()[-1] == f"pictures: {workdir / 'plots'}"
@@ -54,7 +53,7 @@ def finished(tmp_path_factory):
 
 @pytest.mark.slow
 def test_evaluates_what_was_trained(finished):
-    code, out, errors = launch("evaluate", f"--workdir={finished}")
+    [(code, out, errors)] = commands.run([["evaluate", f"--workdir={finished}"]])
     assert code == 0, errors
     result = json.loads(out)
     test = record(finished)["test"]
@@ -64,7 +63,8 @@ def test_evaluates_what_was_trained(finished):
 
 @pytest.mark.slow
 def test_another_config_is_refused(finished):
-    code, _, errors = launch("train", SMOKE, f"--workdir={finished}", "--config.lambda1=1")
+    words = ["train", CONFIG, f"--workdir={finished}", "--config.lambda1=1"]
+    [(code, _, errors)] = commands.run([words])
     assert code == 2
     assert "is of another config: lambda1 3e-05 there and 1.0 here" in errors
     assert "Traceback" not in errors
@@ -118,7 +118,7 @@ def test_help_tells_a_newcomer_what_to_do():
 
 @pytest.mark.slow
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, finished):
-    process = start("train", SMOKE, f"--workdir={tmp_path}")
+    process = start("train", CONFIG, f"--workdir={tmp_path}")
     wait_for(tmp_path / "metrics.jsonl", process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=300)
@@ -126,7 +126,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, finished):
         pytest.skip("it was done before the signal came")
     assert process.returncode == 143
     assert "the same command goes on from there" in errors
-    code, _, errors = launch("train", SMOKE, f"--workdir={tmp_path}")
+    code, _, errors = launch("train", CONFIG, f"--workdir={tmp_path}")
     assert code == 0, errors
     assert "going on from step" in errors
     assert record(tmp_path) == record(finished)
@@ -140,8 +140,8 @@ def wait_for(path, process):
 @pytest.mark.slow
 @pytest.mark.usefixtures("finished")  # it has compiled what the runs here share
 def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
-    """Eight times SIGKILL, some of them during a save: a checkpoint is begun in every step."""
-    config = [SMOKE, "--config.checkpoint_every=1"]
+    """Four times SIGKILL, some of them during a save: a checkpoint is begun in every step."""
+    config = [CONFIG, "--config.checkpoint_every=1"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = start("train", *config, f"--workdir={whole}")
     wait_for(whole / "config.json", process)
@@ -153,11 +153,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
     copy = {compiled: str(tmp_path / "compiled")}
     shutil.copytree(commands.ENVIRONMENT[compiled], copy[compiled])
     moments, ends = random.Random(0), 0
-    for eighth in moments.sample(range(8), 8):  # each part of a run is hit
+    for quarter in moments.sample(range(4), 4):  # each part of a run is hit
         (broken / "config.json").unlink(missing_ok=True)
         process = start("train", *config, f"--workdir={broken}", **copy)
         wait_for(broken / "config.json", process)  # written when checkpoints are restored
-        time.sleep((eighth + moments.random()) / 8 * longest)
+        time.sleep((quarter + moments.random()) / 4 * longest)
         process.kill()
         process.communicate()
         if (broken / "result.json").exists():
@@ -167,7 +167,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
     code, _, errors = launch("train", *config, f"--workdir={broken}")
     assert code == 0, errors
     assert checksum(broken) == checksum(whole)
-    assert ends < 8
+    assert ends < 4
 
 
 def checksum(workdir):
@@ -183,7 +183,7 @@ def test_two_processes_train_together(tmp_path, finished):
     processes = [
         start(
             "train",
-            SMOKE,
+            CONFIG,
             f"--workdir={tmp_path}",
             coordinator,
             "--processes=2",

@@ -1,5 +1,6 @@
-"""Commands as a user types them, many of them in one process, which imports JAX once."""
+"""Commands as a user types them, all of them in one process, which imports JAX once."""
 
+import functools
 import json
 import os
 import subprocess
@@ -12,34 +13,38 @@ from tests.support.prepared import ROOT
 # For each line of words it forks, while nothing has started a thread, and runs the command.
 _SERVER = """
 import json, os, runpy, signal, sys, tempfile, traceback
-import jax, numpy, absl.app, flightnn_jax.training.config, flightnn_jax.hardware.search
-results = []
-for name, *arguments in json.load(sys.stdin):
-    files = [tempfile.TemporaryFile() for _ in range(2)]
-    child = os.fork()
-    if not child:
-        signal.alarm(30)
-        for number, file in enumerate(files, 1):
-            os.dup2(file.fileno(), number)
-        sys.argv = [name, *arguments]
-        code = 70
-        try:
-            runpy.run_module(f"launch.{name}", run_name="__main__", alter_sys=True)
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1 if end.code else 0
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    texts = []
-    for file in files:
-        file.seek(0)
-        texts.append(file.read().decode(errors="replace"))
-    results.append([code, *texts])
-json.dump(results, sys.stdout)
+import jax, numpy, absl.app, flightnn_jax.hardware.search, flightnn_jax.training.runs
+nothing = os.open(os.devnull, os.O_RDONLY)
+for line in sys.stdin:
+    cwd, commands = json.loads(line)
+    results = []
+    for name, *arguments in commands:
+        files = [tempfile.TemporaryFile() for _ in range(2)]
+        child = os.fork()
+        if not child:
+            signal.alarm(300)
+            for number, file in enumerate([nothing, *(file.fileno() for file in files)]):
+                os.dup2(file, number)
+            os.chdir(cwd)
+            sys.argv = [name, *arguments]
+            code = 70
+            try:
+                runpy.run_module(f"launch.{name}", run_name="__main__", alter_sys=True)
+                code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1 if end.code else 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        texts = []
+        for file in files:
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+        results.append([code, *texts])
+    print(json.dumps(results), flush=True)
 """
 
 
@@ -64,15 +69,22 @@ class Ended(NamedTuple):
     errors: str
 
 
+@functools.cache
+def _server():
+    """It ends with this process, whose pipe it reads."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        text=True,
+    )
+
+
 def run(commands, cwd=ROOT):
     """Runs each list of words, such as ["train", "--workdir=/tmp/run"]."""
-    done = subprocess.run(
-        [sys.executable, "-c", _SERVER],
-        input=json.dumps([list(map(str, words)) for words in commands]),
-        cwd=cwd,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [Ended(*ended) for ended in json.loads(done.stdout)]
+    server = _server()
+    print(json.dumps([str(cwd), [list(map(str, words)) for words in commands]]), file=server.stdin)
+    server.stdin.flush()
+    return [Ended(*ended) for ended in json.loads(server.stdout.readline())]

@@ -16,6 +16,7 @@ from flightnn_jax.training import checkpoint, export, loop, runlog, runs
 from flightnn_jax.training.checkpoint import CheckpointError, Checkpoints
 from flightnn_jax.training.progress import Epoch, Progress
 from tests.support import training
+from tests.support.tiny import TINY
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,13 +30,13 @@ STATE = {
 }
 
 
-def save(directory, steps, config=training.TINY):
+def save(directory, steps, config=TINY):
     with Checkpoints(directory, config) as checkpoints:
         for step, score in steps.items():
             checkpoints.save(step, {**STATE, "w": STATE["w"] + step}, {"epoch": step}, score)
 
 
-def restore(directory, config=training.TINY):
+def restore(directory, config=TINY):
     with Checkpoints(directory, config) as checkpoints:
         return checkpoints.restore(STATE)
 
@@ -46,7 +47,7 @@ def files(directory):
 
 def test_keeps_the_last_and_the_best(tmp_path):
     save(tmp_path, {1: 0.1, 2: 0.9, 3: 0.5, 4: None, 5: 0.2, 6: None})
-    with Checkpoints(tmp_path, training.TINY) as checkpoints:
+    with Checkpoints(tmp_path, TINY) as checkpoints:
         assert checkpoints.steps == [2, 5, 6]
         assert [checkpoints.find(name) for name in ("best", "last", "5")] == [2, 6, 5]
         with pytest.raises(CheckpointError, match=r"no checkpoint '1' .*: there are 2, 5, 6, last"):
@@ -63,7 +64,7 @@ def test_restores_the_last(tmp_path):
 
 def test_saved_numbers_are_those_of_the_call(tmp_path):
     array = np.zeros(100_000)
-    with Checkpoints(tmp_path, training.TINY) as checkpoints:
+    with Checkpoints(tmp_path, TINY) as checkpoints:
         checkpoints.save(1, {"w": array}, {})
         array += 1  # as donated memory is written over
         checkpoints.wait()
@@ -135,7 +136,7 @@ def test_falls_back_from_a_damaged_record(tmp_path):
         directory = tmp_path / str(i)
         shutil.copytree(tmp_path / "whole", directory)
         (directory / "2/about/metadata").write_text(text)
-        with Checkpoints(directory, training.TINY, write=False) as checkpoints:
+        with Checkpoints(directory, TINY, write=False) as checkpoints:
             if '"digest"' in text or len(text) < 20:  # without, it is of an earlier version
                 with pytest.raises(CheckpointError):
                     checkpoints.restore_step(2, STATE)
@@ -148,7 +149,7 @@ def test_falls_back_from_progress_that_is_none(tmp_path):
     bad = [{}, {"epoch": {"steps": 1}}, {**whole, "seconds": "1"}, {**whole, "epoch": {"x": 1}}]
     bad += [{**whole, "seconds": float("nan")}, {**whole, "epoch": {"loss": [1]}}]
     for i, progress in enumerate(bad):
-        with Checkpoints(tmp_path / str(i), training.TINY) as checkpoints:
+        with Checkpoints(tmp_path / str(i), TINY) as checkpoints:
             checkpoints.save(1, STATE, whole)
             checkpoints.save(2, STATE, progress)
             checkpoints.wait()
@@ -161,7 +162,7 @@ def test_a_damaged_score_is_none(tmp_path, score):
     save(tmp_path, {1: 0.9, 2: 0.1, 3: None})
     (tmp_path / "1/metrics/metrics").write_text(score)
     for write in (False, True):
-        with Checkpoints(tmp_path, training.TINY, write) as checkpoints:
+        with Checkpoints(tmp_path, TINY, write) as checkpoints:
             assert checkpoints.find("best") == 2
 
 
@@ -169,7 +170,7 @@ def test_what_a_save_left_that_was_broken_off_is_removed(tmp_path):
     save(tmp_path, {1: 0.1})
     shutil.copytree(tmp_path / "1", tmp_path / "2.orbax-checkpoint-tmp")
     shutil.copytree(tmp_path / "1", tmp_path / "3.orbax-checkpoint-tmp-1795810000")
-    with Checkpoints(tmp_path, training.TINY) as checkpoints:
+    with Checkpoints(tmp_path, TINY) as checkpoints:
         assert [path.name for path in tmp_path.iterdir()] == ["1"]
         assert checkpoints.steps == [1]
     save(tmp_path, {2: 0.2})
@@ -178,7 +179,7 @@ def test_what_a_save_left_that_was_broken_off_is_removed(tmp_path):
 
 def test_reading_touches_nothing(tmp_path):
     with pytest.raises(CheckpointError, match="none does not exist: train in this workdir first"):
-        Checkpoints(tmp_path / "none", training.TINY, write=False)
+        Checkpoints(tmp_path / "none", TINY, write=False)
     save(tmp_path, {1: 0.1, 2: 0.9, 3: 0.5})
     (tmp_path / "4.orbax-checkpoint-tmp").mkdir()  # being written by a run that trains
     (tmp_path / "3/metrics/metrics").write_text("{")
@@ -187,7 +188,7 @@ def test_reading_touches_nothing(tmp_path):
         return {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]}
 
     before = state()
-    with Checkpoints(tmp_path, training.TINY, write=False) as checkpoints:
+    with Checkpoints(tmp_path, TINY, write=False) as checkpoints:
         assert [checkpoints.find(name) for name in ("best", "last")] == [2, 3]
         assert checkpoints.restore_step(3, STATE)[1] == {"epoch": 3}
     assert state() == before
@@ -195,7 +196,7 @@ def test_reading_touches_nothing(tmp_path):
 
 def test_a_part_can_stay_as_it_is(tmp_path):
     """What only training needs may be of another version."""
-    with Checkpoints(tmp_path, training.TINY) as checkpoints:
+    with Checkpoints(tmp_path, TINY) as checkpoints:
         checkpoints.save(1, {"w": np.ones(2), "opt_state": {"old": np.ones(3)}}, {})
         checkpoints.wait()
         like = {"w": np.zeros(2), "opt_state": {"new": np.zeros(1)}}
@@ -211,7 +212,7 @@ def test_adams_state_of_earlier_versions(tmp_path, monkeypatch, place):
     state = {"opt_state": {"inner_states": {"mu": np.arange(3)}}, "step": np.array(4)}
     arrays = checkpoint._arrays(state)
     named = {name.replace("opt_state", place): array for name, array in arrays.items()}
-    with monkeypatch.context() as patch, Checkpoints(tmp_path, training.TINY) as checkpoints:
+    with monkeypatch.context() as patch, Checkpoints(tmp_path, TINY) as checkpoints:
         patch.setattr(checkpoint, "_arrays", lambda state: named)
         checkpoints.save(1, state, {})
         checkpoints.wait()
@@ -220,7 +221,7 @@ def test_adams_state_of_earlier_versions(tmp_path, monkeypatch, place):
 
 
 def restore_into(directory, like):
-    with Checkpoints(directory, training.TINY) as checkpoints:
+    with Checkpoints(directory, TINY) as checkpoints:
         return checkpoints.restore(like)[0]
 
 
@@ -249,7 +250,7 @@ def test_of_a_config_before_a_field_was_there(tmp_path):
 
 def test_refuses_another_config(tmp_path):
     save(tmp_path, {1: 0.1})
-    other = training.TINY.override({"lambda1": "1e-4", "keep": "9"})
+    other = TINY.override({"lambda1": "1e-4", "keep": "9"})
     with pytest.raises(CheckpointError) as caught:
         restore(tmp_path, other)
     assert "lambda1 3e-05 there and 0.0001 here. Go on with the config" in str(caught.value)
@@ -259,7 +260,7 @@ def test_refuses_another_config(tmp_path):
 def test_refuses_other_shapes(tmp_path):
     save(tmp_path, {1: 0.1})
     with (
-        Checkpoints(tmp_path, training.TINY) as checkpoints,
+        Checkpoints(tmp_path, TINY) as checkpoints,
         pytest.raises(CheckpointError, match=r"another version of this program: \['w'\] differ"),
     ):
         checkpoints.restore({**STATE, "w": np.ones(3)})

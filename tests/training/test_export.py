@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from flightnn_jax.integer.inference import float32
 from flightnn_jax.integer.lower import LoweringError
 from flightnn_jax.training import export, runs
 from tests.support import commands, training
-from tests.support.prepared import ROOT
 
 pytestmark = pytest.mark.slow
 FIELDS = {"epochs": 12, "learning_rate": 0.03, "scheme": "lightnn2"}
@@ -100,30 +97,25 @@ def test_full_precision_has_no_integers(tmp_path):
 
 
 def command(*arguments, module="lower"):
-    return subprocess.run(
-        [sys.executable, "-m", f"launch.{module}", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=commands.ENVIRONMENT,
-    )
+    [ended] = commands.run([[module, *arguments]])
+    return ended
 
 
 def test_the_command_writes_a_file_and_says_that_it_was_not_trained_so(run, tmp_path):
     out = tmp_path / "digits.safetensors"
     done = command(f"--workdir={run[0]}", f"--out={out}", "--affine_terms=1")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.errors
     network = files.load(out)
     assert network.affine_terms == 1
-    assert "shifts and additions, 1 powers of two" in done.stdout
+    assert "shifts and additions, 1 powers of two" in done.out
     rounded = "multipliers of 1 powers of two, and the run was trained with any: other integers"
-    assert f"\n{rounded}" in done.stdout
-    assert f"file {out.stat().st_size / 1e3:.1f} kB" in done.stdout
+    assert f"\n{rounded}" in done.out
+    assert f"file {out.stat().st_size / 1e3:.1f} kB" in done.out
     assert json.dumps(network.provenance)
     done = command(f"--run={run[0]}", f"--integers={out}", "--paths=trained", module="verify")
-    assert done.returncode == 1, done.stderr
-    assert "trained: first mismatch in layer conv1" in done.stdout
-    assert f"\ntrained: {rounded}" in done.stdout
+    assert done.code == 1, done.errors
+    assert "trained: first mismatch in layer conv1" in done.out
+    assert f"\ntrained: {rounded}" in done.out
 
 
 def test_a_file_is_verified_by_its_own_examples_and_by_its_run(run, lowered, tmp_path):
@@ -139,19 +131,19 @@ def test_a_file_is_verified_by_its_own_examples_and_by_its_run(run, lowered, tmp
     bad = certificate.certified(dataclasses.replace(network, layers=layers))
     files.save(bad, wrong)
     done = command(f"--integers={wrong}", module="verify")
-    assert done.returncode == 1
-    assert f"{first.name}: the digest of its sums over 64 images" in done.stdout
+    assert done.code == 1
+    assert f"{first.name}: the digest of its sums over 64 images" in done.out
     files.save(dataclasses.replace(bad, digests=None), wrong)
     done = command(f"--integers={wrong}", f"--run={run[0]}", module="verify")
-    assert done.returncode == 1
-    assert f"{first.name}.bias: {bias[1]} at (1,), and the other has {bias[1] - 1}" in done.stdout
+    assert done.code == 1
+    assert f"{first.name}.bias: {bias[1]} at (1,), and the other has {bias[1] - 1}" in done.out
     both = command(f"--integers={right}", f"--run={run[0]}", "--paths=fast", module="verify")
-    assert both.returncode == 0, both.stdout + both.stderr
-    assert "360 images" in both.stdout
+    assert both.code == 0, both.out + both.errors
+    assert "360 images" in both.out
 
 
 def test_the_command_says_what_is_wrong(tmp_path):
     done = command(f"--workdir={tmp_path}")
-    assert done.returncode == 2
-    assert "config.json" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 2
+    assert "config.json" in done.errors
+    assert "Traceback" not in done.errors

@@ -12,6 +12,7 @@ from flightnn_jax.networks import to_dict
 from flightnn_jax.training import runlog, runs
 from flightnn_jax.training.config import Config
 from tests.support import training
+from tests.support.tiny import TINY
 from tests.training.test_own_runs import NETWORK
 
 BAD = [float("nan"), float("inf"), -1, -0.5, 10**400, "x", "", [], [1], ["x"], {}, {"x": 1}, True]
@@ -30,7 +31,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_field_of_a_config_is_checked(name):
-    record = training.TINY.to_dict() | {"network": "net4", "width": 8}
+    record = TINY.to_dict() | {"network": "net4", "width": 8}
     for bad in [*BAD, None]:
         value = str(tuple(bad)) if isinstance(bad, list) else bad
         default = getattr(Config, name)

@@ -15,6 +15,7 @@ from flightnn_jax.training import loop, optimizer, runs, summary
 from flightnn_jax.training.quantization import residual_lasso
 from flightnn_jax.training.step import by_batch, data_mesh, make_train_step, replicated
 from tests.support import training
+from tests.support.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
@@ -121,10 +122,10 @@ def test_penalties_add_up(tmp_path):
     state = training.prepare(tmp_path).initial_state()
     trained = {"weights": state.params, "thresholds": state.spec}
     zeros = jax.tree.map(jnp.zeros_like, trained)
-    hyper = optimizer.hyperparameters(training.TINY)
+    hyper = optimizer.hyperparameters(TINY)
 
     def updates(*penalties):
-        adam = optimizer.make_optimizer(training.TINY, 10, hyper, penalties)
+        adam = optimizer.make_optimizer(TINY, 10, hyper, penalties)
         return adam.update(zeros, adam.init(trained), trained)[0]["weights"]["conv1"]
 
     def of_biases(params, spec, hyper):
@@ -133,7 +134,7 @@ def test_penalties_add_up(tmp_path):
 
     both, lasso = updates(of_biases, residual_lasso), updates(residual_lasso)
     assert_array_equal(both["kernel"], lasso["kernel"])
-    assert_allclose(both["bias"], -training.TINY.learning_rate, rtol=1e-3)
+    assert_allclose(both["bias"], -TINY.learning_rate, rtol=1e-3)
     assert not lasso["bias"].any()
 
 
@@ -234,7 +235,7 @@ def test_a_budget_is_met(tmp_path, cost, field):
 
 
 def test_schedules():
-    config = training.TINY
+    config = TINY
     step = optimizer.learning_rate(dataclasses.replace(config, schedule="step"), 1.0, 200)
     assert_allclose([step(s) for s in (0, 99, 100, 149, 150)], [1, 1, 0.1, 0.1, 0.01], rtol=1e-6)
     cosine = optimizer.learning_rate(config, 1.0, 200)
@@ -249,7 +250,7 @@ def test_the_loop_writes_what_happened(finished):
     assert [(row["step"], row["epoch"]) for row in rows] == [(5, 1), (10, 2)]
     assert set(rows[-1]["train"]) == {"loss", "penalty", "accuracy"}
     assert json.loads((workdir / "result.json").read_text()) == record
-    assert record["config"] == training.TINY.to_dict()
+    assert record["config"] == TINY.to_dict()
     assert record["validation"] == rows[-1]["validation"]
     for name in ("mean_k", "storage_bits", "layers"):
         assert record[name] == rows[-1][name]
