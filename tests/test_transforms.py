@@ -348,8 +348,14 @@ def measure(w, fmt):
     return (fl.quantize_params(w, fmt), fl.count_shifts(w, fmt)), (penalty, *gradient)
 
 
-@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "axis_type"),
+    [
+        *((layout, AxisType.Auto) for layout in LAYOUTS),
+        ("filters last", AxisType.Explicit),
+        ("inputs, filters first", AxisType.Explicit),
+    ],
+)
 def test_sharded_weights(layout, axis_type):
     axis, w, placed = spread(layout, axis_type)
     formats = [fl.Shift(thresholds=t, filter_axis=axis) for t in (DIVIDING, jnp.zeros(2), None)]

@@ -177,10 +177,10 @@ class Case(NamedTuple):
 SLOW = set(KINDS) - {"Linen", "nested", "bare array"}
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in KINDS],
-)
+CASES = {kind: pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in KINDS}
+
+
+@pytest.fixture(scope="module", params=list(CASES.values()))
 def case(request):
     kind = KINDS[request.param]
     params = kind.make()
@@ -341,6 +341,7 @@ def test_mixed_formats_under_a_prefix(case):
     assert not jax.tree.leaves(counts[1:])
 
 
+@pytest.mark.parametrize("case", [CASES[k] for k in ("Linen", "nnx.State")], indirect=True)
 def test_gradient_of_shared_thresholds_is_the_sum(case):
     """Three copies: shared by the whole tree, shared in a part of it, one vector a layer."""
     floats, restore = case.trainable()
@@ -380,9 +381,8 @@ def nearest_power(w, width=8):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", [hk.nets.ResNet18, hk.nets.MobileNetV1])
-def test_networks_of_others(network):
-    params, forward = haiku(lambda: network(num_classes=10), side=32)
+def test_a_network_of_others():
+    params, forward = haiku(lambda: hk.nets.MobileNetV1(num_classes=10), side=32)
     quantized = fl.quantize_params(params, fl.make_spec(params, fl.Shift(k=1)))
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for (path, before), after in zip(leaves, jax.tree.leaves(quantized), strict=True):

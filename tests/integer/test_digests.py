@@ -103,9 +103,7 @@ def changed(name, part, index, step):
 
 FAULTS = [
     ("conv1", "bias", 1, 1),
-    ("block1_first", "multiplier", 2, -1),
-    ("block1_second", "bias", 0, -1),
-    ("block2_shortcut", "multiplier", 3, 1),
+    ("block2_shortcut", "multiplier", 3, -1),
     ("block2", "shift", 0, 1),
     ("dense", "bias", 4, 1),
 ]

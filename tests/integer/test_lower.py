@@ -70,8 +70,11 @@ def images_of(net, count=4):
     return np.random.default_rng(1).integers(0, 256, (count, *net.input_shape), np.uint8)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("net", [VGG, RESNET], ids=["vgg", "resnet"])
+@pytest.mark.parametrize(
+    ("net", "scheme"),
+    [*((VGG, scheme) for scheme in SCHEMES), (RESNET, "flightnn")],
+    ids=lambda case: getattr(case, "name", case),
+)
 def test_weights_are_those_that_training_used(net, scheme):
     params, _, _ = own_variables(net)
     trained = quantize_params(params, spec_of(schemes.find(scheme), params))

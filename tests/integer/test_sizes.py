@@ -49,9 +49,9 @@ def test_images_of_every_shape(shape):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES[:4], ids=str)
 def test_every_path_takes_images_of_every_shape(shape):
-    window = (3, 5, 7, 1)[SHAPES.index(shape) % 4]
+    window = (3, 5, 7, 1)[SHAPES.index(shape)]
     network = random_chain(window + sum(shape), shape, [window])
     runners = verify.runners(network)
     last, infer = network.layers[-1].name, stablehlo.from_stablehlo(stablehlo.to_stablehlo(network))

@@ -43,11 +43,10 @@ def test_levels_are_looked_up_in_groups(tmp_path):
 
 @needs("iverilog")  # whose compiler takes a sixth of Verilator's time
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [3, 4])
-def test_residual_networks_of_groups(seed, tmp_path):
-    network = random_network(seed, "mobile", "shift2" if seed == 3 else "integer", width=2)
-    machine = rtl.machine_of(network, machines.folds(network, seed))
-    machines.assert_equal(network, machine, tmp_path, machines.images(network, 3))
+def test_a_residual_network_of_groups(tmp_path):
+    network = random_network(3, "mobile", "shift2", width=2)
+    machine = rtl.machine_of(network, machines.folds(network, 3))
+    machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
 
 
 @needs("iverilog")

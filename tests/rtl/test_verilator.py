@@ -14,11 +14,11 @@ from tests.support.networks_at_random import of_signs, random_paper
 @needs("verilator")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "weights", "target"),
-    [("net2", "shift2", 6_000), ("net4", "integer", 4_000), ("net1", "binary", 3_000)],
+    ("name", "width", "weights", "target"),
+    [("net2", 4, "shift2", 3_000), ("net4", 8, "integer", 4_000), ("net1", 8, "binary", 3_000)],
 )
-def test_paper_networks(name, weights, target, tmp_path):
-    network = random_paper(name, width=8, size=16, weights=weights)
+def test_paper_networks(name, width, weights, target, tmp_path):
+    network = random_paper(name, width=width, size=16, weights=weights)
     if weights == "binary":
         network = of_signs(dataclasses.replace(network, slope=1))
     machine = rtl.machine_of(network, folding.cheapest(network, target))

@@ -229,7 +229,6 @@ def loss_of(model, track=True):
     [
         "vgg",
         "resnet",
-        pytest.param("net2", marks=pytest.mark.slow),
         pytest.param("net8", marks=pytest.mark.slow),
     ],
 )
