@@ -11,10 +11,14 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from flightnn_jax import integer, networks, schemes
 from flightnn_jax.hardware import arithmetic as rows
 from flightnn_jax.hardware.arithmetic import KINDS, Arithmetic
 from flightnn_jax.integer import certificate
+from flightnn_jax.rtl import lookups
+from flightnn_jax.rtl.lookups import Lookup
 
 Shape = tuple[int, ...]
 ANY = -128, 127  # the activations of 8 bits
@@ -101,6 +105,15 @@ class LayerWork:
     def arithmetic(self) -> Arithmetic:
         """What its format takes."""
         return KINDS[self.format]
+
+    @property
+    def lookup(self) -> Lookup:
+        """How an engine's tables read numbers of levels, of which all may be any, and activations.
+
+        What tables take hardly depends on the levels.
+        """
+        low, high = (np.array([end]) for end in self.activations)
+        return lookups.lookup(np.zeros(0, np.int8), self.bits, certificate.Range(low, high))
 
     @property
     def filters(self) -> int:

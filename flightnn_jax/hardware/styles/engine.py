@@ -26,11 +26,8 @@ from flightnn_jax.hardware.records import Choice, Design, Estimate, LayerCost, N
 from flightnn_jax.hardware.styles import base, generated
 from flightnn_jax.hardware.styles.base import Figure, Options
 from flightnn_jax.hardware.workload import LayerWork, Workload
-from flightnn_jax.integer.certificate import Range
-from flightnn_jax.rtl import lookups
 from flightnn_jax.rtl import parts as rtl_parts
 from flightnn_jax.rtl import resources as rtl_resources
-from flightnn_jax.rtl.lookups import Lookup
 from flightnn_jax.rtl.verilog import CODE_BITS, Instance, is_block
 
 OPTIONS: tuple[str, ...] = ("multiplier",)
@@ -217,7 +214,7 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
     bits = 1 if layer.arithmetic.bits == 1 else CODE_BITS
     counted = bits == 1 and layer.signs and layer.groups == 1
     kept = 2 if counted else 8
-    looked_up = _lookup(layer) if layer.arithmetic.numbered else None
+    looked_up = layer.lookup if layer.arithmetic.numbered else None
     if looked_up:
         bits = looked_up.code
         kept = looked_up.kept if layer.groups == 1 else 8
@@ -253,12 +250,6 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
         return Instance("fl_conv", dict(parameters), {})
     part = {"OWN": int(own), "PART": 1 if own else layer.kernel_shape[-2], "PADDING": size // 2}
     return Instance("fl_group_conv", {**parameters, **part}, {})
-
-
-def _lookup(layer: LayerWork) -> Lookup:
-    """Of levels that may be any: what tables take hardly depends on them."""
-    low, high = (np.array([end]) for end in layer.activations)
-    return lookups.lookup(np.zeros(0, np.int8), layer.bits, Range(low, high))
 
 
 def _of_floats(layer: LayerWork, at_once: int, device: Device, name: str, version: str) -> Parts:
