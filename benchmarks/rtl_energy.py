@@ -8,7 +8,7 @@ simulates them with their delays, and `gates` says what the changes take: for in
 (Gaussian weights, activations behind a leaky ReLU) and for layers of trained networks of the zoo. A
 line for each unit: its cells and area, pJ of an operation in logic and in all with registers and
 clock, for draws; ratios to one shift, for draws and for networks; what a bit more of the sum adds;
-and the ratios that `asic.UNITS` has from two other libraries.
+and the ratios that `asic.SIMULATED` has from two other libraries.
 """
 
 import argparse
@@ -157,11 +157,11 @@ def ratios(energy: gates.Energy, to: gates.Energy) -> tuple[float, float]:
 
 def published(name: str) -> list[tuple[float, ...]]:
     """Ratios to one shift in the logic, and in all, at 45 and at 130 nm; none of new units."""
-    if name not in asic.UNITS:
+    if name not in asic.SIMULATED:
         return []
     return [
         tuple(a / b for a, b in zip(ours, shift, strict=True))
-        for ours, shift in zip(asic.UNITS[name][:2], asic.UNITS["shift"][:2], strict=True)
+        for ours, shift in zip(asic.SIMULATED[name][:2], asic.SIMULATED["shift"][:2], strict=True)
     ]
 
 

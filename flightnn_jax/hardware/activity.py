@@ -121,6 +121,8 @@ def layer_energy(
 ) -> Number:
     """Energy of a layer's arithmetic for one image, in nJ, from the distances in its own trace.
 
+    A unit that is known beside a shift alone takes the part of it that `asic.BESIDE` says.
+
     Example:
       >>> from flightnn_jax.hardware.workload import from_network
       >>> layer = from_network("net1", "lightnn1").layers[0]
@@ -140,7 +142,12 @@ def _operation_of(layer: LayerWork, distances: Distances, node: float, voltage: 
             f"{layer.name}: the activity of weights of the format {layer.format!r} was not "
             "modelled; use asic.layer_energy"
         )
-    return operation(unit, distances, node=node, voltage=voltage)
+    one = operation(unit, distances, node=node, voltage=voltage)
+    ours = asic.unit_of(layer)
+    if ours not in asic.BESIDE:
+        return one
+    error = one.factor and one.factor * asic.BESIDE_ERROR
+    return one.times(asic.BESIDE[ours].whole)._replace(factor=error)
 
 
 class LayerEnergy(NamedTuple):

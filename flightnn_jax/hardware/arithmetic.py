@@ -22,7 +22,8 @@ class Arithmetic:
         differ.
       units: which of `synthesized.UNITS` computes it, by `engine.MULTIPLIERS`; none where no
         engine does, or none of these.
-      asic: which of `asic.UNITS` does.
+      asic: which of `asic.UNITS` does; where products are looked up, for more levels than its
+        tables have.
       stored: the kind, as `schemes.Weights` calls it; None for floats.
       integers: the same, as `integer.Weights` calls it; likewise.
       k_range: the least and the largest number of terms of a filter; 0 stands for a pruned one.
@@ -32,6 +33,7 @@ class Arithmetic:
       terms: whether codes of generated engines are powers of two, or else integers or numbers of
         levels.
       numbered: whether they are numbers of levels, and products are looked up.
+      asic_of_signs: which of `asic.UNITS` does where activations are signs; None for `asic`.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Arithmetic:
     activity: str | None = None
     terms: bool = False
     numbered: bool = False
+    asic_of_signs: str | None = None
 
     @property
     def floats(self) -> bool:
@@ -100,20 +103,20 @@ _ROWS = (
         activity="shift",
         terms=True,
     ),
-    # The simulated units compute it as a shift by 0; generated engines have their own.
+    # The synthesized units compute it as a shift by 0; generated engines have their own.
     Arithmetic(
         kind="binary",
         bits=1,
         units={"dsp": "shift", "lut": "shift"},
-        asic="shift",
+        asic="one bit",
         stored="binary",
         integers="binary",
         product_exponent=7,
         activity="shift",
         terms=True,
+        asic_of_signs="signs",
     ),
-    # No unit for levels was simulated: an 8x8 multiplier does all that a table of products does.
-    # Generated engines have tables of their own.
+    # Generated engines have tables of products.
     Arithmetic(
         kind="codebook",
         bits=None,

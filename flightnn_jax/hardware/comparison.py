@@ -41,7 +41,7 @@ def rows(network: str, mean_k: float, device: Device) -> list[Row]:
         assumed = mean_k if scheme.flexible else None
         work = from_network(network, scheme.name, mean_k=assumed).largest()
         energy = asic.energy(work)
-        asked = ("ASIC nJ", energy, "in energy on an ASIC", energy.value, asic.RATIO_ERROR)
+        asked = ("ASIC nJ", energy, "in energy on an ASIC", energy.value, asic.ratio_error(work))
         figures = [f for style in styles.STYLES.values() for f in style.figures(work, device)]
         compared.append(Row(scheme.name, work.mean_k, (*figures, Figure(*asked))))
     return compared

@@ -89,6 +89,55 @@ def test_energy_of_a_network_is_the_sum_and_linear_in_k():
     assert asic.energy(fixed).value > asic.energy(one).value
 
 
+def test_units_known_beside_a_shift():
+    for name, beside in asic.BESIDE.items():
+        for node, voltage in ((45, 1.1), (65, 1.2), (130, 1.8)):
+            ours, shift = (
+                [
+                    asic.operation(unit, whole=whole, node=node, voltage=voltage)
+                    for whole in (False, True)
+                ]
+                for unit in (name, "shift")
+            )
+            assert ours[0].value == pytest.approx(beside.combinational * shift[0].value)
+            assert ours[1].value == pytest.approx(beside.whole * shift[1].value)
+            assert {number.factor for number in ours} == {1.4 * 1.23}
+        assert asic.area(name, 45).value == pytest.approx(411 * beside.area)
+        assert asic.area(name, 45).factor == pytest.approx(1.15 * 1.35)
+    # Less is done from one to the next.
+    ascending = ("signs", "one bit", "table 3x3", "table 3x5", "table 3x8", "table 4x8")
+    energies = [asic.operation(unit, whole=True).value for unit in ascending]
+    assert energies[0] < energies[1]
+    assert energies[2:] == sorted(energies[2:])
+    assert asic.ratio("one bit", to="4x8").factor == pytest.approx(1.15 * 1.23)
+
+
+def test_each_layer_has_the_unit_of_its_engine():
+    def units(scheme):
+        return [asic.unit_of(layer) for layer in from_network("net4", scheme).layers]
+
+    assert units("binaryconnect") == ["one bit"] * 4
+    assert units("bnn") == ["4x8", "one bit", "signs", "4x8"]
+    assert units("table40") == ["table 3x8", "table 3x3", "table 3x3", "table 3x3"]
+    assert units("table320") == ["table 4x8", "table 4x5", "table 4x5", "table 4x5"]
+    assert units("codebook10") == ["table 4x8"] * 4
+    signs = from_network("net4", "bnn").layers[2]
+    grouped = dataclasses.replace(signs, kernel_shape=(3, 3, 1, signs.filters))
+    assert asic.unit_of(grouped) == "one bit"
+    many = dataclasses.replace(from_network("net4", "codebook10").layers[1], bits=5)
+    assert asic.unit_of(many) == "8x8"
+    assert asic.layer_energy(many).bar == "unverified"
+    assert asic.ratio_error(from_network("net4", "lightnn1")) == 1.15
+    assert asic.ratio_error(from_network("net4", "bnn")) == pytest.approx(1.15 * 1.23)
+
+
+def test_activity_of_one_bit_is_a_part_of_a_shift():
+    one, bit = (from_network("net4", s).layers[1] for s in ("lightnn1", "binaryconnect"))
+    shift, ours = (activity.layer_energy(layer, TYPICAL) for layer in (one, bit))
+    assert ours.value == pytest.approx(asic.BESIDE["one bit"].whole * shift.value)
+    assert ours.factor == pytest.approx(1.4 * 1.23)
+
+
 def test_bad_energies():
     with pytest.raises(ValueError, match="unit 'abacus' is unknown: choose one of shift"):
         asic.operation("abacus")

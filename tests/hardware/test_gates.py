@@ -2,12 +2,14 @@
 
 import itertools
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import energy_data, energy_units, gates, liberty, rtl_energy
 from benchmarks.gates import Circuit, Instance
+from flightnn_jax.hardware import asic
 from flightnn_jax.rtl import tools
 
 icarus = pytest.mark.skipif(
@@ -214,6 +216,22 @@ def test_units_sum_up_products(small, unit):
     simulated = gates.simulate(circuit, driven, given)
     with pytest.raises(ArithmeticError, match=f"{unit.name}: the sum of cycle"):
         rtl_energy.check(unit, simulated, energy_data.stimulus(unit, rows)[1], 24)
+
+
+@yosys
+@pytest.mark.slow
+@pytest.mark.skipif(not Path(rtl_energy.LIBRARY).is_file(), reason="needs qflow-tech-osu018")
+def test_the_model_has_what_is_measured():
+    library = liberty.load(rtl_energy.LIBRARY)
+    shift, one_bit = (
+        rtl_energy.measure(unit, Path(rtl_energy.LIBRARY), library, rtl_energy.WIRE)
+        for unit in (energy_units.shifts("shift", 1), energy_units.one_bit())
+    )
+    beside = asic.BESIDE["one bit"]
+    logic, whole = rtl_energy.ratios(one_bit.draws, shift.draws)
+    assert logic == pytest.approx(beside.combinational, rel=0.05)  # other Yosys, other cells
+    assert whole == pytest.approx(beside.whole, rel=0.05)
+    assert one_bit.area / shift.area == pytest.approx(beside.area, rel=0.05)
 
 
 def test_what_units_read():
