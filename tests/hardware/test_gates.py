@@ -234,6 +234,14 @@ def test_the_model_has_what_is_measured():
     assert one_bit.area / shift.area == pytest.approx(beside.area, rel=0.05)
 
 
+def test_what_is_absent_is_said_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["rtl_energy", "--library=/none.lib"])
+    assert rtl_energy.main() == 1
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1
+    assert "install" in said[0]
+
+
 def test_what_units_read():
     values = np.array([[[-3, 8], [1, -1], [5, 2]]])  # a map of 1 x 3 pixels of two channels
     signs = energy_data.adapted(energy_units.signs(8), values)
