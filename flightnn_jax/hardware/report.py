@@ -106,8 +106,7 @@ def activity_text(workload: Workload, traces: Traces) -> str:
     rows = [["layer", "input", "code", "product", "sum"]]
     rows[0] += ["pJ/operation", "nJ by activity", "nJ by constant"]
     layers = activity.energies(workload, traces)
-    by_activity, constant = (total(n) for n in zip(*(x[1:] for x in layers.values()), strict=True))
-    one = next(iter(layers.values())).operation
+    one, by_activity, constant = (total(n) for n in zip(*layers.values(), strict=True))
     rows.append(["(error)", *["exact"] * 4, one.bar, by_activity.bar, constant.bar])
     for name, energy in layers.items():
         bits = [f"{x:.3g}" for x in traces[name]]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightnn_jax.hardware import activity, asic
+from flightnn_jax.hardware import activity, asic, report
 from flightnn_jax.hardware.activity import Distances
 from flightnn_jax.hardware.workload import from_network
 
@@ -136,6 +136,9 @@ def test_activity_of_one_bit_is_a_part_of_a_shift():
     shift, ours = (activity.layer_energy(layer, TYPICAL) for layer in (one, bit))
     assert ours.value == pytest.approx(asic.BESIDE["one bit"].whole * shift.value)
     assert ours.factor == pytest.approx(1.4 * 1.23)
+    mixed = from_network("net4", "bnn")
+    text = report.activity_text(mixed, {layer.name: TYPICAL for layer in mixed.layers})
+    assert text.splitlines()[3].split()[1:] == ["exact"] * 4 + ["±72", "%"] * 3
 
 
 def test_bad_energies():
