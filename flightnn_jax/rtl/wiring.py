@@ -2,7 +2,7 @@
 
 Every weight is written with the fewest signed powers of two (canonical signed digits), so sums of
 shifts and 4-bit integers are treated alike. What `sharing` leaves of each filter is added in a
-balanced tree.
+balanced tree (`trees`).
 """
 
 import functools
@@ -14,9 +14,9 @@ from flightnn_jax.integer import certificate
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
 from flightnn_jax.integer.weights import Weights
-from flightnn_jax.rtl import sharing
+from flightnn_jax.rtl import sharing, trees
 from flightnn_jax.rtl.architecture import Stream, Wired
-from flightnn_jax.rtl.graph import Graph, Term
+from flightnn_jax.rtl.graph import Graph
 from flightnn_jax.rtl.sharing import Terms
 from flightnn_jax.rtl.sums import Sums
 
@@ -140,7 +140,7 @@ def build(
     filters = [_terms(places[:, :, i]) for i in range(places.shape[2])]
     if share:
         filters = sharing.share(sums, filters, max_pairs)
-    return sums.graph(tuple(_tree(sums, terms) for terms in filters))
+    return sums.graph(tuple(trees.positive(sums, terms) for terms in filters))
 
 
 def built(wires: Wires) -> Graph:
@@ -159,61 +159,3 @@ def _terms(places: np.ndarray) -> Terms:
     """Of a filter: [places, taps] digits."""
     shift, tap = np.nonzero(places)
     return Terms(tap, shift, places[shift, tap] < 0)
-
-
-def _tree(sums: Sums, terms: Terms) -> Term | None:
-    """The sum of a filter's terms, in as few levels as can be; terms of like shifts first."""
-    made = sums.taps + len(sums.adders)
-    waiting = [Term(*term) for term in zip(*(column.tolist() for column in terms), strict=True)]
-    level = 0
-    while len(waiting) > 1:
-        ready = [term for term in waiting if sums.level(term.value) <= level]
-        later = [term for term in waiting if sums.level(term.value) > level]
-        ready.sort(key=lambda term: (term.shift, term.value))
-        odd = [ready.pop(_lowest(sums, ready))] if len(ready) % 2 else []
-        pairs = zip(ready[::2], ready[1::2], strict=True)
-        waiting = [_pair(sums, *pair) for pair in pairs] + odd + later
-        level += 1
-    if not waiting or not waiting[0].negative:
-        return waiting[0] if waiting else None
-    (term,) = waiting
-    positive = _negated(sums, term.value, made)
-    if positive is None:
-        positive = sums.add(term._replace(shift=0))
-    return Term(positive, term.shift, False)
-
-
-def _lowest(sums: Sums, terms: list[Term]) -> int:
-    """The place of the last of the lowest level: it waits at the least cost."""
-    return min(range(len(terms)), key=lambda i: (sums.level(terms[i].value), -i))
-
-
-def _pair(sums: Sums, first: Term, second: Term) -> Term:
-    """Their sum, as a term with the sign of the first, whose shift is not the larger one."""
-    differ = first.negative != second.negative
-    other = Term(second.value, second.shift - first.shift, differ)
-    return first._replace(value=sums.add(Term(first.value, 0, False), other))
-
-
-def _negated(sums: Sums, value: int, made: int) -> int | None:
-    """The negative of a sum, at no further adder: somewhere in it a difference is turned round.
-
-    Args:
-      sums: where adders are.
-      value: of the sum.
-      made: the number of the first that is this filter's own.
-
-    Returns:
-      None if nothing in the sum is subtracted.
-    """
-    if value < made:
-        return None
-    first, second = sums.adders[value - sums.taps].terms
-    if second.negative:
-        return sums.add(first._replace(negative=True), second._replace(negative=False))
-    for term, other in ((first, second), (second, first)):
-        turned = _negated(sums, term.value, made)
-        if turned is not None:
-            pair = (term._replace(value=turned), other._replace(negative=True))
-            return sums.add(*(pair if term is first else pair[::-1]))
-    return None
