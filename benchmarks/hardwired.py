@@ -1,11 +1,13 @@
 """Hard-wired layers: what their graphs say they take against what Yosys makes of them.
 
     python -m benchmarks.hardwired digits/*.safetensors --most=2000 > hardwired.txt
+    python -m benchmarks.hardwired --signs
 
 Prints the tables of docs/measurements/hardwired.md. Layers are those of the files that are named,
 up to so many weights, and random ones of every scheme, input range and spacing of registers. The
-model has no constants that were fitted, so each of them is one that it never saw. Runs from the
-repository, for it shares the tests' mutations.
+model has no constants that were fitted, so each of them is one that it never saw. With --signs
+layers of signs alone: as sums of numbers of two bits, and counted. Runs from the repository, for it
+shares the tests' mutations.
 """
 
 import argparse
@@ -27,13 +29,17 @@ from flightnn_jax.integer import files
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.rtl import affine, graph, hardwired, netlist, wiring
 from flightnn_jax.rtl.graph import Cost
+from flightnn_jax.rtl.modules import library
 from flightnn_jax.rtl.wiring import Wires
 from tests.rtl import mutants
 
 SCRIPT = (
-    "read_verilog wired.v; synth_xilinx -family xc7 -top wired -noiopad; "
+    "read_verilog -defer wired.v; synth_xilinx -family xc7 -flatten -top wired -noiopad; "
     "tee -o stat.json stat -json"
 )
+COUNTING = "".join(library()[f"{name}.v"].decode() for name in (netlist.COUNT, netlist.OFFSET))
+"""Modules that wires of signs have."""
+
 RANGES = {"image": (-128, 127), "leaky": (-16, 127), "positive": (0, 127)}
 KINDS = ("L-1", "FL", "L-2", "FP4")
 
@@ -61,10 +67,14 @@ def main() -> None:
     parser.add_argument("files", nargs="*", help="integer networks")
     parser.add_argument("--most", type=int, default=2000, help="weights of a layer of a file")
     parser.add_argument("--yosys", default="yosys", help="the program")
+    parser.add_argument("--signs", action="store_true", help="layers of signs alone")
     parser.add_argument("--mutants", type=int, default=2000, help="netlists with a fault")
     flags = parser.parse_args()
     version = subprocess.run([flags.yosys, "-V"], capture_output=True, text=True, check=True)
     print(version.stdout.strip())
+    if flags.signs:
+        signs(flags.yosys)
+        return
     held_out = [*of_files(flags.files, flags.most), *at_random()]
     errors(held_out, flags.yosys)
     schemes(flags.yosys)
@@ -112,7 +122,7 @@ def encoded(rule: fl.Format, w: jnp.ndarray) -> np.ndarray:
 def measured(text: str, yosys: str) -> Cost:
     """What Yosys makes of a module; inverters are tables, too."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
-        (Path(directory) / "wired.v").write_text(text)
+        (Path(directory) / "wired.v").write_text(text + COUNTING)
         subprocess.run([yosys, "-q", "-p", SCRIPT], cwd=directory, check=True, capture_output=True)
         found = (Path(directory) / "stat.json").read_text()
     cells = json.loads(found[found.index("{") :])["modules"]["\\wired"]["num_cells_by_type"]
@@ -169,6 +179,25 @@ def schemes(yosys: str, shape: tuple[int, int] = (72, 16)) -> None:
             print(
                 f"| {name} | {len(built.adders) / count:.2f} | {cost.lut} | {cost.ff} | "
                 f"{cost.srl} | {cost.lut / count:.2f} | {cost.lut / rows['FP4'][1].lut:.2f} |",
+                flush=True,
+            )
+
+
+def signs(yosys: str) -> None:
+    """Layers of random signs in windows of 3x3, registers behind every second level."""
+    print("\n| layer | sums | adders | cycles | LUT, graph | Yosys | FF, graph | Yosys |")
+    print("|---|---|---|---|---|---|---|---|")
+    for shape in ((72, 16), (288, 32)):
+        weights = np.where(np.random.default_rng(5).standard_normal(shape) < 0, -1, 1)
+        ends = Range(*(np.full(shape[0], end) for end in (-1, 1)))
+        for name, size in (("of two bits", 0), ("counted", 3)):
+            built = wiring.build(weights, ends, size)
+            text = hardwired.verilog(built, "wired", wiring.EVERY)
+            proof = affine.prove(netlist.from_verilog(text, "wired"), weights, ends, size)
+            said, found = graph.cost(built, wiring.EVERY), measured(text, yosys)
+            print(
+                f"| {shape[0]}x{shape[1]} | {name} | {proof.adders} | {proof.latency} | "
+                f"{said.lut} | {found.lut} | {said.ff} | {found.ff} |",
                 flush=True,
             )
 

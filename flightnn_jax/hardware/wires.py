@@ -4,7 +4,8 @@ A trained layer of up to `MAX_WEIGHTS` weights is counted as it is. Of a larger 
 counted, some of its filters over some of its taps, and the layer takes in proportion; a layer of a
 plan has normal weights, drawn once and stored as its format stores them. Adders in larger layers
 share more sub-sums, so a part says too much and never too little: up to 18 % at 18,432 weights
-(docs/measurements/hardwired.md).
+(docs/measurements/hardwired.md). Where signs are counted, parts of two numbers of channels say what
+a channel takes.
 """
 
 import functools
@@ -16,13 +17,16 @@ import numpy as np
 
 from flightnn_jax.hardware.workload import LayerWork
 from flightnn_jax.integer.certificate import Range
-from flightnn_jax.rtl import graph, wiring
+from flightnn_jax.rtl import counting, graph, wiring
 from flightnn_jax.rtl.graph import Cost, Graph
-from flightnn_jax.rtl.wiring import EVERY
+from flightnn_jax.rtl.wiring import EVERY, Wires
 
 MAX_WEIGHTS = 4608
 MAX_TAPS, MAX_FILTERS = 144, 16
 """Of a part."""
+
+MAX_COUNTED = 288
+"""Taps of a part, where signs are counted."""
 
 INPUTS = (-16, 127)
 """What a planned layer's activations can be: those of a leaky ReLU."""
@@ -38,11 +42,13 @@ class Adders(NamedTuple):
       cost: tables and registers.
       latency: cycles from a window to its sums.
       whole: whether all of the layer's own weights were counted.
+      signs: whether its activations are signs, a bit each.
     """
 
     cost: Cost
     latency: int
     whole: bool
+    signs: bool = False
 
 
 def adders(layer: LayerWork) -> Adders:
@@ -67,32 +73,42 @@ def adders(layer: LayerWork) -> Adders:
 def _trained(layer: LayerWork) -> Adders:
     """Those of its own weights, group by group: groups share no sums, for they share no inputs."""
     assert layer.trained is not None
-    weights, (low, high) = wiring.of_weights(*layer.trained, layer.groups)
+    known, reach, signs = layer.trained
+    weights, (low, high), size = wiring.of_weights(known, reach, layer.groups, signs)
     found = []
     inputs, filters = layer.kernel_shape[-2], layer.filters // layer.groups
     channels = np.arange(len(weights)) % (inputs * layer.groups)
     for group in range(layer.groups):
         taps = channels // inputs == group
         own = weights[taps, group * filters : (group + 1) * filters]
-        found.append(_of_weights(own, Range(low[taps], high[taps])))
+        found.append(_of_weights(Wires(own, Range(low[taps], high[taps]), size)))
     cost = Cost(*map(sum, zip(*(each.cost for each in found), strict=True)))
-    return Adders(cost, max(x.latency for x in found), all(x.whole for x in found))
+    latency = max(x.latency for x in found)
+    return Adders(cost, latency, all(x.whole for x in found), size > 0)
 
 
-def _of_weights(weights: np.ndarray, inputs: Range) -> Adders:
+def _of_weights(wires: Wires) -> Adders:
     """Once for the same: estimates and searches ask again and again."""
-    arrays = (array.astype(np.int64).tobytes() for array in (weights, *inputs))
-    return _counted(weights.shape, *arrays)
+    arrays = (array.astype(np.int64).tobytes() for array in (wires.weights, *wires.inputs))
+    return _counted(wires.weights.shape, wires.counted, *arrays)
 
 
 @functools.lru_cache(maxsize=1 << 10)
-def _counted(shape: tuple[int, int], weights: bytes, low: bytes, high: bytes) -> Adders:
+def _counted(shape: tuple[int, int], size: int, weights: bytes, low: bytes, high: bytes) -> Adders:
     flat, *ends = (np.frombuffer(data, np.int64) for data in (weights, low, high))
     whole, inputs = flat.reshape(shape), Range(*ends)
     if whole.size <= MAX_WEIGHTS:
-        built = wiring.build(whole, inputs)
+        built = wiring.build(whole, inputs, size)
         return Adders(graph.cost(built, EVERY), graph.schedule(built, EVERY).latency, True)
     taps, filters = shape
+    if size:
+        pixels = whole.reshape(size**2, -1, filters)[..., _spread(filters, MAX_FILTERS)]
+
+        def some(channels: int) -> np.ndarray:
+            chosen = pixels[:, _spread(pixels.shape[1], channels)]
+            return chosen.reshape(-1, chosen.shape[-1])
+
+        return _of_signs(some, size, pixels.shape[1], filters)
     rows, columns = _spread(taps, MAX_TAPS), _spread(filters, MAX_FILTERS)
     parts = taps / len(rows)
     inputs = Range(*(end[rows] for end in inputs))
@@ -141,9 +157,31 @@ class _Part(NamedTuple):
         return max(1, math.ceil((self.depth + math.ceil(math.log2(parts))) / EVERY))
 
 
+def _of_signs(some: Callable[[int], np.ndarray], size: int, channels: int, filters: int) -> Adders:
+    """Of counted signs: what a part takes, and as much for each channel more as its last ones.
+
+    Args:
+      some: [taps, filters of a part] the weights of so many channels.
+      size: of the window.
+      channels: of the layer.
+      filters: likewise.
+    """
+    most = min(channels, max(2, MAX_COUNTED // size**2))
+    half = max(1, most // 2)
+    part, less = (_Part.of(counting.build(some(n), size)) for n in (most, half))
+    more = (channels - most) / max(1, most - half)
+    counts = (filters * (x + more * (x - y)) for x, y in zip(part[:3], less[:3], strict=True))
+    latency = part.latency(channels / most) + (size > 1)  # what may be outside is kept first
+    return Adders(Cost(*map(math.ceil, counts)), latency, False, True)
+
+
 def _planned(layer: LayerWork) -> Adders:
     """The sum over filters of what one with as many terms takes among others like it."""
     of_group = layer.filters // layer.groups
+    if layer.signs and layer.size <= counting.LARGEST:
+        channels = layer.taps // layer.size**2
+        found = _planned_signs(layer.format, layer.size, channels, of_group)
+        return found._replace(cost=Cost(*(layer.groups * n for n in found.cost)))
     taps, filters = min(layer.taps, MAX_TAPS), min(of_group, MAX_FILTERS)
     parts, costs, latencies = layer.taps / taps, [], [1]
     for k in sorted(set(layer.k) - {0}):
@@ -152,6 +190,21 @@ def _planned(layer: LayerWork) -> Adders:
         latencies.append(part.latency(parts))
     cost = Cost(*(sum(n) for n in zip(Cost(0, 0, 0), *costs, strict=True)))
     return Adders(cost, max(latencies), False)
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _planned_signs(kind: str, size: int, channels: int, filters: int) -> Adders:
+    """Of a group, the mean over the scales of its kind."""
+    found = []
+    for scale in _STORED[kind].scales:
+
+        def some(number: int, scale: float = scale) -> np.ndarray:
+            return drawn(kind, 1, (size**2 * number, min(filters, MAX_FILTERS)), scale)
+
+        found.append(_of_signs(some, size, channels, filters))
+    columns = zip(*(each.cost for each in found), strict=True)
+    cost = Cost(*(round(sum(column) / len(found)) for column in columns))
+    return Adders(cost, max(each.latency for each in found), False, True)
 
 
 @functools.lru_cache(maxsize=1 << 10)

@@ -30,10 +30,12 @@ class Trained(NamedTuple):
     Attributes:
       weights: its own.
       inputs: [channels] what its activations can be.
+      two_valued: whether they are -1 and 1, and never 0.
     """
 
     weights: integer.Weights
     inputs: certificate.Range
+    two_valued: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +110,7 @@ class LayerWork:
 
     @property
     def lookup(self) -> Lookup:
-        """How an engine's tables read numbers of levels, of which all may be any, and activations.
-
-        What tables take hardly depends on the levels.
-        """
+        """How an engine reads numbers of levels, any of which stand for all, and activations."""
         low, high = (np.array([end]) for end in self.activations)
         return lookups.lookup(np.zeros(0, np.int8), self.bits, certificate.Range(low, high))
 
@@ -140,6 +139,11 @@ class LayerWork:
     def taps(self) -> int:
         """Products that are summed for one output."""
         return math.prod(self.kernel_shape[:-1])
+
+    @property
+    def size(self) -> int:
+        """Height and width of the window; 1 of a dense layer."""
+        return self.kernel_shape[0] if len(self.kernel_shape) == 4 else 1
 
     @property
     def positions(self) -> int:
@@ -340,8 +344,9 @@ def from_integers(network: integer.IntegerNetwork) -> Workload:
     """
     integer.check(network)
     outputs = integer.outputs(network)
-    ranges = certificate.reaches(network)
-    layers = tuple(_layer_work(layer, outputs, ranges[layer.input]) for layer in network.weighted)
+    signs = certificate.two_valued(network)
+    reads = {name: (reach, name in signs) for name, reach in certificate.reaches(network).items()}
+    layers = tuple(_layer_work(x, outputs, *reads[x.input]) for x in network.weighted)
     return Workload(network.name, _scheme(layers), layers)
 
 
@@ -354,9 +359,7 @@ def _levels(scheme: schemes.Scheme, index: int, shape: Shape) -> tuple[int, int]
 
 def _fixed_k(scheme: schemes.Scheme) -> int | None:
     """The k of every filter; None where it is learned."""
-    if scheme.flexible:
-        return None
-    return scheme.weights.k if scheme.weights else 1
+    return None if scheme.flexible else scheme.weights.k if scheme.weights else 1
 
 
 def _scheme(layers: Sequence[LayerWork]) -> str:
@@ -374,6 +377,7 @@ def _layer_work(
     layer: integer.Convolution | integer.Dense,
     outputs: dict[str, integer.Output],
     inputs: certificate.Range,
+    two_valued: bool,
 ) -> LayerWork:
     arithmetic = rows.of_integers(layer.weights.kind)
     widths = layer.certificate[:, certificate.COLUMNS.index("acc_width")]
@@ -392,5 +396,5 @@ def _layer_work(
         activations=(
             (int(inputs.low.min()), int(inputs.high.max())) if arithmetic.numbered else ANY
         ),
-        trained=Trained(layer.weights, inputs),
+        trained=Trained(layer.weights, inputs, two_valued),
     )

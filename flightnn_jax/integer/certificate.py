@@ -282,6 +282,28 @@ def are_signs(values: Range) -> bool:
     return bool(values.low.min() >= -1 and values.high.max() <= 1)
 
 
+def two_valued(network: IntegerNetwork) -> frozenset[str]:
+    """The layers that hand on -1 and 1 alone, and never 0: signs of two neighbouring sums."""
+    proven, found = bounds(network), set[str]()
+    for layer in network.layers:
+        if isinstance(layer, MaxPool | Flatten):
+            known = layer.input in found
+        else:
+            known = isinstance(layer, Convolution) and _gives_signs(layer, proven[layer.name])
+        if known:
+            found.add(layer.name)
+    return frozenset(found)
+
+
+def _gives_signs(layer: Convolution, proven: Bounds) -> bool:
+    """Whether each channel has two values at most, the ends of its range, and both are signs."""
+    if layer.shift is None:
+        return False
+    low, high = layer.affine.low, layer.affine.high
+    sums = np.clip(proven.accumulators, low, high)
+    return bool(np.all(np.ptp(sums, axis=0) <= 1) and np.all(np.abs(proven.output) == 1))
+
+
 def of_layer(
     layer: Layer, given: Sequence[Range], positions: int, slope: int, version: int = 2
 ) -> Bounds:

@@ -243,6 +243,12 @@ class Wired(Stage):
     every: int
 
     @property
+    def pixel_bits(self) -> int:
+        """Of a pixel in the windows: where signs are counted, that it is there, and its signs."""
+        values = self.source.values
+        return values + 1 if self.graph.looked else 8 * values
+
+    @property
     def lag(self) -> int:
         """Pixels that come behind the middle of a window before it is complete."""
         _, width, _ = self.source.shape

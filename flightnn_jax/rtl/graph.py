@@ -30,18 +30,47 @@ class Term(NamedTuple):
 
 
 class Adder(NamedTuple):
-    """The sum of two terms, or one negative term alone: a negation.
+    """The sum of two terms, one negative term alone (a negation), or a count of inputs of one bit.
 
     The first term has the shift 0 and at most one of two is negative, so that below the shift of
-    the second one the sum has the bits of the first, unless this is the negative one.
+    the second one the sum has the bits of the first, unless this is the negative one. A count has
+    up to `COUNTED` terms, none shifted or negative.
 
     Attributes:
-      terms: one or two, of inputs and earlier adders.
+      terms: one or two, of inputs and earlier adders, or as many as are counted.
       level: adders on the longest way from an input to here, this one included.
     """
 
     terms: tuple[Term, ...]
     level: int
+
+
+COUNTED = 6
+"""Bits that are counted at once: each bit of the count is a table."""
+
+
+class Looked(NamedTuple):
+    """Inputs that are looked up by the place of a window: what of it lies outside of the map.
+
+    The number of a place has a bit for each row of the window but the middle one, the first row
+    lowest, and above these for each column: whether it is inside.
+
+    Attributes:
+      size: height and width of the window.
+      tables: [inputs, places] int64.
+    """
+
+    size: int
+    tables: np.ndarray
+
+    @property
+    def bits(self) -> int:
+        """Of the number of a place."""
+        return 2 * (self.size - 1)
+
+    def channels(self, activations: int) -> int:
+        """Of a pixel, if a window has so many activations."""
+        return activations // self.size**2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +81,39 @@ class Graph:
       ranges: [values] of what every value can be, exact for independent inputs.
       adders: each reads earlier values alone, and each is read.
       outputs: for each filter a term that is not negative; None for a filter that is always 0.
+      looked: of the last inputs, those that are looked up; None where there are none. The others
+        are then a bit each, whether an activation is negative.
     """
 
     ranges: Range
     adders: tuple[Adder, ...]
     outputs: tuple[Term | None, ...]
+    looked: Looked | None = None
 
     @property
     def taps(self) -> int:
         """The number of inputs."""
         return len(self.ranges.low) - len(self.adders)
+
+    @property
+    def activations(self) -> int:
+        """The number of inputs that are not looked up."""
+        return self.taps - (len(self.looked.tables) if self.looked else 0)
+
+    @property
+    def place_bits(self) -> int:
+        """Of the number of a window's place."""
+        return self.looked.bits if self.looked else 0
+
+    def is_looked(self, value: int) -> bool:
+        """Whether a value is looked up."""
+        return self.activations <= value < self.taps
+
+    def is_count(self, adder: Adder) -> bool:
+        """Whether an adder counts bits."""
+        return self.looked is not None and all(
+            term.value < self.activations and term[1:] == (0, False) for term in adder.terms
+        )
 
     @property
     def depth(self) -> int:
@@ -76,11 +128,11 @@ class Graph:
         """Bits of a value, 1 at least: two's complement if it can be negative, or else unsigned."""
         low, high = int(self.ranges.low[value]), int(self.ranges.high[value])
         most = max(~low if low < 0 else 0, high, 0)
-        return max(1, most.bit_length() + (low < 0))
+        return max(1, most.bit_length() + self.signed(value))
 
     def signed(self, value: int) -> bool:
-        """Whether a value can be negative."""
-        return bool(self.ranges.low[value] < 0)
+        """Whether a value can be negative, as all count that are looked up."""
+        return bool(self.ranges.low[value] < 0) or self.is_looked(value)
 
 
 def evaluate(graph: Graph, x: np.ndarray) -> np.ndarray:
@@ -103,8 +155,10 @@ class Schedule:
     """When values are computed, if registers stand behind every so many levels of adders.
 
     An adder of level n is computed in the slot (n - 1) // every, inputs come in slot 0, and
-    outputs leave through a register in the slot `latency`. A value that is read d slots later
-    than it is computed passes d registers, which all that read it share.
+    outputs leave through a register in the slot `latency`. Where places are looked up, adders are
+    a slot later: bits that may be outside of the map go through registers, without which Yosys puts
+    what decides that into every count. A value that is read d slots later than it is computed
+    passes d registers, which all that read it share.
 
     Attributes:
       every: levels between registers; 0 for none at all.
@@ -128,8 +182,9 @@ def schedule(graph: Graph, every: int = 1) -> Schedule:
     levels = np.array([graph.level(value) for value in range(len(graph.ranges.low))], np.int64)
     if not every:
         return Schedule(0, 0, np.zeros_like(levels))
-    latency = max(1, -(-graph.depth // every))
-    return Schedule(every, latency, np.maximum(levels - 1, 0) // every)
+    later = int(graph.place_bits > 0)
+    slots = np.where(levels > 0, (levels - 1) // every + later, 0)
+    return Schedule(every, later + max(1, -(-graph.depth // every)), slots)
 
 
 class Cost(NamedTuple):
@@ -153,8 +208,10 @@ def cost(graph: Graph, every: int = 1, shift_registers: bool = True) -> Cost:
     """Tables and registers, counted bit by bit.
 
     A bit of an adder takes a table where both terms have a bit, unless another bit adds the same
-    two, as those above both signs do; below the shift it is a wire. A register is counted once
-    for all values that have its bit.
+    two, as those above both signs do; below the shift it is a wire. A bit of a count is a table,
+    and so is one that is looked up, unless an adder's has it inside. A register is counted once
+    for all values that have its bit. What is looked up is looked up where it is added, so that
+    the number of the place waits in its stead.
 
     Args:
       graph: of a layer.
@@ -166,13 +223,14 @@ def cost(graph: Graph, every: int = 1, shift_registers: bool = True) -> Cost:
     tables: set[tuple[int, int, bool]] = set()
     reads: dict[int, set[int]] = {}  # slots in which a bit is read, by bit
     born: dict[int, int] = {}
-    for value, adder in enumerate(graph.adders, graph.taps):
+    for value in range(graph.taps, len(graph.ranges.low)):
         slot = int(plan.slots[value])
-        tables.update(bits.tables(adder, graph.width(value)))
-        for bit in bits.read(adder, graph.width(value)):
+        tables.update(bits.tables(value))
+        for bit in bits.read(value):
             reads.setdefault(bit, set()).add(slot)
     for value in range(len(graph.ranges.low)):
         born.update((bit, int(plan.slots[value])) for bit in bits.own(value))
+    born.update((bit, 0) for bit in bits.place)
     for term in graph.outputs:
         for bit in bits.of[term.value] if term else ():
             if bit != _ZERO:
@@ -192,17 +250,27 @@ class _Bits:
 
     Attributes:
       of: for each value its bits, the lowest first, as numbers: value * 64 + place where it is
-        made.
+        made. Of what is looked up, a bit that is always 0 is none, nor is a constant lowest one.
+      place: the bits of the number of a window's place.
     """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self.of: list[list[int]] = []
+        self.place = [-2 - i for i in range(graph.place_bits)]
         for value in range(len(graph.ranges.low)):
             bits = [value * 64 + i for i in range(graph.width(value))]
             if value >= graph.taps:
-                wires = self._wires(graph.adders[value - graph.taps])
-                bits[: len(wires)] = wires[: len(bits)]
+                wires = zip(self._wires(graph.adders[value - graph.taps]), bits, strict=False)
+                made = [own if self._is_looked(wire) else wire for wire, own in wires]
+                bits[: len(made)] = made
+            elif graph.looked and graph.is_looked(value):
+                table = graph.looked.tables[value - graph.activations]
+                fixed = [
+                    np.ptp(table & 1) == 0,
+                    *(not np.any(table >> i & 1) for i in range(1, 64)),
+                ]
+                bits = [_ZERO if always else bit for bit, always in zip(bits, fixed, strict=False)]
             self.of.append(bits)
 
     def own(self, value: int) -> list[int]:
@@ -222,20 +290,42 @@ class _Bits:
         top = bits[-1] if self._graph.signed(term.value) else _ZERO
         return ([_ZERO] * term.shift + bits + [top] * width)[:width]
 
-    def _pairs(self, adder: Adder, width: int) -> Iterator[tuple[int, int]]:
-        """The two bits that each place of the sum above its wires adds."""
+    def _pairs(self, value: int) -> Iterator[tuple[int, int]]:
+        """The two bits that each place of a sum above its wires adds."""
+        adder, width = self._graph.adders[value - self._graph.taps], self._graph.width(value)
         columns = [self._extended(term, width) for term in adder.terms]
         first, second = columns if len(columns) == 2 else ([_ZERO] * width, columns[0])
         return zip(*(c[len(self._wires(adder)) :] for c in (first, second)), strict=True)
 
-    def tables(self, adder: Adder, width: int) -> Iterator[tuple[int, int, bool]]:
-        """The exclusive ors that an adder needs, each as two bits and whether it is inverted."""
+    def tables(self, value: int) -> Iterator[tuple[int, int, bool]]:
+        """What an adder needs: the exclusive or of two bits, and whether it is inverted.
+
+        Of a count, and of the lowest bits of a sum that are looked up, that is one bit twice.
+        """
+        adder = self._graph.adders[value - self._graph.taps]
         inverted = any(term.negative for term in adder.terms)
-        for first, second in self._pairs(adder, width):
+        if self._graph.is_count(adder):
+            yield from ((bit, bit, False) for bit in self.of[value])
+            return
+        for wire, own in zip(self._wires(adder), self.of[value], strict=False):
+            if self._is_looked(wire):
+                yield own, own, False
+        for first, second in self._pairs(value):
             # Bits that are alike, and a bit and nothing, are a wire, or its inverse.
             if first != second and (_ZERO not in (first, second) or inverted):
                 yield min(first, second), max(first, second), inverted
 
-    def read(self, adder: Adder, width: int) -> Iterator[int]:
-        """The bits that an adder adds, once for each place."""
-        return (bit for pair in self._pairs(adder, width) for bit in pair if bit != _ZERO)
+    def _is_looked(self, bit: int) -> bool:
+        return self._graph.is_looked(bit // 64)
+
+    def read(self, value: int) -> Iterator[int]:
+        """The bits that an adder reads, some of them more than once."""
+        adder = self._graph.adders[value - self._graph.taps]
+        if self._graph.is_count(adder):
+            yield from (term.value * 64 for term in adder.terms)
+            return
+        if any(self._graph.is_looked(term.value) for term in adder.terms):
+            yield from self.place
+        for bit in itertools.chain.from_iterable(self._pairs(value)):
+            if bit != _ZERO and not self._is_looked(bit):
+                yield bit

@@ -3,12 +3,15 @@
     module NAME (input clk, input enable, input [8 taps - 1:0] x, output [bits filters - 1:0] y);
 
 x has a byte for each tap, the first in the lowest bits; y the sums, each extended to the same
-width. While `enable` is high, all registers move on at each rising edge of `clk`, and y is that of
-the x of `latency` such edges before. There is no reset: whoever reads y counts along.
+width. Where signs are counted, x has for each pixel of the window a bit that says that it is inside
+of the map, and above it one for each channel that says that it is negative; outside both are 0.
+While `enable` is high, all registers move on at each rising edge of `clk`, and y is that of the x
+of `latency` such edges before. There is no reset: whoever reads y counts along.
 
 `affine` proves a module from what Yosys reads in it.
 """
 
+import itertools
 import textwrap
 from collections.abc import Iterator
 
@@ -37,18 +40,31 @@ def verilog(graph: Graph, name: str, every: int = 1, output_bits: int | None = N
     if bits < needed:
         raise ValueError(f"{name}: sums of {bits} bits: they need {needed}; give no fewer")
     module = _Module(graph, schedule(graph, every))
-    body = "\n".join([*module.inputs(), *module.adders(), *module.registers()])
+    body = "\n".join([*module.inputs(), *module.registers(), *module.adders(), *module.moves()])
     return _TEXT.format(
         name=name,
-        taps=graph.taps,
+        taps=graph.activations,
         filters=len(graph.outputs),
         adders=len(graph.adders),
         latency=module.plan.latency,
-        x=INPUT_BITS * graph.taps - 1,
+        x=input_bits(graph) - 1,
         y=bits * len(graph.outputs) - 1,
         body=textwrap.indent(body, "    "),
         sums=",\n        ".join(reversed([module.output(term, bits) for term in graph.outputs])),
     )
+
+
+def input_bits(graph: Graph) -> int:
+    """Bits of x."""
+    width = INPUT_BITS * graph.taps
+    return graph.activations + graph.looked.size**2 if graph.looked else width
+
+
+def input_place(graph: Graph, tap: int) -> int:
+    """Of the lowest bit of an activation in x."""
+    if graph.looked is None:
+        return INPUT_BITS * tap
+    return tap + tap // graph.looked.channels(graph.activations) + 1
 
 
 def sum_bits(graph: Graph) -> int:
@@ -92,6 +108,14 @@ def modules(wired: Wired, name: str) -> dict[str, str]:
 
 def _stage(wired: Wired, name: str, adders: str) -> str:
     source, output = wired.source, wired.output
+    given = INPUT_BITS * source.values
+    arriving = f"wire [{given}-1:0] arriving = in_data;"
+    if wired.graph.looked:
+        signs = [f"in_data[{INPUT_BITS * i - 1}]" for i in range(source.values, 0, -1)]
+        arriving = (
+            f"wire [{wired.pixel_bits}-1:0] arriving = {{{', '.join(signs)}, 1'b1}};\n"
+            "    wire unused = &{1'b0, in_data};"
+        )
     return _STAGE.format(
         name=name,
         adders=adders,
@@ -99,8 +123,10 @@ def _stage(wired: Wired, name: str, adders: str) -> str:
         width=source.shape[1],
         size=wired.size,
         stride=wired.stride,
-        pixel=INPUT_BITS * source.values,
-        window=wired.size**2 * INPUT_BITS * source.values - 1,
+        given=given,
+        arriving=arriving,
+        pixel=wired.pixel_bits,
+        window=wired.size**2 * wired.pixel_bits - 1,
         filters=output.shape[2],
         bits=output.bits,
         sums=output.shape[2] * output.bits - 1,
@@ -121,12 +147,13 @@ module {name} #(
     input wire rst,
     input wire in_valid,
     output wire in_ready,
-    input wire [{pixel}-1:0] in_data,
+    input wire [{given}-1:0] in_data,
     output wire out_valid,
     input wire out_ready,
     output wire [{beat}-1:0] out_data
 );
     localparam LATENCY = {latency};
+    {arriving}
     wire [{window}:0] x;
     wire [{sums}:0] y;
     wire pixel_valid, pixel_taken, valid, results_ready, results_valid, results_taken;
@@ -149,7 +176,7 @@ module {name} #(
         .rst(rst),
         .in_valid(in_valid),
         .in_ready(in_ready),
-        .in_data(in_data),
+        .in_data(arriving),
         .out_valid(pixel_valid),
         .out_ready(pixel_taken),
         .out_data(pixel)
@@ -237,19 +264,60 @@ class _Module:
         """The taps that are read."""
         read = {term.value for adder in self.graph.adders for term in adder.terms}
         read |= {term.value for term in self.graph.outputs if term}
-        for tap in sorted(value for value in read if value < self.graph.taps):
+        for tap in sorted(value for value in read if value < self.graph.activations):
             width = self.graph.width(tap)
-            yield f"wire [{width - 1}:0] v{tap} = x[{INPUT_BITS * tap} +: {width}];"
+            yield f"wire [{width - 1}:0] v{tap} = x[{input_place(self.graph, tap)} +: {width}];"
+        yield from self._place_number()
+
+    def _place_number(self) -> Iterator[str]:
+        """The number of the window's place: whether rows, and columns, are inside of the map."""
+        looked = self.graph.looked
+        if looked and looked.bits:
+            rows, half = range(looked.size), looked.size // 2
+            pixels = [row * looked.size + half for row in rows if row != half]
+            pixels += [half * looked.size + column for column in rows if column != half]
+            width = looked.channels(self.graph.activations) + 1
+            there = ", ".join(f"x[{pixel * width}]" for pixel in reversed(pixels))
+            yield f"wire [{looked.bits - 1}:0] place = {{{there}}};"
 
     def adders(self) -> Iterator[str]:
-        """A wire for each sum."""
+        """A wire for each sum, and for what it looks up."""
         for value, adder in enumerate(self.graph.adders, self.graph.taps):
             width = self.graph.width(value)
+            if self.graph.is_count(adder):
+                yield f"wire [{width - 1}:0] v{value};"
+                yield self._count(adder, width, value)
+                continue
+            yield from self._offset(adder, value)
             yield f"wire [{width - 1}:0] v{value} = {self._sum(adder, width, value)};"
+
+    def _count(self, adder: Adder, width: int, value: int) -> str:
+        slot = int(self.plan.slots[value])
+        bits = ", ".join(self._name(term.value, slot) for term in adder.terms)
+        given = f"#(.N({len(adder.terms)}), .BITS({width}))"
+        return f"fl_count {given} count{value} (.bits({{{bits}}}), .count(v{value}));"
+
+    def _offset(self, adder: Adder, value: int) -> Iterator[str]:
+        """What a sum looks up."""
+        looked, first = self.graph.looked, adder.terms[0].value
+        if looked is None or not self.graph.is_looked(first):
+            return
+        width, numbers = self.graph.width(first), looked.tables[first - self.graph.activations]
+        table = sum((int(n) & ((1 << width) - 1)) << i * width for i, n in enumerate(numbers))
+        text = f"{width * len(numbers)}'h{table:x}"
+        if not looked.bits:
+            yield f"wire [{width - 1}:0] v{first} = {text};"
+            return
+        yield f"wire [{width - 1}:0] v{first};"
+        slot = int(self.plan.slots[value])
+        place = f"place_{slot}" if slot else "place"
+        given = f"#(.PLACE({looked.bits}), .BITS({width}), .TABLE({text}))"
+        yield f"fl_offset {given} offset{first} (.place({place}), .value(v{first}));"
 
     def _sum(self, adder: Adder, width: int, value: int) -> str:
         slot = int(self.plan.slots[value])
-        terms = sorted(adder.terms, key=lambda term: term.negative)
+        # Carries begin with the first one, so what is looked up, or subtracted, comes last.
+        terms = sorted(adder.terms, key=lambda t: (t.negative, self.graph.is_looked(t.value)))
         texts = [self._extended(term, width, slot) for term in terms]
         if len(texts) == 1:
             return f"{width}'d0 - {texts[0]}"
@@ -271,19 +339,38 @@ class _Module:
 
     def _name(self, value: int, slot: int) -> str:
         """Of a value in a slot."""
+        if self.graph.is_looked(value):
+            return f"v{value}"
         delay = slot - int(self.plan.slots[value])
         return f"v{value}_{delay}" if delay else f"v{value}"
 
     def registers(self) -> Iterator[str]:
-        """Of the values that are read in later slots."""
-        moves = []
-        for value, first in enumerate(self.plan.slots.tolist()):
-            for slot in range(first + 1, int(self._last[value]) + 1):
-                name = self._name(value, slot)
-                yield f"reg [{self.graph.width(value) - 1}:0] {name};"
-                moves.append(f"    {name} <= {self._name(value, slot - 1)};")
+        """Those of the values that are read in later slots."""
+        for slot in range(1, self._last_place() + 1):
+            yield f"reg [{self.graph.place_bits - 1}:0] place_{slot};"
+        for value, slot in self._kept():
+            yield f"reg [{self.graph.width(value) - 1}:0] {self._name(value, slot)};"
+
+    def moves(self) -> Iterator[str]:
+        """How they move on."""
+        places = ["place", *(f"place_{i}" for i in range(1, self._last_place() + 1))]
+        moves = [f"    {after} <= {before};" for before, after in itertools.pairwise(places)]
+        for value, slot in self._kept():
+            moves.append(f"    {self._name(value, slot)} <= {self._name(value, slot - 1)};")
         if moves:
             yield from ("always @(posedge clk) if (enable) begin", *moves, "end")
+
+    def _kept(self) -> Iterator[tuple[int, int]]:
+        """Values, and slots behind their own in which they are read; none that is looked up."""
+        for value, first in enumerate(self.plan.slots.tolist()):
+            if not self.graph.is_looked(value):
+                yield from ((value, slot) for slot in range(first + 1, int(self._last[value]) + 1))
+
+    def _last_place(self) -> int:
+        """The last slot in which something is looked up."""
+        if not self.graph.place_bits:
+            return 0
+        return int(max(self._last[self.graph.activations : self.graph.taps], default=0))
 
     def output(self, term: Term | None, bits: int) -> str:
         """One sum."""

@@ -24,7 +24,11 @@ REGISTERS = ("$dff", "$dffe")
 Bit = int | str
 """A wire by its number, or one of the constants "0", "1", "x" and "z"."""
 
-SCRIPT = "read_verilog -defer {source}; hierarchy -check -top {top}; proc; flatten; opt; opt_dff"
+SCRIPT = "read_verilog -defer {source}; hierarchy -top {top}; proc; flatten; opt; opt_dff"
+COUNT, OFFSET = "fl_count", "fl_offset"
+"""Modules of the library that are cells of a netlist: Yosys is not given what they are made of."""
+
+_OUTPUTS = {COUNT: "count", OFFSET: "value", **dict.fromkeys(REGISTERS, "Q")}
 
 
 class Cell(NamedTuple):
@@ -43,7 +47,7 @@ class Cell(NamedTuple):
     @property
     def outputs(self) -> tuple[Bit, ...]:
         """The bits that it drives."""
-        return self.ports["Q" if "Q" in self.ports else "Y"]
+        return self.ports[_OUTPUTS.get(self.kind, "Y")]
 
     def operand(self, port: str, width: int) -> tuple[Bit, ...]:
         """The bits of an input, extended or cut as the operation does."""
@@ -51,6 +55,14 @@ class Cell(NamedTuple):
         signs = [v for name, v in self.parameters.items() if name.endswith("_SIGNED")]
         top = bits[-1] if bits and all(signs) else "0"
         return (bits + (top,) * width)[:width]
+
+    def looked_up(self) -> list[int]:
+        """The constants of an `OFFSET` in two's complement, place by place."""
+        width, table = len(self.outputs), self.parameters["TABLE"]
+        words = (
+            table >> width * i & ((1 << width) - 1) for i in range(1 << len(self.ports["place"]))
+        )
+        return [word - (word >> (width - 1) << width) for word in words]
 
 
 class Netlist(NamedTuple):
@@ -131,7 +143,8 @@ def in_order(netlist: Netlist) -> list[Cell]:
 
 
 def _read(cell: Cell) -> set[Bit]:
-    return {bit for name in ("A", "B", "D") for bit in cell.ports.get(name, ())}
+    inputs = ("A", "B", "D", "bits", "place")
+    return {bit for name in inputs for bit in cell.ports.get(name, ())}
 
 
 def simulate(netlist: Netlist, x: np.ndarray, port: str = "x", result: str = "y") -> np.ndarray:
@@ -164,8 +177,14 @@ def simulate(netlist: Netlist, x: np.ndarray, port: str = "x", result: str = "y"
                 values[bit] = np.concatenate([before[:1] * 0, before[:-1]])
             continue
         width = len(cell.outputs)
-        operands = [word(cell.operand(n, width)) for n in ("A", "B") if n in cell.ports]
-        total = _OPERATIONS[cell.kind](*operands)
+        if cell.kind == COUNT:
+            total = np.sum([word((bit,)) for bit in cell.ports["bits"]], axis=0)
+        elif cell.kind == OFFSET:
+            places = cell.looked_up()
+            total = np.array(places)[word(cell.ports["place"])]
+        else:
+            operands = [word(cell.operand(n, width)) for n in ("A", "B") if n in cell.ports]
+            total = _OPERATIONS[cell.kind](*operands)
         for i, bit in enumerate(cell.outputs):
             values[bit] = (total >> i & 1).astype(np.uint8)
     return np.stack([values.get(bit, values["0"]) for bit in netlist.ports[result]], axis=1)

@@ -39,7 +39,7 @@ class Errors(NamedTuple):
 
 
 ENGINE, INTEGER_ENGINE, WIRES, OTHER = "engine", "engine of 4-bit integers", "wires", "other"
-SIGN_ENGINE = "engine of signs"
+SIGN_ENGINE, COUNTED_WIRES = "engine of signs", "wires of counted signs"
 LEVEL_ENGINE = "engine of levels"
 GROUPS = "groups, other padding and other pools"
 ERRORS: Mapping[str, Errors] = {
@@ -48,6 +48,7 @@ ERRORS: Mapping[str, Errors] = {
     SIGN_ENGINE: Errors(lut=1.10, ff=1.03),
     LEVEL_ENGINE: Errors(lut=1.12, ff=1.05),
     WIRES: Errors(lut=1.05, ff=1.07),
+    COUNTED_WIRES: Errors(lut=1.07, ff=1.07),
     OTHER: Errors(lut=1.10, ff=1.03),
     GROUPS: Errors(lut=1.10, ff=1.06),
 }
@@ -63,7 +64,9 @@ def kind(stage: Stage) -> str:
         if stage.lookup:
             return LEVEL_ENGINE
         return SIGN_ENGINE if stage.bits == 1 else INTEGER_ENGINE if stage.integer else ENGINE
-    return WIRES if isinstance(stage, Wired) else OTHER
+    if isinstance(stage, Wired):
+        return COUNTED_WIRES if stage.graph.looked else WIRES
+    return OTHER
 
 
 def of(stage: Stage, constants: Constants = CONSTANTS) -> Resources:

@@ -1,4 +1,6 @@
-"""Sub-sums that the filters of a layer share.
+"""Terms of filters, and sub-sums that the filters of a layer share.
+
+Every weight is written with the fewest signed powers of two (canonical signed digits).
 
 The pair of terms that most filters have in common, whatever their common shift and sign, becomes
 one adder, and then the pairs that this sum is in are counted, too; until no pair is there twice.
@@ -51,11 +53,43 @@ class _Pairs(NamedTuple):
     second: np.ndarray
 
 
+def of_weights(weights: np.ndarray) -> list[Terms]:
+    """The terms of each filter of [taps, filters] integers."""
+    places = digits(weights)
+    return [_terms(places[:, :, i]) for i in range(weights.shape[1])]
+
+
+def digits(weights: np.ndarray) -> np.ndarray:
+    """[places, *shape] int8, -1, 0 or 1: weights as the fewest signed powers of two.
+
+    No two places next to each other differ from 0.
+
+    Example:
+      >>> digits(np.array([7, -3, 0])).tolist()
+      [[-1, 1, 0], [0, 0, 0], [0, -1, 0], [1, 0, 0]]
+    """
+    rest = np.asarray(weights, np.int64)
+    places = []
+    while np.any(rest):
+        digit = np.where(rest & 1, 2 - (rest & 3), 0)
+        places.append(digit.astype(np.int8))
+        rest = (rest - digit) >> 1
+    return np.array(places, np.int8).reshape(len(places), *np.shape(weights))
+
+
+def _terms(places: np.ndarray) -> Terms:
+    """Of a filter: [places, taps] digits."""
+    shift, tap = np.nonzero(places)
+    return Terms(tap, shift, places[shift, tap] < 0)
+
+
 def share(sums: Sums, filters: Sequence[Terms], max_pairs: int = MAX_PAIRS) -> list[Terms]:
     """The terms that are left of each filter where pairs of terms are new sums."""
     filters = list(filters)
     home = list(range(sums.taps))  # a tap of each value; values are compared in groups of these
     while True:
+        for adder in sums.adders[len(home) - sums.taps :]:
+            home.append(home[adder.terms[0].value])
         pairs, groups = _all_pairs(filters, np.array(home), max_pairs)
         shared = filters
         for places in _by_frequency(pairs, sums):
@@ -67,8 +101,6 @@ def share(sums: Sums, filters: Sequence[Terms], max_pairs: int = MAX_PAIRS) -> l
                 return filters
             max_pairs *= 2  # nothing more in these groups
         filters = shared
-        made = sums.adders[len(home) - sums.taps :]
-        home += [home[adder.terms[0].value] for adder in made]
 
 
 def _count(filters: list[Terms]) -> int:
@@ -144,7 +176,7 @@ def _replaced(
             _, shift, negative = filters[number]
             made[number].append(Term(total, int(shift[first]), bool(negative[first])))
     return [
-        Terms(*(np.append(old[kept], new) for old, new in zip(terms, _columns(more), strict=True)))
+        Terms(*(np.append(old[kept], new) for old, new in zip(terms, columns(more), strict=True)))
         for terms, kept, more in zip(filters, there, made, strict=True)
     ]
 
@@ -157,7 +189,8 @@ def _sum(sums: Sums, filters: list[Terms], pair: tuple[int, int, int]) -> int:
     return sums.add(Term(value[0], 0, False), other)
 
 
-def _columns(terms: Sequence[Term]) -> Terms:
+def columns(terms: Sequence[Term]) -> Terms:
+    """The terms of a filter."""
     values, shifts, negative = zip(*terms, strict=True) if terms else ((), (), ())
     return Terms(np.array(values, np.int64), np.array(shifts, np.int64), np.array(negative, bool))
 
@@ -166,8 +199,8 @@ def _free(
     place: np.ndarray, pairs: _Pairs, there: list[np.ndarray]
 ) -> Iterator[tuple[int, int, int]]:
     """Filter, first and second of the pairs whose terms are there, which they are no longer."""
-    columns = (pairs.filter[place], pairs.first[place], pairs.second[place])
-    for number, first, second in zip(*(column.tolist() for column in columns), strict=True):
+    found = (pairs.filter[place], pairs.first[place], pairs.second[place])
+    for number, first, second in zip(*(column.tolist() for column in found), strict=True):
         if there[number][first] and there[number][second]:
             there[number][[first, second]] = False
             yield number, first, second

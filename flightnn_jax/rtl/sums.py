@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from flightnn_jax.integer.certificate import Range
-from flightnn_jax.rtl.graph import Adder, Graph, Term
+from flightnn_jax.rtl.graph import Adder, Graph, Looked, Term
 
 
 class Sums:
@@ -34,8 +34,8 @@ class Sums:
             self.adders.append(Adder(terms, level))
         return self._known[terms]
 
-    def graph(self, outputs: tuple[Term | None, ...]) -> Graph:
-        """What the outputs need of them."""
+    def graph(self, outputs: tuple[Term | None, ...], looked: Looked | None = None) -> Graph:
+        """What the outputs need of them; `looked` says which inputs are looked up."""
         used = self._used({term.value for term in outputs if term})
         number = {value: i for i, value in enumerate(itertools.chain(range(self.taps), used))}
 
@@ -45,7 +45,7 @@ class Sums:
         chosen = (self.adders[value - self.taps] for value in used)
         adders = tuple(Adder(tuple(map(renamed, a.terms)), a.level) for a in chosen)
         results = tuple(term and renamed(term) for term in outputs)
-        return Graph(_ranges(self._inputs, adders), adders, results)
+        return Graph(_ranges(self._inputs, adders), adders, results, looked)
 
     def _used(self, needed: set[int]) -> list[int]:
         for value in range(self.taps + len(self.adders) - 1, self.taps - 1, -1):

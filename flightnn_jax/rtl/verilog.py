@@ -220,7 +220,7 @@ def _convolve(stage: Convolve) -> Instance:
 
 def _wired(stage: Wired) -> Instance:
     _, width, _ = stage.source.shape
-    block = is_block(width, (stage.size - 1) * stage.source.values * 8)
+    block = is_block(width, (stage.size - 1) * stage.pixel_bits)
     texts = hardwired.modules(stage, stage.name)
     files = {f"modules/{name}.v": text.encode() for name, text in texts.items()}
     return Instance(f"fl_wired_{stage.name}", {"BLOCK": int(block)}, files)

@@ -25,6 +25,7 @@ class Around(NamedTuple):
       bits: of a sum.
       values: sums of a beat.
       latency: enabled cycles from a window to its sums.
+      pixel: bits of a pixel in the windows.
     """
 
     map: Shape
@@ -34,6 +35,7 @@ class Around(NamedTuple):
     bits: int
     values: int
     latency: int
+    pixel: int
 
     @property
     def beats(self) -> int:
@@ -57,6 +59,7 @@ def of(stage: Wired, constants: Constants = CONSTANTS) -> Resources:
         bits=output.bits,
         values=output.values,
         latency=graph.schedule(stage.graph, stage.every).latency,
+        pixel=stage.pixel_bits,
     )
     return layer(around, graph.cost(stage.graph, stage.every), constants)
 
@@ -68,8 +71,8 @@ def layer(
     shapes: Shapes | None = None,
 ) -> Resources:
     """Two buffers, fl_windows, the adders as they are counted, and fl_results."""
-    height, width, channels = around.map
-    size, stride, pixel = around.size, around.stride, 8 * channels
+    height, width, _ = around.map
+    size, stride, pixel = around.size, around.stride, around.pixel
     sums, out = around.filters * around.bits, around.values * around.bits
     p = Parameters(Instance("fl_wired", {}, {}), constants, shapes)
     offsets = width_of(width + size) + width_of(height + size) + 2

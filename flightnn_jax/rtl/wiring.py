@@ -1,8 +1,8 @@
 """From the weights of a layer to its graph of adders.
 
-Every weight is written with the fewest signed powers of two (canonical signed digits), so sums of
-shifts and 4-bit integers are treated alike. What `sharing` leaves of each filter is added in a
-balanced tree (`trees`).
+Every weight is written with the fewest signed powers of two, so sums of shifts and 4-bit integers
+are treated alike. What `sharing` leaves of each filter is added in a balanced tree (`trees`). Where
+activations are signs, `counting` has another graph.
 """
 
 import functools
@@ -14,10 +14,9 @@ from flightnn_jax.integer import certificate
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.network import Convolution, Dense, IntegerNetwork
 from flightnn_jax.integer.weights import Weights
-from flightnn_jax.rtl import sharing, trees
+from flightnn_jax.rtl import counting, sharing, trees
 from flightnn_jax.rtl.architecture import Stream, Wired
 from flightnn_jax.rtl.graph import Graph
-from flightnn_jax.rtl.sharing import Terms
 from flightnn_jax.rtl.sums import Sums
 
 EVERY = 2
@@ -31,10 +30,13 @@ class Wires(NamedTuple):
       weights: [taps, filters] int64; a tap is a row, column and channel of the window, in this
         order, the channel changing fastest.
       inputs: [taps] what each can be, the zeros around the image included.
+      counted: height and width of the window, if signs are counted: where activations are -1 or
+        1, and the window is not too large. Otherwise 0.
     """
 
     weights: np.ndarray
     inputs: Range
+    counted: int = 0
 
 
 def of_layer(network: IntegerNetwork, name: str) -> Wires:
@@ -48,7 +50,8 @@ def of_layer(network: IntegerNetwork, name: str) -> Wires:
         names = ", ".join(layer.name for layer in network.weighted)
         raise ValueError(f"layer {name!r} has no weights: choose one of {names}")
     groups = layer.groups if isinstance(layer, Convolution) else 1
-    return of_weights(layer.weights, certificate.reaches(network)[layer.input], groups)
+    signs = layer.input in certificate.two_valued(network)
+    return of_weights(layer.weights, certificate.reaches(network)[layer.input], groups, signs)
 
 
 def has_usual_padding(layer: Convolution) -> bool:
@@ -56,10 +59,16 @@ def has_usual_padding(layer: Convolution) -> bool:
     return layer.around == layer.weights.shape[0] // 2
 
 
-def of_weights(weights: Weights, inputs: Range, groups: int = 1) -> Wires:
+def of_weights(weights: Weights, inputs: Range, groups: int = 1, signs: bool = False) -> Wires:
     """Those of weights whose inputs have these ranges, [channels], zeros around a map apart.
 
     A filter's weights for channels that other groups read are 0: they are no wires.
+
+    Args:
+      weights: of a layer.
+      inputs: the range of each channel.
+      groups: of channels and filters.
+      signs: whether no input is anything but -1 or 1.
     """
     low, high = inputs
     integers = weights.integers().astype(np.int64)
@@ -74,7 +83,9 @@ def of_weights(weights: Weights, inputs: Range, groups: int = 1) -> Wires:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     flat = integers.reshape(-1, integers.shape[-1])
     windows = len(flat) // len(low)
-    return Wires(flat, Range(np.tile(low, windows), np.tile(high, windows)))
+    size = integers.shape[0] if integers.ndim == 4 else 1
+    counted = size if signs and size <= counting.LARGEST else 0
+    return Wires(flat, Range(np.tile(low, windows), np.tile(high, windows)), counted)
 
 
 def stage(
@@ -94,35 +105,23 @@ def in_order(wires: Wires, source: Stream, output: Stream) -> Wires:
     taps = np.arange(len(wires.weights))
     taps = taps.reshape(-1, len(source.order))[:, source.order].ravel()
     low, high = (end[taps] for end in wires.inputs)
-    return Wires(wires.weights[taps][:, output.order], Range(low, high))
-
-
-def digits(weights: np.ndarray) -> np.ndarray:
-    """[places, *shape] int8, -1, 0 or 1: weights as the fewest signed powers of two.
-
-    No two places next to each other differ from 0.
-
-    Example:
-      >>> digits(np.array([7, -3, 0])).tolist()
-      [[-1, 1, 0], [0, 0, 0], [0, -1, 0], [1, 0, 0]]
-    """
-    rest = np.asarray(weights, np.int64)
-    places = []
-    while np.any(rest):
-        digit = np.where(rest & 1, 2 - (rest & 3), 0)
-        places.append(digit.astype(np.int8))
-        rest = (rest - digit) >> 1
-    return np.array(places, np.int8).reshape(len(places), *np.shape(weights))
+    return wires._replace(weights=wires.weights[taps][:, output.order], inputs=Range(low, high))
 
 
 def build(
-    weights: np.ndarray, inputs: Range, share: bool = True, max_pairs: int = sharing.MAX_PAIRS
+    weights: np.ndarray,
+    inputs: Range,
+    counted: int = 0,
+    *,
+    share: bool = True,
+    max_pairs: int = sharing.MAX_PAIRS,
 ) -> Graph:
     """The graph of a layer.
 
     Args:
       weights: [taps, filters] integers.
       inputs: [taps] what each input can be.
+      counted: as in `Wires`; where it is not 0 the graph is that of `counting`.
       share: whether filters share sub-sums.
       max_pairs: a bound of the work, as in `sharing`.
 
@@ -134,10 +133,11 @@ def build(
       >>> [tuple(term) for term in graph.outputs]
       [(2, 0, False), (2, 2, False)]
     """
+    if counted:
+        return counting.build(weights, counted)
     nothing = (inputs.low == 0) & (inputs.high == 0)
-    places = digits(np.where(nothing[:, None], 0, weights))
     sums = Sums(inputs)
-    filters = [_terms(places[:, :, i]) for i in range(places.shape[2])]
+    filters = sharing.of_weights(np.where(nothing[:, None], 0, weights))
     if share:
         filters = sharing.share(sums, filters, max_pairs)
     return sums.graph(tuple(trees.positive(sums, terms) for terms in filters))
@@ -146,16 +146,10 @@ def build(
 def built(wires: Wires) -> Graph:
     """`build`, once for the same wires: searches and estimates ask again and again."""
     arrays = (x.astype(np.int64) for x in (wires.weights, *wires.inputs))
-    return _built(wires.weights.shape, *(x.tobytes() for x in arrays))
+    return _built(wires.weights.shape, wires.counted, *(x.tobytes() for x in arrays))
 
 
 @functools.lru_cache(maxsize=64)
-def _built(shape: tuple[int, int], weights: bytes, low: bytes, high: bytes) -> Graph:
+def _built(shape: tuple[int, int], counted: int, weights: bytes, low: bytes, high: bytes) -> Graph:
     flat, *ends = (np.frombuffer(data, np.int64) for data in (weights, low, high))
-    return build(flat.reshape(shape), Range(*ends))
-
-
-def _terms(places: np.ndarray) -> Terms:
-    """Of a filter: [places, taps] digits."""
-    shift, tap = np.nonzero(places)
-    return Terms(tap, shift, places[shift, tap] < 0)
+    return build(flat.reshape(shape), Range(*ends), counted)

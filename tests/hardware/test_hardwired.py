@@ -13,10 +13,10 @@ from flightnn_jax.hardware.styles import generated, hardwired
 from flightnn_jax.hardware.workload import LayerWork, Trained, from_integers, from_network
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.integer.weights import ShiftWeights
-from flightnn_jax.rtl import graph, wiring
+from flightnn_jax.rtl import counting, graph, wiring
 from flightnn_jax.rtl import resources as rtl_resources
 from flightnn_jax.rtl.architecture import Wired
-from tests.support.networks_at_random import random_network
+from tests.support.networks_at_random import of_two_signs, random_network
 
 BOARD = device.named("XC7Z045")
 
@@ -67,6 +67,35 @@ def test_parts_stand_for_whole_layers():
     assert 1 <= found.cost.lut / whole.lut <= hardwired.PART_ERROR
     few = dataclasses.replace(layer(36, 16, 8), k=(1,) * 4 + (0,) * 12)
     assert hardwired.luts(few) == pytest.approx(hardwired.luts(layer(36, 16, 8)) / 4, rel=0.01)
+
+
+def signs_of(inputs, filters, kind="binary"):
+    return dataclasses.replace(layer(inputs, filters, 8, kind), signs=True)
+
+
+@pytest.mark.parametrize("kind", ["binary", "fp4"])
+def test_parts_stand_for_whole_layers_of_signs(kind):
+    drawn = wires.drawn(kind, 1, (9 * 48, 16))
+    whole = graph.cost(counting.build(drawn, 3), wiring.EVERY)
+    planned = wires.adders(signs_of(48, 16, kind))
+    assert planned.signs
+    assert not planned.whole
+    assert planned.cost.lut == pytest.approx(whole.lut, rel=hardwired.PART_ERROR - 1)
+    assert planned.cost.ff == pytest.approx(whole.ff, rel=hardwired.PART_ERROR - 1)
+    sums = wires.adders(layer(48, 16, 8, kind)).cost
+    assert planned.cost.lut < 0.7 * sums.lut
+
+
+def test_layers_of_signs_are_the_generated_ones():
+    network = of_two_signs(random_network(5, "vgg", "binary", slope=1))
+    one = next(x for x in from_integers(network).layers if x.name == "conv2")
+    machine = rtl.machine_of(network, wired=["conv2"])
+    (stage,) = (s for s in machine.stages if isinstance(s, Wired))
+    n = stage.output.values
+    after = rtl_resources.of_instance(generated.requantize(one, one.accumulator_bits, n))
+    said, found = hardwired.resources(one, BOARD, n), rtl_resources.of(stage)
+    assert said.lut - after.lut == pytest.approx(found.lut, rel=0.03, abs=1)
+    assert said.ff - after.ff == pytest.approx(found.ff, rel=0.03)
 
 
 @pytest.mark.parametrize(("kind", "k"), [("shift", 1), ("shift", 2), ("fp4", 1)])

@@ -18,6 +18,9 @@ FAULTS = [
     ("lookup", "{24{level[7]}}", "{24{1'b0}}"),
     ("popcount", "(carry & (high | high_2))", "carry"),
     ("popcount", "padded[7*i+6]", "1'b0"),
+    ("count", "(carry & (high | high_2))", "carry"),
+    ("count", "^padded[5:3]", "^padded[4:3]"),
+    ("offset", "place*BITS+:BITS", "place*BITS+1+:BITS"),
     ("signs", "x[2*i] && x", "x"),
     ("signs", "!rest}", "rest}"),
     ("activate", "sticky_2 || wide[1]", "sticky_2"),
@@ -69,6 +72,7 @@ ALL = FAULTS + LONGER
 
 # The claim of a harness that shows a fault, by its place.
 _CLAIM = dict.fromkeys(("tree", "lookup", "popcount", "signs", "activate", "windows", "rows"), 1)
+_CLAIM["count"] = 5
 
 
 def verdict(harness: str, right: str, wrong: str) -> prove.Verdict:

@@ -9,14 +9,14 @@ from numpy.testing import assert_array_equal
 from flightnn_jax.integer import certificate
 from flightnn_jax.integer.certificate import Range
 from flightnn_jax.rtl import graph as graphs
-from flightnn_jax.rtl import wiring
+from flightnn_jax.rtl import sharing, wiring
 from tests.rtl.layers import KINDS, any_of, weights_of
 from tests.support import networks_at_random
 
 
 def test_digits_are_the_weights_and_as_few_as_can_be():
     weights = np.arange(-1200, 1201)
-    digits = wiring.digits(weights)
+    digits = sharing.digits(weights)
     places = np.arange(len(digits))[:, None]
     assert_array_equal((digits.astype(np.int64) << places).sum(axis=0), weights)
     assert not np.any(digits[1:] & digits[:-1])  # -1 and 1 are both odd
@@ -34,7 +34,7 @@ def test_a_graph_gives_the_sums(kind, share):
     for seed, shape in enumerate([(1, 1), (9, 4), (27, 6), (5, 11)]):
         weights = weights_of(kind, shape, seed)
         inputs = any_of(shape[0], seed)
-        graph = wiring.build(weights, inputs, share)
+        graph = wiring.build(weights, inputs, share=share)
         x = np.random.default_rng(seed).integers(inputs.low, inputs.high + 1, (40, shape[0]))
         assert_array_equal(graphs.evaluate(graph, x), x @ weights)
         check(graph)
@@ -83,7 +83,7 @@ def test_sums_that_filters_share_are_there_once():
     # x0 + 2 x1 stands in all three, once with a factor of 4 and once turned round; without
     # sharing the second filter adds its terms in the order of their shifts
     weights = np.array([[1, 4, -1], [2, 8, -2], [0, 1, 8]])
-    shared, plain = (wiring.build(weights, inputs, share) for share in (True, False))
+    shared, plain = (wiring.build(weights, inputs, share=share) for share in (True, False))
     assert (len(shared.adders), len(plain.adders)) == (3, 4)
     assert shared.outputs[0] == whole(3)
 
@@ -92,7 +92,7 @@ def test_sums_that_filters_share_are_there_once():
 def test_sharing_saves_adders_in_groups_too(kind):
     weights, inputs = weights_of(kind, (36, 12), 0), any_of(36, 0)
     counts = [
-        len(wiring.build(weights, inputs, share, pairs).adders)
+        len(wiring.build(weights, inputs, share=share, max_pairs=pairs).adders)
         for share, pairs in ((True, 1 << 20), (True, 1 << 10), (False, 1))
     ]
     assert counts[0] < counts[1] < counts[2]

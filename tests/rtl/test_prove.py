@@ -11,7 +11,7 @@ from tests.rtl.layers import needs
 pytestmark = needs("yosys")
 QUICK = (
     *("fork", "product", "product4", "buffer", "elastic", "fifo", "reduce", "activate"),
-    *("popcount", "signs", "lookup"),
+    *("popcount", "signs", "lookup", "count", "offset"),
     *("results", "narrow", "widen", "windows", "rows"),
 )
 # fl_lane's and fl_affine's larger ones take some 10 s each

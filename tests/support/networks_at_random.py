@@ -77,6 +77,23 @@ def of_signs(network):
     return _of_few(network, 1, -1)
 
 
+def of_two_signs(network, seed=0):
+    """The network, of slope 1, whose convolutions but the last layer hand on -1 and 1, never 0.
+
+    A sign changes between two neighbouring sums, which become -5 and 3 quarters, or 3 and -5.
+    """
+    rng = np.random.default_rng(seed)
+    for layer in network.layers[:-1]:
+        if isinstance(layer, Convolution) and layer.shift is not None:
+            *_, filters = layer.weights.shape
+            change, up = rng.integers(-3, 3, filters), rng.choice([-1, 1], filters)
+            numbers = (8 * up, -8 * up * change - 4 * up - 1, change, change + 1)
+            affine = Affine(*(column.astype(np.int32) for column in numbers))
+            shift = np.full(filters, 2, np.uint8)
+            network = with_layer(network, layer.name, affine=affine, shift=shift)
+    return certificate.certified(network)
+
+
 def of_levels(network):
     """The network, whose convolutions but the last layer hand on 0 to 7."""
     return _of_few(network, 7, 0)

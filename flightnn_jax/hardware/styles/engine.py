@@ -207,7 +207,7 @@ def engine(layer: LayerWork, at_once: int, in_dsp: bool) -> Instance:
     """fl_conv or fl_group_conv with so many lanes, without the files of its tables."""
     turns = _turns(layer, at_once)
     steps = int(np.maximum(turns * layer.taps, 1).sum())
-    size = layer.kernel_shape[0] if len(layer.kernel_shape) == 4 else 1
+    size = layer.size
     height, width, channels = generated.three(layer.input_shape)
     rest = layer.filters - at_once * (len(turns) - 1)
     own = layer.groups > 1 and layer.at_most == layer.filters

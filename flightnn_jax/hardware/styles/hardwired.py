@@ -59,6 +59,8 @@ def resources(layer: LayerWork, device: Device, values: int | None = None) -> Re
     values = at_once(layer, _moves(layer)) if values is None else values
     counted, shapes = wires.adders(layer), device.block_shapes
     around = _around(layer, values)._replace(latency=counted.latency)
+    if counted.signs:
+        around = around._replace(pixel=around.map[2] + 1)
     parts = [wired_resources.layer(around, counted.cost, shapes=shapes)]
     behind = generated.requantize(layer, layer.accumulator_bits, values)
     parts.append(rtl_resources.of_instance(behind, shapes=shapes))
@@ -68,15 +70,16 @@ def resources(layer: LayerWork, device: Device, values: int | None = None) -> Re
 
 
 def _around(layer: LayerWork, values: int) -> Around:
-    size = layer.kernel_shape[0] if len(layer.kernel_shape) == 4 else 1
+    shape = generated.three(layer.input_shape)
     return Around(
-        map=generated.three(layer.input_shape),
-        size=size,
+        map=shape,
+        size=layer.size,
         stride=layer.stride,
         filters=layer.filters,
         bits=layer.accumulator_bits,
         values=values,
         latency=1,
+        pixel=8 * shape[2],
     )
 
 
@@ -187,7 +190,10 @@ def estimate(
 
 def _cost(layer: LayerWork, values: int, device: Device) -> LayerCost:
     """A layer's costs and errors."""
-    whole, errors = wires.adders(layer).whole, rtl_resources.ERRORS[rtl_resources.WIRES]
+    adders = wires.adders(layer)
+    whole = adders.whole
+    kind = rtl_resources.COUNTED_WIRES if adders.signs else rtl_resources.WIRES
+    errors = rtl_resources.ERRORS[kind]
     measured = device.lut_factor == 1
     part = 1.0 if whole else PART_ERROR
     factors = {
