@@ -25,6 +25,7 @@ from flightnn_jax.rtl.architecture import (
     Stream,
     Wired,
 )
+from flightnn_jax.rtl.wiring import Wires
 
 SEEN, SEEN_LATER, HELD_OUT = 8, (3, 11), 12
 """Seeds of the sets; the second ones were held out until what they showed was counted as well."""
@@ -40,6 +41,7 @@ _EVERY = {
     "reorder": 3,
     "signs": 14,
     "levels": 8,
+    "counted": 14,
 }
 SETS = {
     SEEN: {"convolve": 14, "requantize": 20},
@@ -154,16 +156,34 @@ def wired(rng: np.random.Generator) -> Drawn:
     flat = weights.reshape(-1, filters)
     low = int(rng.choice([-128, -16, 0]))
     ends = Range(np.full(len(flat), min(low, 0)), np.full(len(flat), 127))
-    graph = wiring.build(flat, ends)
-    source = Stream("x", (side, side, shape[2]), 8, shape[2], np.arange(shape[2]))
+    return _wires(rng, Wires(flat, ends), (size, stride, side), "wires")
+
+
+def counted(rng: np.random.Generator) -> Drawn:
+    """A layer of wires: weights and activations are signs, which are counted."""
+    size, stride = ((3, 1), (3, 1), (3, 2), (1, 1), (1, 2), (5, 1))[rng.integers(6)]
+    channels, filters = int(rng.integers(3, 25)), int(rng.integers(4, 33))
+    side = int(rng.choice([4, 8, 16]))
+    flat = rng.choice([-1, 1], (size**2 * channels * (3 if size == 1 else 1), filters))
+    ends = Range(np.full(len(flat), -1), np.full(len(flat), 1))
+    return _wires(rng, Wires(flat, ends, size), (size, stride, side), "counted wires")
+
+
+def _wires(rng: np.random.Generator, wires: Wires, shape: tuple[int, int, int], what: str) -> Drawn:
+    """Of weights, for a window of some size and stride on a square map of some side."""
+    size, stride, side = shape
+    taps, filters = wires.weights.shape
+    channels = taps // size**2
+    graph = wiring.build(*wires)
+    source = Stream("x", (side, side, channels), 8, channels, np.arange(channels))
     out = int(rng.choice([n for n in range(1, filters + 1) if filters % n == 0]))
     after = -(-side // stride)
     output = Stream(
         "y", (after, after, filters), hardwired.sum_bits(graph), out, np.arange(filters)
     )
     stage = Wired("y", (source,), (output,), "y", size, stride, graph, wiring.EVERY)
-    what = f"wires {size}x{size}/{stride} {shape[2]}-{filters} at {side}"
-    return Drawn(f"{what}, {out} sums at once", stage)
+    text = f"{what} {size}x{size}/{stride} {channels}-{filters} at {side}"
+    return Drawn(f"{text}, {out} sums at once", stage)
 
 
 def _shifts(rng: np.random.Generator, shape: tuple[int, ...], terms: int) -> ShiftWeights:
@@ -289,4 +309,5 @@ DRAW: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "reorder": reorder,
     "signs": signs,
     "levels": levels,
+    "counted": counted,
 }

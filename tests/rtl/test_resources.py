@@ -26,6 +26,8 @@ MEASURED = {
     "conv 1x1/1 6-18 at 8, 10 levels of -128 to 127, fold 4,3,1,2": (1559, 1107, 0, 0),
     "wires 3x3/1 2-4 at 4, 1 sums at once": (942, 756, 0, 0),
     "wires 1x1/2 9-3 at 8, 3 sums at once": (435, 640, 0, 0),
+    "counted wires 3x3/2 8-11 at 4, 1 sums at once": (722, 697, 0, 0),
+    "counted wires 1x1/1 69-19 at 4, 1 sums at once": (1057, 1076, 0, 0),
 }
 
 
@@ -38,6 +40,8 @@ def stages():
     drawn += [rtl_drawn.signs(np.random.default_rng((second, place, i))) for i in range(11)]
     place, held_out = list(rtl_drawn.DRAW).index("levels"), rtl_drawn.HELD_OUT
     drawn += [rtl_drawn.levels(np.random.default_rng((held_out, place, i))) for i in (1, 5)]
+    place = list(rtl_drawn.DRAW).index("counted")
+    drawn += [rtl_drawn.counted(np.random.default_rng((held_out, place, i))) for i in (6, 7)]
     return {x.text: x.stage for x in drawn}
 
 
