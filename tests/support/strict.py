@@ -27,7 +27,7 @@ from pathlib import Path
 
 HARDLY_OPTIMIZED = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    " --xla_cpu_use_fusion_emitters=false"
 )
 _flags = [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
 if os.environ.get("FLIGHTNN_TESTS_OPTIMIZED") != "1":
