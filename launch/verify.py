@@ -123,8 +123,7 @@ def _test_split(network: IntegerNetwork) -> data.Split:
             f"{network.name} takes images of shape {network.input_shape}, and those of {name} have "
             f"{dataset.image_shape}: name another data set with --dataset"
         )
-    test = dataset.open("test")
-    return test if _IMAGES.value is None else data.FirstOf(test, _IMAGES.value)
+    return data.first(dataset.open("test"), _IMAGES.value)
 
 
 def _batches(test: data.Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:

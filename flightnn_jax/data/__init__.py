@@ -13,7 +13,7 @@ from flightnn_jax.atomic import cache_dir as default_cache_dir
 from flightnn_jax.data.catalog import DATASETS, check_name, find, load
 from flightnn_jax.data.dataset import DataError, Dataset, Source, Split
 from flightnn_jax.data.order import EvaluationOrder, TrainOrder, share
-from flightnn_jax.data.splits import ArraySplit, FirstOf, RecordSplit
+from flightnn_jax.data.splits import ArraySplit, RecordSplit, first
 from flightnn_jax.lazy import getter
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ __all__ = [
     "DataError",
     "Dataset",
     "EvaluationOrder",
-    "FirstOf",
     "RecordSplit",
     "Source",
     "Split",
@@ -43,6 +42,7 @@ __all__ = [
     "default_cache_dir",
     "evaluation_batches",
     "find",
+    "first",
     "load",
     "share",
     "train_batches",

@@ -93,6 +93,11 @@ class FirstOf:
         return self.split.read(rows, uniform)
 
 
+def first(split: Split, images: int | None) -> Split:
+    """Its first images; the split itself for None."""
+    return split if images is None else FirstOf(split, images)
+
+
 def split_of(encoded: images.Encoded, cache_dir: str | Path | None) -> Split:
     """Photographs as they are encoded; other images decoded, once, and kept in `cache_dir`."""
     if encoded.dataset.photographs:

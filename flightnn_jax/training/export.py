@@ -84,7 +84,7 @@ def lower_run(
     model = prepared.model
     step, state = prepared.state_at(which)
     whole = prepared.train_split.dataset.open("test")
-    test = whole if images is None else data.FirstOf(whole, images)
+    test = data.first(whole, images)
     state = jax.device_get(state)
     terms = model.affine_terms if affine_terms is None else affine_terms
     network = evaluation.lowered(model, state, affine_terms=terms, labels=test.dataset.labels)

@@ -34,7 +34,6 @@ RESNET = Network(
 WHOLE = {
     "vgg": VGG,
     "resnet": RESNET,
-    "net2": networks.network("net2", width=8, input_shape=(16, 16, 3)),
     "net8": networks.network("net8", width=8, classes=5, input_shape=(64, 64, 3)),
 }
 
