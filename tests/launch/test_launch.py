@@ -17,21 +17,18 @@ from tests.support import commands, prepared
 from tests.support.tiny import CONFIG
 
 
-def start(module, *arguments, **environment):
-    return subprocess.Popen(
+def launch(module, *arguments, **environment):
+    """The command in a process that begins with it."""
+    process = subprocess.run(
         [sys.executable, "-m", f"launch.{module}", *arguments],
         cwd=prepared.ROOT,
         env=commands.ENVIRONMENT | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        timeout=300,
+        check=False,
     )
-
-
-def launch(module, *arguments, **environment):
-    process = start(module, *arguments, **environment)
-    out, errors = process.communicate(timeout=300)
-    return process.returncode, out, errors
+    return process.returncode, process.stdout, process.stderr
 
 
 def record(workdir):
@@ -101,6 +98,7 @@ def test_wrong_input_is_told_in_one_line(wrong, arguments):
     assert "Traceback" not in end.errors
 
 
+@pytest.mark.quick(0)
 def test_a_batch_that_does_not_divide(tmp_path):
     two = "--xla_force_host_platform_device_count=2"
     arguments = f"--workdir={tmp_path}", "--config.batch_size=129"
@@ -118,22 +116,23 @@ def test_help_tells_a_newcomer_what_to_do():
 
 @pytest.mark.slow
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, finished):
-    process = start("train", CONFIG, f"--workdir={tmp_path}")
+    words = ["train", CONFIG, f"--workdir={tmp_path}"]
+    process = commands.Running(*words)
     wait_for(tmp_path / "metrics.jsonl", process)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=300)
-    if process.returncode == 0:
+    code, _, errors = process.end()
+    if code == 0:
         pytest.skip("it was done before the signal came")
-    assert process.returncode == 143
+    assert code == 143
     assert "the same command goes on from there" in errors
-    code, _, errors = launch("train", CONFIG, f"--workdir={tmp_path}")
+    [(code, _, errors)] = commands.run([words])
     assert code == 0, errors
     assert "going on from step" in errors
     assert record(tmp_path) == record(finished)
 
 
 def wait_for(path, process):
-    while not path.exists() and process.poll() is None:
+    while not path.exists() and process.runs():
         time.sleep(0.01)
 
 
@@ -143,11 +142,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
     """Four times SIGKILL, some of them during a save: a checkpoint is begun in every step."""
     config = [CONFIG, "--config.checkpoint_every=1"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    process = start("train", *config, f"--workdir={whole}")
+    process = commands.Running("train", *config, f"--workdir={whole}")
     wait_for(whole / "config.json", process)
     began = time.monotonic()
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    code, _, errors = process.end()
+    assert code == 0, errors
     longest = min(6.0, time.monotonic() - began)
     compiled = "JAX_COMPILATION_CACHE_DIR"  # a killed process may leave a part of a program
     copy = {compiled: str(tmp_path / "compiled")}
@@ -155,16 +154,16 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
     moments, ends = random.Random(0), 0
     for quarter in moments.sample(range(4), 4):  # each part of a run is hit
         (broken / "config.json").unlink(missing_ok=True)
-        process = start("train", *config, f"--workdir={broken}", **copy)
+        process = commands.Running("train", *config, f"--workdir={broken}", **copy)
         wait_for(broken / "config.json", process)  # written when checkpoints are restored
         time.sleep((quarter + moments.random()) / 4 * longest)
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.end()
         if (broken / "result.json").exists():
             assert checksum(broken) == checksum(whole)
             shutil.rmtree(broken)
             ends += 1
-    code, _, errors = launch("train", *config, f"--workdir={broken}")
+    [(code, _, errors)] = commands.run([["train", *config, f"--workdir={broken}"]])
     assert code == 0, errors
     assert checksum(broken) == checksum(whole)
     assert ends < 4
@@ -180,25 +179,19 @@ def test_two_processes_train_together(tmp_path, finished):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"--coordinator=localhost:{free.getsockname()[1]}"
+    words = ["train", CONFIG, f"--workdir={tmp_path}"]
     processes = [
-        start(
-            "train",
-            CONFIG,
-            f"--workdir={tmp_path}",
-            coordinator,
-            "--processes=2",
-            f"--process={number}",
-        )
+        commands.Running(*words, coordinator, "--processes=2", f"--process={number}")
         for number in range(2)
     ]
     for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+        code, _, errors = process.end()
+        assert code == 0, errors
     result, alone = record(tmp_path), record(finished)
     assert json.loads((tmp_path / "result.json").read_text())["processes"] == 2
     assert result["train"]["loss"] == pytest.approx(alone["train"]["loss"], rel=0.02)
     # The integers are the same, evaluated by two processes or by one.
-    code, out, errors = launch("evaluate", f"--workdir={tmp_path}")
+    [(code, out, errors)] = commands.run([["evaluate", f"--workdir={tmp_path}"]])
     assert code == 0, errors
     evaluated = json.loads(out)
     assert [evaluated[k] for k in ("top1", "top5")] == [result["test"][k] for k in ("top1", "top5")]

@@ -10,22 +10,25 @@ from typing import NamedTuple
 from tests.support import strict
 from tests.support.prepared import ROOT
 
-# For each line of words it forks, while nothing has started a thread, and runs the command.
+# It forks for each command, while nothing has started a thread, and says how a command ended.
 _SERVER = """
 import json, os, runpy, signal, sys, tempfile, traceback
 import jax, numpy, absl.app, flightnn_jax.hardware.search, flightnn_jax.training.runs
 nothing = os.open(os.devnull, os.O_RDONLY)
+files = {}
 for line in sys.stdin:
-    cwd, commands = json.loads(line)
-    results = []
-    for name, *arguments in commands:
-        files = [tempfile.TemporaryFile() for _ in range(2)]
+    verb, *given = json.loads(line)
+    if verb == "start":
+        cwd, environment, (name, *arguments) = given
+        own = [tempfile.TemporaryFile() for _ in range(2)]
         child = os.fork()
         if not child:
             signal.alarm(300)
-            for number, file in enumerate([nothing, *(file.fileno() for file in files)]):
+            for number, file in enumerate([nothing, *(file.fileno() for file in own)]):
                 os.dup2(file, number)
             os.chdir(cwd)
+            os.environ.update(environment)
+            jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
             sys.argv = [name, *arguments]
             code = 70
             try:
@@ -38,13 +41,16 @@ for line in sys.stdin:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        texts = []
-        for file in files:
+        files[child] = own
+        answer = child
+    elif verb == "runs":
+        answer = os.waitid(os.P_PID, given[0], os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    else:
+        answer = [os.waitstatus_to_exitcode(os.waitpid(given[0], 0)[1])]
+        for file in files.pop(given[0]):
             file.seek(0)
-            texts.append(file.read().decode(errors="replace"))
-        results.append([code, *texts])
-    print(json.dumps(results), flush=True)
+            answer.append(file.read().decode(errors="replace"))
+    print(json.dumps(answer), flush=True)
 """
 
 
@@ -52,6 +58,8 @@ ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": os.environ.get("HOME", "/"),
     "JAX_PLATFORMS": "cpu",
+    "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
+    "JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS": "0",
     "PYTHONPATH": str(ROOT),
     # What one command compiled, the next one need not; a command that is killed gets a copy.
     "JAX_COMPILATION_CACHE_DIR": os.environ[strict.OF_COMMANDS],
@@ -82,9 +90,28 @@ def _server():
     )
 
 
+class Running:
+    """A command that was started, and that a signal may end."""
+
+    def __init__(self, name, *arguments, cwd=ROOT, **environment):
+        self._pid = self._ask("start", str(cwd), environment, [name, *map(str, arguments)])
+
+    def _ask(self, *words):
+        server = _server()
+        print(json.dumps(words), file=server.stdin, flush=True)
+        return json.loads(server.stdout.readline())
+
+    def runs(self):
+        return self._ask("runs", self._pid)
+
+    def send_signal(self, which):
+        os.kill(self._pid, which)
+
+    def end(self):
+        """Waits for it; to be called once."""
+        return Ended(*self._ask("end", self._pid))
+
+
 def run(commands, cwd=ROOT):
-    """Runs each list of words, such as ["train", "--workdir=/tmp/run"]."""
-    server = _server()
-    print(json.dumps([str(cwd), [list(map(str, words)) for words in commands]]), file=server.stdin)
-    server.stdin.flush()
-    return [Ended(*ended) for ended in json.loads(server.stdout.readline())]
+    """Runs each list of words, such as ["train", "--workdir=/tmp/run"], one after the other."""
+    return [Running(*words, cwd=cwd).end() for words in commands]
