@@ -9,9 +9,9 @@ marked `optimized`: their subject is what XLA may make of floats, or they run mo
 compile. The same holds of commands that tests start, but for those of the README, which
 tests/test_readme.py runs as a user does.
 
-What one process compiled, no other need compile: programs are kept for a fortnight in the user's
-cache, tests/ in it, by JAX's key of the program, the flags, the machine and the versions. Without
-that directory a run takes twice the time and says the same.
+What one process compiled, no other need compile, if it took a tenth of a second: programs are kept
+for a fortnight in the user's cache, tests/ in it, by JAX's key of the program, the flags, the
+machine and the versions. Without that directory a run takes longer and says the same.
 
 The garbage collector passes over what the imports made, and comes more seldom: with JAX's objects
 it took a tenth of the time.
@@ -39,7 +39,9 @@ import jax  # noqa: E402 - which reads the flags
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_traceback_in_locations_limit", 0)  # writing them takes a tenth of the time
+jax.config.update("jax_include_full_tracebacks_in_locations", False)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # keys would have its path
 OF_COMMANDS = "FLIGHTNN_TESTS_COMMANDS_COMPILED"
 KEPT_SECONDS = 14 * 24 * 3600
