@@ -52,6 +52,7 @@ def test_edges_by_hand():
     assert quantize_activations(x / 4, -2).tolist() == [v / 4 for v in expected]
 
 
+@pytest.mark.quick(0)
 def test_every_exponent():
     """-126 .. 126, one a row. What float32 cannot hold is left out: subnormals, which count as
     zero, and products beyond the largest number."""
@@ -86,6 +87,7 @@ def test_any_activations(values, exponent):
     assert_exact(jnp.array(values, jnp.float32), jnp.int32(exponent))
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("shape", [(), (1, 1, 1), (1, 1, 3), (2, 1, 1), (2, 4, 3)])
 def test_broadcast_exponents(shape):
     rng = np.random.default_rng(0)
@@ -114,6 +116,7 @@ def test_gradient_at_the_exact_edges():
         assert pull(cotangent)[0].tolist() == (cotangent * jnp.array(expected)).tolist()
 
 
+@pytest.mark.quick(0)
 def test_gradient_of_broadcast_exponents():
     """None for the exponents; the activations' keeps its shape and type."""
     x = jnp.array([[1, 3], [1, 3]], jnp.bfloat16)
@@ -146,8 +149,9 @@ def test_traced_exponent_does_not_recompile():
     assert len(traced) == 1
 
 
+@pytest.mark.whole(8)
 @pytest.mark.parametrize("bits", range(2, 17))
-@pytest.mark.quick(4)
+@pytest.mark.quick(0)
 def test_activation_exponent_is_the_smallest(bits):
     """By brute force over all exponents; 0 and what is smaller than any grid get the finest."""
     most, edge = (1 << (bits - 1)) - 1, np.float32(1)

@@ -95,6 +95,7 @@ def assert_encodes(w, fmt):
     return codes
 
 
+@pytest.mark.whole(5)
 @pytest.mark.parametrize(
     ("k", "window"),
     [
@@ -110,13 +111,14 @@ def assert_encodes(w, fmt):
         (3, Window(width=2)),
     ],
 )
-@pytest.mark.quick(3)
+@pytest.mark.quick(0)
 def test_shift_windows(k, window):
     codes = assert_encodes(seven_filters(), Shift(k=k, window=window))
     assert codes.k[2] == 0  # the filter of zeros stores nothing
     assert codes.k.max() >= k
 
 
+@pytest.mark.quick(0)
 def test_zero_in_a_one_term_filter_takes_two_terms():
     """A clamping window has no code for zero, so 0 = 2**e - 2**e and 2**e = 2**(e-1) + 2**(e-1)."""
     w = jnp.array([[1.0, 1.0], [0.0, 0.5], [2.0**-7, 0.25]])  # the first column has a zero
@@ -127,9 +129,10 @@ def test_zero_in_a_one_term_filter_takes_two_terms():
     assert clamp.exponent[0, 1, 0] == clamp.exponent[1, 1, 0]
 
 
+@pytest.mark.whole(3)
 @pytest.mark.parametrize(("gates", "per_filter"), [("nested", False), ("independent", True)])
 @pytest.mark.parametrize("thresholds", [[0, 0, 0], [1.5, 0.1, -1], [-1, -1, -1], [9, 9, 9]])
-@pytest.mark.quick(2)
+@pytest.mark.quick(0)
 def test_thresholds(gates, thresholds, per_filter):
     t = jnp.asarray(thresholds, jnp.float32)
     t = jnp.tile(t[:, None], (1, 7)).at[:, 6].set(9) if per_filter else t
@@ -142,6 +145,7 @@ def test_thresholds(gates, thresholds, per_filter):
         assert codes.k[6] == 0  # pruned
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     ("dtype", "axis", "rounding"),
     [
@@ -159,6 +163,7 @@ def test_types_axes_and_roundings(dtype, axis, rounding):
     assert codes.k.shape == (7,)
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("window", [CLAMP, FLUSH, None], ids=["clamp", "flush", "none"])
 @pytest.mark.parametrize(
     ("dtype", "power"), [("float32", -126), ("float32", -121), ("float16", -22)]
@@ -184,13 +189,14 @@ def test_largest_weights_stay_finite(dtype):
         ("float32", Window(width=600), 0),
     ],
 )
-@pytest.mark.quick(2)
+@pytest.mark.quick(0)
 def test_window_that_sticks_out_of_the_type(dtype, window, power):
     """One filter with a weight of exactly one term and a weight that takes two."""
     w = jnp.asarray(np.ldexp([[1.0], [0.75]], power), dtype)
     assert_encodes(w, Shift(k=2, window=window))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_float64():
     with jax.enable_x64(True):
@@ -199,12 +205,13 @@ def test_float64():
                 assert_encodes(seven_filters("float64", power=power), fmt)
 
 
+@pytest.mark.whole(6)
 @pytest.mark.parametrize("fmt", [Shift(k=2), FixedPoint()], ids=["shift", "fixed"])
 @pytest.mark.parametrize(
     ("shape", "axis"),
     [((0, 3), 0), ((0, 3), 1), ((2, 0, 3), 2), ((5,), 0), ((1, 1, 1, 7), -1)],
 )
-@pytest.mark.quick(2)
+@pytest.mark.quick(0)
 def test_empty_arrays_and_single_weights(shape, axis, fmt):
     w = jnp.arange(1, 1 + np.prod(shape), dtype=jnp.float32).reshape(shape) * -0.3
     assert_encodes(w, dataclasses.replace(fmt, filter_axis=axis))
@@ -221,7 +228,7 @@ def test_empty_arrays_and_single_weights(shape, axis, fmt):
         (16, "layer", "float32"),
     ],
 )
-@pytest.mark.quick(2)
+@pytest.mark.quick(0)
 def test_fixed_point(bits, scale, dtype):
     codes = assert_encodes(seven_filters(dtype, axis=1), FixedPoint(bits, scale, filter_axis=1))
     assert codes.filter_axis == 1
@@ -248,6 +255,7 @@ FORMATS = [
 ]
 
 
+@pytest.mark.whole(4)
 @settings(deadline=None, derandomize=True, database=None, max_examples=20)
 @given(WEIGHTS)
 @pytest.mark.parametrize(
@@ -392,6 +400,7 @@ def test_fixed_point_invariants(change, message):
         broken.to_bytes()
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(("k", "window"), [(0, CLAMP), (1, CLAMP), (3, CLAMP), (3, FLUSH)])
 @pytest.mark.quick(1)
 def test_split_filters(k, window):

@@ -203,6 +203,7 @@ def test_many_problems_are_listed_together():
         quantize_params(broken, [Shift(), Shift(), None, FixedPoint()])
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("function", ON_TREES[:2] + ON_TREES[-1:])
 def test_finite_arrays_that_jit_closes_over_are_no_error(function):
     """A spec with thresholds, or frozen parameters, that do not come as arguments of the step."""

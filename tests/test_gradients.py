@@ -80,6 +80,7 @@ def check(w, t, G, per, k, gates="nested", gradient="open", *, temperature=1.0, 
     return found, np.stack(each)
 
 
+@pytest.mark.whole(5)
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize(
     ("k", "gates", "per"),
@@ -119,11 +120,13 @@ def test_gradient_of_one_gate_by_pencil():
         np.testing.assert_allclose(to_t(np.float32([t]), w), [-8 * slope], rtol=1e-5)
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(("gradient", "temperature"), [("open", 0.05), ("all", 0.3), ("all", 20.0)])
 def test_temperature(gradient, temperature):
     check(*batch(), "filter", 3, "nested", gradient, temperature=temperature)
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("scale", [2.0**-100, 2.0**-30, 2.0**30, 2.0**100])
 def test_weights_thresholds_and_temperature_scale_together(scale):
     """dL/dt of a w, a t and temperature a is dL/dt of w, t and temperature 1."""
@@ -143,6 +146,7 @@ def test_tiny_and_huge_weights_at_temperature_one(gradient, scale, limits):
 FAR = [(2.0**-30, "clamp"), (2.0**-100, "clamp"), (2.0**10, "clamp"), (2.0**-30, "flush")]
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(("scale", "below"), FAR)
 def test_weights_far_from_a_fixed_window(scale, below):
     """Clamped, they leave residuals far larger than they are themselves."""
@@ -165,6 +169,7 @@ def test_saturated_sigmoid_keeps_its_relative_precision(sign):
     assert to_t[0, 0, 5] == 0
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_weights_of_16_bits(dtype, gradient):
@@ -180,6 +185,7 @@ def test_weights_of_64_bits():
         check(w, t, G, "filter", 3, "nested", "all")
 
 
+@pytest.mark.whole(3)
 @pytest.mark.parametrize("axis", [0, 1, 2, 3, -2])
 def test_every_filter_axis(axis):
     w, t, G = (x[:1] for x in batch())
@@ -271,6 +277,7 @@ def assert_penalty(w, t, lambdas, window=WINDOW, gates="nested"):
         np.testing.assert_array_equal(to_t, np.zeros_like(t))
 
 
+@pytest.mark.whole(5)
 @pytest.mark.parametrize(
     ("per", "gates"), [(None, "nested"), ("layer", "nested"), ("filter", "independent")]
 )

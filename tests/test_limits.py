@@ -70,6 +70,8 @@ def opened(weights, squares, prices, room, prune, lost=((), (), ()), left=0.0):
     return [np.asarray(count.k) for count in fl.count_shifts(weights, found)]
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("seed", range(4))
 def test_against_the_rule_term_by_term(seed):
     weights, squares, prices = drawn(seed)

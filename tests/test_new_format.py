@@ -114,6 +114,7 @@ def test_a_new_format_has_its_own_gradient():
     assert np.all(spec["shift"].thresholds != 0)
 
 
+@pytest.mark.quick(0)
 def test_a_new_format_is_stored():
     encoded = encode_params(PARAMS, SPEC)
     encoded["binary"].check()
@@ -235,8 +236,9 @@ def lowered(fmt):
     return lower.lower(NETWORK, state.params, state.spec, state.batch_stats, state.ranges)
 
 
+@pytest.mark.whole(1)
 @pytest.mark.parametrize("fmt", [Binary(), Signs()])
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 def test_trains(fmt):
     run, state, losses = trained(fmt)
     assert losses[-1] < losses[0]
@@ -249,6 +251,7 @@ def test_trains(fmt):
     assert np.isfinite(evaluation.loss)
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(("fmt", "mean_k"), [(Binary(), None), (Signs(), 1.0)])
 def test_is_counted(fmt, mean_k):
     _, state, _ = trained(fmt)

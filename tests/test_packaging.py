@@ -170,6 +170,7 @@ runpy.run_module(f"launch.{sys.argv[0]}", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.whole(8)
 @pytest.mark.parametrize("command", [c for c, extra in extras.COMMANDS.items() if extra])
 @pytest.mark.quick(3)
 def test_commands_without_extras(command):
@@ -182,6 +183,7 @@ def test_commands_without_extras(command):
     )
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     ("missing", "words", "extra"),
     [
@@ -191,7 +193,7 @@ def test_commands_without_extras(command):
         ("optax", ["lower", "--workdir=DIR"], "train"),
     ],
 )
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 def test_a_missing_module_names_its_extra(missing, words, extra, tmp_path):
     words = [word.replace("DIR", str(tmp_path)) for word in words]
     code, _, errors = python("-c", WITHOUT, missing, *words)

@@ -51,12 +51,13 @@ def train(jit, optimizer, gradient, trained, steps=5):
     return trained
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     ("jit", "per"),
     [(jax.jit, "layer"), (jax.jit, "network"), (lambda f: f, "layer")],
     ids=["jit", "shared thresholds", "no jit"],
 )
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 def test_the_chain_takes_the_steps_of_the_penalty_in_the_loss(jit, per):
     adam = optax.adam(0.02)
     chain = optax.chain(fl.add_residual_group_lasso(LAMBDAS), adam)
@@ -73,6 +74,7 @@ def test_the_chain_takes_the_steps_of_the_penalty_in_the_loss(jit, per):
     chex.assert_trees_all_equal_structs(chained, start)
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_tree_that_has_the_parts(layout):
     arrange, parts = LAYOUTS[layout]
@@ -117,6 +119,7 @@ def test_needs_the_parameters():
         transformation.update({}, optax.EmptyState())
 
 
+@pytest.mark.quick(0)
 def test_without_optax_the_library_works_and_says_what_is_missing():
     code = """
 import sys

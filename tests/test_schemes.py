@@ -76,6 +76,7 @@ def test_a_flightnn_starts_with_thresholds_of_zero(per, shape):
     assert not thresholds.any()
 
 
+@pytest.mark.quick(0)
 def test_a_new_flightnn_is_a_lightnn2():
     key = jax.random.key(0)
     params = {"kernel": jax.random.normal(key, (3, 3, 4, 8))}

@@ -37,6 +37,7 @@ def counts(w, fmt):
     return found.k.tolist(), found.k_eff.tolist()
 
 
+@pytest.mark.whole(7)
 @pytest.mark.parametrize("gates", ["nested", "independent"])
 @pytest.mark.parametrize(
     ("thresholds", "k", "k_eff"),
@@ -51,7 +52,7 @@ def counts(w, fmt):
         ([9, 9, 9], [0, 0, 0, 0], [0, 0, 0, 0]),
     ],
 )
-@pytest.mark.quick(4)
+@pytest.mark.quick(0)
 def test_counts(gates, thresholds, k, k_eff):
     t = None if thresholds is None else jnp.asarray(thresholds, jnp.float32)
     if gates == "independent" and thresholds == [0, -1, 0.1]:
@@ -90,6 +91,7 @@ def test_counts_of_trees():
 FLUSH7, FLUSH8 = Window(7, below="flush"), Window(below="flush")
 
 
+@pytest.mark.whole(12)
 @pytest.mark.parametrize(
     ("w", "fmt", "bits"),
     [
@@ -118,7 +120,7 @@ FLUSH7, FLUSH8 = Window(7, below="flush"), Window(below="flush")
         (WEIGHTS, FixedPoint(bits=16, scale="unit"), 12 * 16),
     ],
 )
-@pytest.mark.quick(12)
+@pytest.mark.quick(0)
 def test_storage_by_hand_and_by_the_encoding(w, fmt, bits):
     assert storage_bits(w, fmt) == Storage(quantized=bits, floating=0)
     codes = encode_params(w, fmt)
@@ -155,6 +157,7 @@ def network_1():
     ]
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     ("fmt", "bits", "megabytes"),
     [
@@ -164,7 +167,7 @@ def network_1():
         (None, 32, 0.310),
     ],
 )
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 def test_network_1(network_1, fmt, bits, megabytes):
     assert sum(w.size for w in network_1) == 77_616
     stored = storage_bits(network_1, None if fmt is None else make_spec(network_1, fmt))
@@ -173,6 +176,7 @@ def test_network_1(network_1, fmt, bits, megabytes):
     assert sum(stored) / 8e6 == pytest.approx(megabytes, abs=5e-4)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_network_1_flexible(network_1):
     """4 k_i bits a weight, filter by filter, with thresholds that leave some filters one term."""

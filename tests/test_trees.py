@@ -175,9 +175,15 @@ class Case(NamedTuple):
 
 # A quick run takes three kinds: others compile other shapes, trace models, or have like leaves.
 SLOW = set(KINDS) - {"Linen", "nested", "bare array"}
+# Their leaves are the arrays of another kind, in other containers.
+ALIKE = {"FrozenDict", "Haiku", "dataclasses", "None and integers"}
 
 
-CASES = {kind: pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in KINDS}
+def marks(kind):
+    return [pytest.mark.slow] * (kind in SLOW) + [pytest.mark.exhaustive] * (kind in ALIKE)
+
+
+CASES = {kind: pytest.param(kind, marks=marks(kind)) for kind in KINDS}
 
 
 @pytest.fixture(scope="module", params=list(CASES.values()))
@@ -254,6 +260,7 @@ def test_spec_stands_beside_the_parameters(case):
         assert found == [fmt] * case.kind.count
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("per", ["layer", "network", "filter"])
 def test_thresholds(case, per):
     spec = fl.init_thresholds(case.params, case.spec(), per=per, value=case.thresholds)
@@ -264,6 +271,7 @@ def test_thresholds(case, per):
     assert_trees_equal(fl.quantize_params(case.params, spec), fl.quantize_params(case.params, same))
 
 
+@pytest.mark.quick(0)
 def test_shift_counts(case):
     fmt = case.shift(thresholds=case.thresholds)
     counts = fl.count_shifts(case.params, fl.make_spec(case.params, fmt))
@@ -279,6 +287,7 @@ def test_storage(case):
     assert got.floating == sum(8 * x.nbytes for x in rest if isinstance(x, jax.Array | np.ndarray))
 
 
+@pytest.mark.quick(0)
 def test_encodes_and_decodes(case):
     spec = case.spec(thresholds=case.thresholds)
     encoded = fl.encode_params(case.params, spec)
@@ -321,6 +330,7 @@ def test_gradient_and_adam(case):
     assert step(moved)[0][0] < before
 
 
+@pytest.mark.quick(0)
 def test_mixed_formats_under_a_prefix(case):
     """Three copies of the tree: shifts, fixed point, and None for a whole subtree."""
     params = (case.params, [case.params], {"float": case.params})
@@ -341,6 +351,7 @@ def test_mixed_formats_under_a_prefix(case):
     assert not jax.tree.leaves(counts[1:])
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("case", [CASES[k] for k in ("Linen", "nnx.State")], indirect=True)
 def test_gradient_of_shared_thresholds_is_the_sum(case):
     """Three copies: shared by the whole tree, shared in a part of it, one vector a layer."""

@@ -28,6 +28,7 @@ def image(net, byte=77):
     return np.full(net.manifest["input_shape"], byte).tolist()
 
 
+@pytest.mark.whole(8)
 @pytest.mark.parametrize("options", [{}, {"slope": 1, "affine_terms": 2}], ids=str)
 @pytest.mark.parametrize("name", NETS)
 def test_valid_networks(name, options):
@@ -159,6 +160,7 @@ def test_where_float32_ends():
     assert reasons(net) == []
 
 
+@pytest.mark.quick(0)
 def test_partial_sums_count_terms_that_cancel():
     net = dense_of_equal_filters(65536, [(1, 7), (-1, 7), (1, 6)])  # 64 each, of 192 and -128
     found = reasons(net)
@@ -176,6 +178,7 @@ def test_multipliers_of_too_many_powers():
         )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_signed_powers_and_widths_are_the_loops():
     for n in (*range(-600, 600), 2**31 - 1, -(2**31), 0x55555555, 0x2AAAAAAB):

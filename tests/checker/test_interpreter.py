@@ -34,6 +34,7 @@ def assert_same(net, images):
             assert_array_equal(outputs[name][i], np.array(expected), err_msg=f"{name}, image {i}")
 
 
+@pytest.mark.whole(7)
 @pytest.mark.parametrize("options", [{}, {"slope": 1}, {"slope": 7, "affine_terms": 2}], ids=str)
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.quick(5)

@@ -323,9 +323,10 @@ def test_a_small_file_that_claims_a_large_network_takes_little_memory():
     tracemalloc.stop()
 
 
+@pytest.mark.whole(2)
 @pytest.mark.no_cover  # it would cost half of the time
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.quick(2)
+@pytest.mark.quick(0)
 def test_any_bytes(name):
     """Cut, spliced and scrambled files: the documented exception, or a network that runs."""
     draw = random.Random(name)
@@ -351,6 +352,7 @@ def test_any_bytes(name):
     assert refused > 2500
 
 
+@pytest.mark.whole(2)
 @pytest.mark.no_cover  # it would cost half of the time
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.quick(1)

@@ -22,6 +22,7 @@ def candidates(image, pad):
     }
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     ("pad", "flip", "shape"),
     [
@@ -97,6 +98,7 @@ def test_nothing_to_do_is_nothing_done():
     np.testing.assert_array_equal(made, images)
 
 
+@pytest.mark.quick(0)
 def test_does_not_depend_on_the_number_of_devices():
     images, key = prepared.random_images(64), jax.random.key(2)
     spread = NamedSharding(Mesh(np.array(jax.devices()), ("data",)), PartitionSpec("data"))

@@ -201,6 +201,7 @@ needs_shared = pytest.mark.skipif(
 )
 
 
+@pytest.mark.whole(1)
 @needs_shared
 @pytest.mark.parametrize(
     ("name", "classes", "sizes"),

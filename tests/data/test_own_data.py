@@ -165,6 +165,7 @@ def test_a_small_file_that_claims_much_is_refused_before_memory_is_taken(tmp_pat
         load(path)
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("member", ["header", "images", "names"])
 def test_bombs_in_npz_files_take_no_memory(tmp_path, monkeypatch, member):
     """200 kB that become 200 MB: as a header, as images of a small machine, as names."""

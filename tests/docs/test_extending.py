@@ -2,6 +2,8 @@
 
 import types
 
+import pytest
+
 from flightnn_jax.hardware import comparison, device, estimate, search, styles, workload
 from tests import test_readme
 
@@ -18,6 +20,7 @@ def module_of(words):
     return module
 
 
+@pytest.mark.quick(0)
 def test_a_style_is_known_to_estimates_searches_and_comparisons(monkeypatch):
     monkeypatch.setitem(styles.STYLES, "serial", module_of("OPTIONS = ()"))
     board = device.named("XC7Z045")

@@ -29,6 +29,7 @@ def text(sweep):
     return page.page(HOSTILE, sweep, [sweeps.BOARD], STYLES, PROGRAM, ["a note & <b>more</b>"])
 
 
+@pytest.mark.quick(0)
 def test_the_file_stands_alone(text):
     assert len(text.encode()) < 2_000_000
     assert set(re.findall(r"https?://[^\"' ]*", text)) == {"http://www.w3.org/2000/svg"}
@@ -40,6 +41,8 @@ def test_the_file_stands_alone(text):
     assert page.page(HOSTILE, [], [sweeps.BOARD], STYLES, PROGRAM).count("</script>") == 2
 
 
+@pytest.mark.exhaustive
+@pytest.mark.quick(0)
 def test_designs_that_are_alike_are_one_where_a_page_would_be_too_large(sweep, monkeypatch):
     whole = page.page("t", sweep, [sweeps.BOARD], STYLES, PROGRAM)
     monkeypatch.setattr(page, "MAX_BYTES", len(whole.encode()) - 2000)

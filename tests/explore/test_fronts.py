@@ -80,6 +80,7 @@ def of_setting(sweep):
     return [sweep[0][i] for i in places], [sweep[1][i] for i in places]
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.key)
 def test_gains_are_above_the_line(sweep, unit):
     found, own = of_setting(sweep)
@@ -150,6 +151,7 @@ def test_every_scheme_has_a_look_of_its_own():
     assert len(set(front_plots._LOOKS.values())) == len(schemes.SCHEMES)
 
 
+@pytest.mark.quick(0)
 def test_pictures_show_the_means(sweep, tmp_path):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     from flightnn_jax import explore

@@ -30,6 +30,8 @@ def test_the_index_names_every_file():
     assert sorted(INDEX) == sorted(path.name for path in ZOO.glob("*.safetensors"))
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(3)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[pytest.mark.slow] * (i > 0)) for i, n in enumerate(sorted(INDEX))],
@@ -48,6 +50,7 @@ def test_a_network_of_the_zoo_is_that_of_its_record(name):
     assert network.provenance["config.seed"] == record["config"]["seed"]
 
 
+@pytest.mark.quick(0)
 def test_documents_print_what_the_records_give():
     shown = [match for path in DOCUMENTS for match in PRINTED.findall(path.read_text())]
     assert shown

@@ -84,6 +84,7 @@ def points(rows, *path):
     return np.array(kept).reshape(-1, 2)
 
 
+@pytest.mark.quick(0)
 def test_every_run_has_its_pictures(drawn):
     assert {name: set(drawn[name]) for name in NAMES} == NAMES
     assert set(drawn["all"]) == OF_SHIFTS | {"accuracy_and_storage"}
@@ -235,6 +236,7 @@ def grey(colour):
     return np.dot(to_rgb(colour), [0.2126, 0.7152, 0.0722])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_files_are_the_same_every_time(rows, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
@@ -257,6 +259,7 @@ def test_files_are_the_same_every_time(rows, tmp_path):
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@pytest.mark.quick(0)
 def test_the_svg_shows_the_numbers(rows, tmp_path):
     """Each curve is a path of the file, up to the scale and the place of the axes."""
     workdir, of = rows["budget"]
@@ -289,6 +292,7 @@ def compared(workdirs, out=None):
         compare.main([str(workdir) for workdir in workdirs])
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -319,6 +323,7 @@ def test_nothing_to_draw_is_told(tmp_path, capsys):
     assert not (tmp_path / "plots").exists()
 
 
+@pytest.mark.quick(0)
 def test_where_pictures_go(tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     for workdir in (first, second):

@@ -20,6 +20,8 @@ def nearest(levels, w):
     return np.array([min(levels, key=lambda level: (abs(level - x), level)) for x in w.ravel()])
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_become_the_nearest_levels(kind):
     fmt = Codebook(5, kind).start(W)
@@ -35,6 +37,7 @@ def test_weights_become_the_nearest_levels(kind):
     assert_array_equal(ties[0], np.float32(levels[1:3]))
 
 
+@pytest.mark.quick(0)
 def test_kinds_are_what_they_are_called():
     distances = np.diff(Codebook(8, "uniform").start(W).levels)
     assert np.ptp(distances) <= distances.mean() / 20
@@ -52,6 +55,7 @@ def test_kinds_are_what_they_are_called():
     assert np.abs(means - np.asarray(fmt.levels)).max() <= unit
 
 
+@pytest.mark.quick(0)
 def test_errors_are_those_of_the_literature():
     normal = np.random.default_rng(1).standard_normal((400, 50)).astype(np.float32)
     errors = {}
@@ -63,6 +67,7 @@ def test_errors_are_those_of_the_literature():
     assert abs(errors["kmeans"] - 0.284) < 0.01
 
 
+@pytest.mark.quick(0)
 def test_levels_follow_the_weights_and_get_no_gradient():
     fmt = Codebook(5, "kmeans").start(W)
     moved = fmt.follow(2 * W)
@@ -90,6 +95,8 @@ def test_equal_weights_have_a_level():
         assert_array_equal(weights.integers() * 2.0**exponent, w)
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_codes_are_the_quantized_weights(dtype):
     w = W.astype(dtype)

@@ -67,6 +67,7 @@ def test_every_value_of_the_unit_grid_is_kept(bits):
     np.testing.assert_array_equal(codes.decode(), integers * 2.0 ** (1 - bits))
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8, 12, 16])
 def test_layer_step_is_the_best_of_three(bits):
     fmt = FixedPoint(bits)
@@ -141,6 +142,7 @@ def test_float64():
                 assert fractions(q) == nearest(w, 6, exponent)
 
 
+@pytest.mark.whole(6)
 @pytest.mark.parametrize("bits", [2, 3, 4, 8, 16])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("sign", [1, -1])

@@ -136,6 +136,7 @@ FLOATS = arrays.arrays(
 )
 
 
+@pytest.mark.quick(0)
 @settings(deadline=None, derandomize=True, database=None, max_examples=25)
 @given(FLOATS)
 @pytest.mark.parametrize(
@@ -154,6 +155,8 @@ def test_round_trip(fmt, w):
     assert_same_codes(type(codes).from_bytes(codes.to_bytes()), codes)
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(7)
 @pytest.mark.parametrize(
     "fmt",
     [Shift(k=2), FixedPoint(), Binary(), Codebook()],
@@ -302,6 +305,7 @@ LENGTHS = st.sampled_from([0, 1, 2, 3, HUGE, 2**63, 2**64 - 1])
 SHORTS = st.sampled_from([-32768, -127, -126, -7, 0, 15, 120, 127, 128, 32767])
 
 
+@pytest.mark.quick(0)
 @settings(deadline=None, derandomize=True, database=None, max_examples=300)
 @given(st.data())
 @pytest.mark.parametrize("kind", [ShiftCodes, FixedPointCodes])

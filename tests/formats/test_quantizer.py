@@ -155,6 +155,7 @@ def test_every_exponent_and_switch(window, rounding):
     assert_equal_to_oracle(w, None, window, rounding)
 
 
+@pytest.mark.whole(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("per", ["layer", "filter"])
 @pytest.mark.parametrize("window", [(8, None, "clamp"), None])
@@ -162,6 +163,7 @@ def test_gates_at_every_exponent(window, per):
     assert_gates_equal_to_oracle(window, "log", per, step=2, terms=(1, 2, 3))
 
 
+@pytest.mark.whole(4)
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("window", "rounding"), quick_first(CASES[1:-2] + CASES[-1:]))
 def test_gates_with_other_windows_and_roundings(window, rounding):
@@ -179,9 +181,10 @@ def assert_gates_equal_to_oracle(window, rounding, per, step, terms):
     assert_equal_to_oracle(w, np.stack(t), window, rounding, terms)
 
 
+@pytest.mark.whole(4)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("window", [(8, None, "clamp"), (5, 3, "flush"), None])
-@pytest.mark.parametrize("dtype", quick_first(["bfloat16", "float16", "float64"]))
+@pytest.mark.parametrize("dtype", quick_first(["bfloat16", "float64", "float16"]))
 def test_other_types(dtype, window):
     w = layers(dtype)
     w = np.concatenate([w[:-5:16], w[-5:]]) if dtype != "float16" else w

@@ -54,6 +54,7 @@ def test_a_flightnn_is_lightnn1_over_mean_k(network):
     assert two.resources == one.resources  # the same hardware, used twice
 
 
+@pytest.mark.whole(1)
 @pytest.mark.parametrize("style", search.STYLES)
 def test_lightnns_are_flightnns(style):
     board = dataclasses.replace(BOARD, lut=10**6, ff=10**6)
@@ -241,6 +242,8 @@ def test_a_pruned_network_takes_no_time():
 NUMBER = re.compile(r"(?<![\w.,-])\d[\d,.]*(?![\w-])")
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(1)
 @pytest.mark.parametrize("network", ["net1", "net4", "net7"])
 def test_the_report_says_where_shifts_lose(network):
     rows = comparison.rows(network, 1.5, BOARD)

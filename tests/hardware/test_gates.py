@@ -202,6 +202,7 @@ UNITS = [
 ]
 
 
+@pytest.mark.whole(4)
 @yosys
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_units_sum_up_products(small, unit):
@@ -218,6 +219,7 @@ def test_units_sum_up_products(small, unit):
         rtl_energy.check(unit, simulated, energy_data.stimulus(unit, rows)[1], 24)
 
 
+@pytest.mark.exhaustive
 @yosys
 @pytest.mark.slow
 @pytest.mark.skipif(not Path(rtl_energy.LIBRARY).is_file(), reason="needs qflow-tech-osu018")

@@ -26,6 +26,7 @@ def layer(inputs, filters, side, kind="shift", k=1):
     return LayerWork("x", (3, 3, inputs, filters), 1, *shapes, kind, (k,) * filters, 24, 4)
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("weights", ["shift3", "integer"])
 def test_hardwired_layers_are_the_generated_ones(weights):
     network = random_network(5, "vgg", weights=weights)
@@ -48,6 +49,7 @@ def test_hardwired_layers_are_the_generated_ones(weights):
         assert hardwired.cycles(one, n) == max(moves, stage.output.total)
 
 
+@pytest.mark.quick(0)
 def test_parts_stand_for_whole_layers():
     drawn = wires.drawn("shift", 1, (324, 16))
     ends = Range(*(np.full(324, end) for end in wires.INPUTS))
@@ -73,7 +75,9 @@ def signs_of(inputs, filters, kind="binary"):
     return dataclasses.replace(layer(inputs, filters, 8, kind), signs=True)
 
 
-@pytest.mark.parametrize("kind", ["binary", "fp4"])
+@pytest.mark.quick(0)
+@pytest.mark.whole(1)
+@pytest.mark.parametrize("kind", ["binary", pytest.param("fp4", marks=pytest.mark.slow)])
 def test_parts_stand_for_whole_layers_of_signs(kind):
     drawn = wires.drawn(kind, 1, (9 * 48, 16))
     whole = graph.cost(counting.build(drawn, 3), wiring.EVERY)
@@ -106,6 +110,7 @@ def test_planned_weights_are_stored_as_formats_store_them(kind, k):
     np.testing.assert_array_equal(wires.drawn(kind, k, (18, 5)), stored)
 
 
+@pytest.mark.quick(0)
 def test_hardwired_shifts_have_no_advantage():
     one, fixed, two = (
         hardwired.luts(layer(8, 16, 6, *x)) for x in (("shift",), ("fp4",), ("shift", 2))

@@ -173,6 +173,7 @@ def test_pruning_leaves_a_filter_of_each_layer_and_all_classes():
     assert found.least == sum(layer.weight_bits for layer in work_of(rows).layers) / 8e3
 
 
+@pytest.mark.quick(0)
 def test_hard_wired_speed_does_not_depend_on_k():
     found = plan("100 images/s", "hardwired", device.named("XC7Z045"))
     assert found.limits == ()

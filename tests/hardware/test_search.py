@@ -286,6 +286,7 @@ def quarrels(draw):
     return layers, Device("random", *have, clock_mhz=1)
 
 
+@pytest.mark.quick(0)
 @settings(check, max_examples=100)
 @given(quarrels())
 def test_options_that_quarrel(given_options):

@@ -77,6 +77,8 @@ def test_the_default_is_the_largest_design(style):
     assert f"style {style}: " in report.estimate_text(costs, WORK, BOARD)
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(2)
 def test_every_style_is_compared(style):
     rows = comparison.rows("net4", 1.3, BOARD)
     headings = [figure.heading for figure in styles.STYLES[style].figures(WORK, BOARD)]

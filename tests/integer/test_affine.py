@@ -70,6 +70,7 @@ def activated(v, shift, slope=3):
     return int(np.clip(np.rint(v / 2**n), -128, 127))
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     ("factor", "offset"),
     [
@@ -107,6 +108,8 @@ def test_signs_are_those_of_the_line(factor, offset, slope):
         assert activated(v, affine.SIGN_SHIFT, slope) == (1 if exact >= 0 else -1)
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(5)
 @pytest.mark.parametrize("shift", [0, 3, 9])
 @pytest.mark.parametrize("top", [None, 96, 5])
 def test_a_clip_is_a_relu(shift, top):

@@ -82,6 +82,7 @@ FILES = [
 ]
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("file", range(len(FILES)))
 def test_both_refuse_the_same_manifests_and_tensors(file):
     """Entries and tensors removed, added and replaced, under a digest that fits them."""

@@ -65,6 +65,7 @@ def test_images_are_many_kinds():
     assert means.min() < 80 < 170 < means.max()
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("name", NETS)
 def test_files_with_digests_are_taken_by_both(name):
     net, draw = NETS[name](2), random.Random(name)
@@ -109,8 +110,9 @@ FAULTS = [
 ]
 
 
+@pytest.mark.whole(1)
 @pytest.mark.parametrize(("name", "part", "index", "step"), FAULTS)
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 def test_the_smallest_faults_are_found(name, part, index, step):
     network = changed(name, part, index, step)
     data = integer.to_bytes(network)
@@ -121,6 +123,7 @@ def test_the_smallest_faults_are_found(name, part, index, step):
     assert any(f".{name} " in reason or f".{name}:" in reason for reason in theirs)
 
 
+@pytest.mark.quick(0)
 def test_wrong_examples_are_named():
     golden = {name: array.copy() for name, array in RESNET.golden.outputs.items()}
     golden["block1"][1, 0, 1, 2] ^= 1

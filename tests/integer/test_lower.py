@@ -38,7 +38,7 @@ from tests.support import variables
 
 pytestmark = pytest.mark.slow
 
-SCHEMES = ("flightnn", "lightnn1", "lightnn2", "fp4", "binaryconnect", "codebook5")
+SCHEMES = ("flightnn", "fp4", "codebook5", "binaryconnect", "lightnn1", "lightnn2")
 VGG = networks.network("net4", width=8, input_shape=(8, 8, 3))
 RESNET = Network(
     "small",
@@ -70,9 +70,10 @@ def images_of(net, count=4):
     return np.random.default_rng(1).integers(0, 256, (count, *net.input_shape), np.uint8)
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     ("net", "scheme"),
-    [*((VGG, scheme) for scheme in SCHEMES), (RESNET, "flightnn")],
+    [(RESNET, "flightnn"), *((VGG, scheme) for scheme in SCHEMES)],
     ids=lambda case: getattr(case, "name", case),
 )
 def test_weights_are_those_that_training_used(net, scheme):
@@ -121,8 +122,9 @@ def in_float64(net, network, name, integers, params, stats, ranges):
     return np.clip(np.rint(y / step), -128, 127)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.whole(4)
 @pytest.mark.parametrize("net", [VGG, RESNET], ids=["vgg", "resnet"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_activation_is_what_training_rounds(net, scheme):
     """Layer by layer from the integers' own inputs; a tie may fall to the other side."""
     network = lowered(net, scheme)
@@ -174,8 +176,9 @@ def test_average_and_dense_are_exact():
     assert np.abs(real - logits).max() <= 2.0 ** (network.output_exponent - 1)  # of the bias
 
 
+@pytest.mark.whole(4)
 @pytest.mark.parametrize(
-    ("name", "scheme"), [*((name, "flightnn") for name in networks.NAMES), ("net2", "fp4")]
+    ("name", "scheme"), [("net2", "fp4"), *((name, "flightnn") for name in networks.NAMES)]
 )
 def test_all_eight_networks(name, scheme):
     size = (64, 64, 3) if name == "net8" else (16, 16, 3)

@@ -27,7 +27,9 @@ SAME = {"bnn_dl": "bnn"}
 ONLY = {"popcount": ("bnn",), "tables": ("codebook5", "codebook10", "table40", "table320")}
 # StableHLO is the path `shifts` in other clothes, and costs most: these have every kind of weights
 # and of activations among them. Simulators have tests/rtl.
-STABLEHLO = ("lightnn2", "bnn", "table40")
+STABLEHLO = ("flightnn", "bnn", "table40")
+# Their kinds of weights are those of another scheme, of a smaller k or of more levels.
+ALIKE = ("lightnn1", "lightnn2", "fp4", "binaryconnect", "codebook5", "codebook10", "table320")
 
 
 def trained(name, extreme=False):
@@ -41,14 +43,20 @@ def trained(name, extreme=False):
     return model, state, network, wanted
 
 
+def cases():
+    names = {scheme.name for scheme in schemes.SCHEMES} - {FLOAT, *SAME, *ALIKE}
+    yield from sorted(names)
+    yield from (pytest.param(name, marks=pytest.mark.exhaustive) for name in ALIKE)
+
+
 def compare(path, found, wanted):
     assert found.keys() == wanted.keys() - {"image"}
     for layer, values in found.items():
         assert_array_equal(values, wanted[layer], err_msg=f"{path}, {layer}")
 
 
-@pytest.mark.quick(3)
-@pytest.mark.parametrize("name", [s.name for s in schemes.SCHEMES if s.name not in {FLOAT, *SAME}])
+@pytest.mark.quick(0)
+@pytest.mark.parametrize("name", list(cases()))
 def test_every_path_gives_the_integers_of_the_document(name):
     model, state, network, wanted = trained(name)
     assert len(np.unique(wanted["conv3"])) > 1

@@ -29,6 +29,8 @@ def test_files_of_every_version_are_valid_by_the_document():
     assert versions == {1, 2, 3, 4, 5, 6}
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(5)
 @pytest.mark.parametrize("name", FILES)
 def test_what_the_checker_refuses_the_document_refuses(name):
     rng, taken = np.random.default_rng(len(name)), 0

@@ -40,6 +40,7 @@ def test_chains_have_every_kind_of_layer_and_length():
     assert {shape[0] for shape in kernels if len(shape) == 4} == {1, 3, 5, 7}
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_images_of_every_shape(shape):
     paths = [name for name in WITHOUT_JAX if name not in verify.unavailable()]
@@ -48,6 +49,7 @@ def test_images_of_every_shape(shape):
         check_network(network, {name: verify.PATHS[name].runner(network) for name in paths})
 
 
+@pytest.mark.whole(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES[:4], ids=str)
 def test_every_path_takes_images_of_every_shape(shape):

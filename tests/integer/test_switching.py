@@ -52,6 +52,7 @@ def flips(values, bits):
     return sum(int(n).bit_count() for n in changed.ravel())
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(("kind", "weights"), [
     ("vgg", "shift1"), ("vgg", "shift3"), pytest.param("resnet", "shift2", marks=pytest.mark.slow),
 ])  # fmt: skip
@@ -92,6 +93,7 @@ def test_bits_one_by_one_for_four_bit_integers(kind, tmp_path):
         )
 
 
+@pytest.mark.quick(0)
 def test_blocks_make_no_difference(monkeypatch):
     network = random_network(1, "vgg", "shift2")
     images = random_images(network, 2)
@@ -101,6 +103,7 @@ def test_blocks_make_no_difference(monkeypatch):
         assert switching.collect(network, images) == whole
 
 
+@pytest.mark.quick(0)
 def test_images_add_up():
     network = random_network(2, "vgg", "shift2")
     images = random_images(network, 2)

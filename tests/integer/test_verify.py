@@ -104,6 +104,7 @@ def test_a_planted_bit_is_found(kind, path):
     check_fault(kind, path)
 
 
+@pytest.mark.whole(5)
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["shifts", "fast", "float"])
 @pytest.mark.parametrize("kind", FIRST)

@@ -72,6 +72,7 @@ def test_codes_of_any_bits_lie_without_gaps(bits):
         assert_array_equal(unpack_codes(packed, bits)[:count], numbers)
 
 
+@pytest.mark.whole(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["binary", "codebook"])
 def test_every_path_adds_what_these_weights_give(weights):

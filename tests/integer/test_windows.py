@@ -59,6 +59,7 @@ def test_the_fast_path_and_files():
         assert_array_equal(output, want[name], name)
 
 
+@pytest.mark.whole(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_every_path(case):
@@ -69,6 +70,7 @@ def test_every_path(case):
     assert verify.compare(network, runners, [(random_images(network, 4), None)]).mismatches == 0
 
 
+@pytest.mark.quick(0)
 def test_wide_groups_have_products_of_their_own(monkeypatch):
     """Groups of 8 channels and more on one hand, a channel after the other on the other."""
     network = network_of(0)

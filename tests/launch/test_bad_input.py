@@ -227,6 +227,7 @@ def closing(descriptor):
     return "sh", "-c", f'exec "$0" "$@" {descriptor}>&-'
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("words", ["launch.audit", "launch", "launch.designs --help"])
 def test_standard_output_is_full_or_closed(words):
     with Path("/dev/full").open("w") as full:

@@ -59,6 +59,7 @@ def test_a_table_from_an_integer_network(integers):
     assert "bits that change" not in out
 
 
+@pytest.mark.quick(0)
 def test_json_with_activity(integers):
     code, out, _ = estimate(f"--integers={integers}", "--activity", "--json", "--largest")
     assert code == 0
@@ -72,6 +73,7 @@ def test_json_with_activity(integers):
         assert layer[part]["error"] == "±40 %"
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(("flags", "message"), [
     (["--config=configs/digits.py"], "--integers and --config: an integer network has its layers"),
     (["--config.network=net4"], "--integers and --config.network: an integer network has"),

@@ -165,8 +165,9 @@ LAYERS = {
 }
 
 
+@pytest.mark.whole(4)
 @pytest.mark.parametrize("make", LAYERS, ids=lambda make: make.__name__)
-@pytest.mark.quick(3)
+@pytest.mark.quick(0)
 def test_the_function_is_the_same(make):
     data = make()
     made = from_onnx.from_onnx(data, make.__name__)

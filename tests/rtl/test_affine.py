@@ -67,7 +67,8 @@ def test_a_simulated_netlist_gives_the_sums(wired):
     assert_array_equal(simulate(parsed, x)[latency:], (x @ weights)[: len(x) - latency])
 
 
-@pytest.mark.quick(1)
+@pytest.mark.whole(2)
+@pytest.mark.quick(0)
 def test_mutated_netlists_are_not_proven(wired):
     weights, inputs, parsed = wired
     right = affine.prove(parsed, weights, inputs)

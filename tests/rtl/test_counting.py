@@ -159,7 +159,7 @@ def changed(rng, read, kind):
     return mutants.with_cell(read, place, wrong)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 def test_faults_are_found(parsed):
     weights, read, _ = parsed
     signs = np.concatenate([windows(3, 2, seed) for seed in range(30)])
@@ -197,6 +197,8 @@ def test_a_wrong_constant_is_told_with_its_place(parsed):
         prove(mutants.with_cell(read, place, wrong), weights)
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(2)
 @needs("iverilog")
 @needs("yosys")
 @pytest.mark.parametrize(

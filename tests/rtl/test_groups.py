@@ -21,6 +21,7 @@ from tests.support.networks_at_random import (
 SLOW = pytest.mark.slow  # Icarus runs each for seconds
 
 
+@pytest.mark.whole(3)
 @needs("iverilog")
 @pytest.mark.parametrize(
     ("seed", "whole"),
@@ -41,6 +42,7 @@ def test_levels_are_looked_up_in_groups(tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 1))
 
 
+@pytest.mark.exhaustive
 @needs("iverilog")  # whose compiler takes a sixth of Verilator's time
 @pytest.mark.slow
 def test_a_residual_network_of_groups(tmp_path):
@@ -49,6 +51,7 @@ def test_a_residual_network_of_groups(tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
 
 
+@pytest.mark.whole(2)
 @needs("iverilog")
 @pytest.mark.parametrize("seed", [5, *(pytest.param(i, marks=SLOW) for i in (6, 7, 8))])
 def test_every_layer_is_equal_whose_weights_are_wires(seed, tmp_path):

@@ -117,6 +117,7 @@ def test_sums_have_the_bits_that_were_asked_for():
         hardwired.verilog(graph, "wired", output_bits=3)
 
 
+@pytest.mark.whole(1)
 @pytest.mark.slow  # Yosys maps two layers
 @needs("yosys")
 @pytest.mark.parametrize(("kind", "every"), [("shift2", 1), ("integer", 2)])

@@ -71,6 +71,8 @@ def lint(folder, words, pattern="fl_*.v"):
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(4)
 @needs("verilator")
 def test_verilator_has_nothing_to_say(folder):
     words = ["verilator", "--lint-only", "-Wall", "-DFLIGHTNN_RECORD", "--top-module", "top"]
@@ -85,6 +87,8 @@ def test_icarus_has_nothing_to_say(folder):
     assert lint(folder, words, "*.v") == (0, "")
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(4)
 @needs("yosys")
 def test_yosys_has_nothing_to_say(folder):
     assert lint(folder, ["yosys", "-q", "-p", YOSYS]) == (0, "")

@@ -102,6 +102,7 @@ def test_folds_that_cannot_be(folds, message):
         rtl.machine_of(random_network(0, "vgg", "shift2"), folds)
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("seed", range(0, 16, 2))
 def test_queues_are_as_deep_as_they_must_be(seed):
     """The model stops with one place less; that it is the Verilog's is tested by simulation."""

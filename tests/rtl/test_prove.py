@@ -32,6 +32,7 @@ def test_a_module_is_proven(harness):
     assert prove.prove(of(harness)).proven
 
 
+@pytest.mark.whole(16)
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", SOME, ids=str)
 def test_every_claim_of_small_modules_holds(claim):

@@ -129,6 +129,7 @@ def test_tables_are_read_as_they_are_written():
     np.testing.assert_array_equal(table, [[1, 1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1, 0]])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @needs("yosys")
 def test_yosys_still_says_so():

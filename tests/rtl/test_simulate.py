@@ -16,6 +16,7 @@ from tests.support.networks_at_random import of_levels, of_signs, random_chain, 
 pytestmark = needs("iverilog")
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     ("kind", "weights", "terms", "extreme", "seed"),
     [
@@ -33,6 +34,7 @@ def test_every_layer_is_equal(kind, weights, terms, extreme, seed, tmp_path):
     machines.assert_equal(network, machine, tmp_path, given)
 
 
+@pytest.mark.whole(1)
 @pytest.mark.parametrize(("kind", "width", "seed"), [("resnet", 4, 2), ("vgg", 9, None)])
 @pytest.mark.quick(1)
 def test_signs_are_counted(kind, width, seed, tmp_path):
@@ -56,6 +58,7 @@ def test_levels_are_looked_up(tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
 
 
+@pytest.mark.quick(0)
 def test_signs_of_maps_of_any_shape(tmp_path):
     """Not square, and windows that lie outside of the map."""
     chain = dataclasses.replace(
@@ -66,6 +69,7 @@ def test_signs_of_maps_of_any_shape(tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2))
 
 
+@pytest.mark.quick(0)
 def test_stalls_at_both_ends_change_nothing(tmp_path):
     network = random_network(4, "resnet", "shift2", width=2)
     machine = rtl.machine_of(network, machines.folds(network))
@@ -73,6 +77,7 @@ def test_stalls_at_both_ends_change_nothing(tmp_path):
     machines.assert_equal(network, machine, tmp_path, machines.images(network, 2), ends=ends)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_every_queue_that_is_too_short_stops_the_machine(tmp_path):
     network = random_network(4, "resnet", "shift2", width=2)
@@ -89,6 +94,7 @@ def test_every_queue_that_is_too_short_stops_the_machine(tmp_path):
             simulate.run(folder, shorter, given, "icarus", ends)
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("seed", [4, 5, 14, 25])
 @pytest.mark.quick(1)
 def test_networks_of_any_shape(seed, tmp_path):

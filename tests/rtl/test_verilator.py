@@ -11,6 +11,7 @@ from tests.rtl.layers import needs
 from tests.support.networks_at_random import of_signs, random_paper
 
 
+@pytest.mark.whole(1)
 @needs("verilator")
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -29,6 +30,7 @@ def test_paper_networks(name, weights, target, tmp_path):
     assert stalled.ends(4)[-1] > run.ends(4)[-1]
 
 
+@pytest.mark.exhaustive
 @needs("iverilog")  # Verilator takes a minute to compile its 30 layers
 @pytest.mark.slow
 def test_a_residual_network_of_the_paper(tmp_path):

@@ -296,6 +296,7 @@ def uninterrupted(finished):
     return workdir, state
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     ("at", "exception"), [(2, True), (4, True), (8, True), (4, False), (5, False)]
 )

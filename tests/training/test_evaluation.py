@@ -1,6 +1,7 @@
 """What was trained is what runs: evaluation against integers that loops over NumPy compute."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -25,6 +26,7 @@ def model_of(name):
     return Model(NETWORKS[name])
 
 
+@pytest.mark.whole(3)
 @pytest.mark.parametrize("extreme", [False, True], ids=["usual", "extreme"])
 @pytest.mark.parametrize(
     ("name", "scheme"),
@@ -109,7 +111,8 @@ def test_what_has_no_integers_is_evaluated_on_floats():
         "batch_stats": state.batch_stats,
         "ranges": state.ranges,
     }
-    logits = model.apply(trees, batch.images, floats=True)
+    in_floats = jax.jit(functools.partial(model.apply, floats=True))
+    logits = in_floats(trees, batch.images)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
     assert_allclose(got.loss, losses.mean(), rtol=1e-5)
     full = evaluation.evaluate(Model(model.network, activation_bits=None), mesh, state, [batch])

@@ -98,6 +98,8 @@ def in_float64(layer, x, kernel, own, stats):
     return np.minimum(np.where(y >= 0, y, ends), 6 if layer.activation == "relu6" else np.inf)
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("extreme", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_integers_are_what_training_defines(name, extreme):
@@ -134,6 +136,7 @@ def test_integers_are_what_training_defines(name, extreme):
             assert integers[layer.name].min() >= 0
 
 
+@pytest.mark.whole(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["flightnn", "bnn"])
 def test_averages_are_the_sums_that_training_shifts(scheme):
@@ -171,6 +174,7 @@ def test_windows_of_averages_that_do_not_fit():
     assert networks.from_dict(networks.to_dict(MEANS)) == MEANS
 
 
+@pytest.mark.whole(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("terms", [None, 1])
 @pytest.mark.parametrize("name", [*NETWORKS, "means"])
@@ -184,6 +188,8 @@ def test_every_path_runs_them(name, terms):
     assert verify.compare(network, runners, [(images_of(net, 5), None)]).mismatches == 0
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_and_ranges(name):
     """A ReLU6 behind a bias: its range is at most 6, and every array has a gradient."""

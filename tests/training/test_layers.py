@@ -57,9 +57,10 @@ def random(shape, seed=0, dtype=np.float32):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
 
 
+@pytest.mark.whole(9)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.quick(3)
+@pytest.mark.quick(0)
 def test_normalize_and_its_gradients(rule, dtype):
     with jax.enable_x64(dtype == "float64"):
         x = 3 * random((4, 6, 6, 5), dtype=dtype) + 1
@@ -118,9 +119,10 @@ def test_a_constant_channel_gives_its_bias_and_finite_gradients():
     assert np.isfinite(jax.grad(total)(x)).all()
 
 
+@pytest.mark.whole(4)
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("slope_exponent", [None, -1, -3])
-@pytest.mark.quick(2)
+@pytest.mark.quick(0)
 def test_activate_equals_the_library_quantizer_on_every_border(bits, slope_exponent):
     """All quarter steps through the range and beyond it, forwards and backwards: no tolerance."""
     largest = jnp.float32(0.7)
@@ -149,6 +151,7 @@ def test_the_range_is_that_of_the_output():
     assert frozen.largest == 10
 
 
+@pytest.mark.quick(0)
 def test_no_gradient_through_what_is_measured():
     x = random((2, 2, 2, 3))
     for field in ("mean", "variance", "largest"):
@@ -164,9 +167,10 @@ def pool_by_xla(x):
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
 
+@pytest.mark.whole(3)
 @pytest.mark.parametrize("shape", [(1, 2, 2, 1), (3, 4, 6, 5), (2, 8, 8, 16)])
 @pytest.mark.parametrize("values", ["distinct", "tied"])
-@pytest.mark.quick(2)
+@pytest.mark.quick(0)
 def test_max_pool_and_its_gradient_equal_xla(shape, values):
     """Ties too: on five values almost every square has some, and the first one wins."""
     x = random(shape)

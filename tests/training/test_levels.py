@@ -24,6 +24,8 @@ def test_levels_and_their_gradient():
     assert_array_equal(pull(jnp.ones(11))[0], [0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0])
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(1)
 @pytest.mark.parametrize("scheme", ["table40", "table320"])
 def test_levels_of_the_integers_are_those_of_training(scheme):
     count = {"table40": 8, "table320": 32}[scheme]

@@ -54,6 +54,7 @@ def started(net):
     return model, variables
 
 
+@pytest.mark.whole(4)
 @pytest.mark.parametrize("name", networks.NAMES)
 def test_all_eight_have_the_parameters_and_shapes_of_their_table(name):
     net = networks.network(name)
@@ -223,6 +224,7 @@ def loss_of(model, track=True):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     "name",
     [
@@ -245,6 +247,7 @@ def test_every_parameter_gets_a_finite_gradient(name):
         assert (leaf != 0).any()
 
 
+@pytest.mark.whole(1)
 @pytest.mark.parametrize(
     ("bits", "close"), [(None, 1e-5), pytest.param(8, 2e-2, marks=pytest.mark.slow)]
 )
@@ -293,8 +296,9 @@ def test_floats_are_not_taken_for_the_trained_network():
         model.apply(variables, images_of(VGG))
 
 
+@pytest.mark.whole(1)
 @pytest.mark.slow
-@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("bits", [8, None])
 def test_it_learns(bits):
     """Eight images by heart in 100 steps, and evaluation agrees with training."""
     model = Model(RESNET, activation_bits=bits)

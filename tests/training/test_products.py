@@ -94,6 +94,7 @@ def convolutions(model, images):
 HIGHEST = (jax.lax.Precision.HIGHEST,) * 2
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     ("changes", "machine", "want"),
     [
@@ -123,6 +124,7 @@ def test_activations_of_more_bits_stay_with_float32():
     assert set(convolutions(model, images)) == {("float32", HIGHEST)}
 
 
+@pytest.mark.whole(1)
 @pytest.mark.parametrize("scheme", ["fp4", "flightnn"])
 @pytest.mark.slow
 def test_a_forward_pass_for_a_tpu_has_the_bits_of_a_cpu(scheme):

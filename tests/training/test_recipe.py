@@ -128,8 +128,9 @@ def test_the_average_is_what_is_evaluated(tmp_path):
     assert_is_its_integers(tmp_path / "again", record)
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize("scheme", ["lightnn1", "flightnn", "fp4"])
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 def test_scales_are_the_best_of_all(scheme):
     """By brute force; and the fold has them in its batch norm."""
     net = NETWORKS["resnet"]
@@ -159,6 +160,7 @@ def test_scales_are_the_best_of_all(scheme):
         )
 
 
+@pytest.mark.exhaustive
 @slow
 def test_a_run_with_scales_is_its_integers(tmp_path):
     """Its statistics are those of the images that were measured, its teacher the first stage."""

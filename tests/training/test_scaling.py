@@ -55,11 +55,13 @@ def test_without_terms_nothing_is_changed():
 @pytest.mark.slow
 def test_weights_are_quantized_after_division_and_gradients_pass_straight():
     model, state = case("resnet", 1)
-    scales = scaling.scales_of(model, state)
+    quantized = jax.jit(scaling.quantized)
+    scales_of = jax.jit(lambda state: scaling.scales_of(model, state))
+    scales = scales_of(state)
     assert set(scales) == set(state.batch_stats)
-    weights = scaling.quantized(state.params, state.spec, scales)
+    weights = quantized(state.params, state.spec, scales)
     inverse = {n: np.float32(1) / np.asarray(c) for n, c in scales.items()}
-    alone = quantize_params(
+    alone = jax.jit(quantize_params)(
         {n: {"kernel": p["kernel"] * inverse.get(n, 1)} for n, p in state.params.items()},
         {n: {"kernel": fmt["kernel"]} for n, fmt in state.spec.items()},
     )
@@ -70,15 +72,17 @@ def test_weights_are_quantized_after_division_and_gradients_pass_straight():
     assert_array_equal(weights["dense"]["kernel"], alone["dense"]["kernel"])
 
     def product(params):
-        own = scaling.scales_of(model, dataclasses.replace(state, params=params))
-        weights = scaling.quantized(params, state.spec, own)
+        weights = quantized(
+            params, state.spec, scales_of(dataclasses.replace(state, params=params))
+        )
         return jnp.sum(weights["block1_first"]["kernel"] * upstream)
 
-    gradient = jax.grad(product)(state.params)["block1_first"]
+    gradient = jax.jit(jax.grad(product))(state.params)["block1_first"]
     assert_allclose(gradient["kernel"], upstream, rtol=1e-5)
     assert_array_equal(gradient["scale"], 0)
 
 
+@pytest.mark.whole(1)
 @slow
 @pytest.mark.parametrize(
     ("name", "terms", "extreme"),

@@ -38,6 +38,7 @@ def sums_of(x, w, stride):
     return np.einsum("nyxiab,abio->nyxo", windows[:, ::stride, ::stride], w.astype(np.int64))
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("extreme", [False, True])
 @pytest.mark.parametrize("terms", [None, 1])
 def test_signs_of_the_integers_are_those_of_training(extreme, terms):
@@ -74,6 +75,7 @@ def test_the_certificate_knows_that_signs_are_small():
     assert_array_equal(layers["conv3"].certificate[:, 1], 9 * 6)
 
 
+@pytest.mark.quick(0)
 def test_the_float_model_gives_signs_too():
     state = state_of(NET, "bnn", seed=1)
     variables = {

@@ -44,6 +44,7 @@ def test_a_run_in_stages_is_a_chain_of_runs(staged, tmp_path):
     assert record["steps"] == own.steps == last.step
 
 
+@pytest.mark.exhaustive
 @slow
 def test_members_of_a_sweep_share_their_stages(staged, tmp_path):
     """With the bits of a run alone."""

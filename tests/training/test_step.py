@@ -75,7 +75,8 @@ def test_a_step_is_algorithm_1(tmp_path):
     assert int(stepped.step) == 1
 
 
-@pytest.mark.parametrize("scheme", ["full", "fp4", "lightnn2", "lightnn1", "flightnn"])
+@pytest.mark.whole(2)
+@pytest.mark.parametrize("scheme", ["flightnn", "lightnn2", "fp4", "full", "lightnn1"])
 def test_every_scheme_learns(tmp_path, scheme):
     run = training.prepare(tmp_path, scheme=scheme, epochs=12, learning_rate=0.03)
     state, metrics = first_steps(run, 60, pad=0)
@@ -84,15 +85,16 @@ def test_every_scheme_learns(tmp_path, scheme):
     assert all((m.penalty > 0) == (scheme == "flightnn") for m in metrics)
 
 
+@pytest.mark.whole(2)
 @pytest.mark.parametrize(
     ("field", "value", "mode"),
     [
-        ("lambda1", 1.0, "paper"),
+        ("budget", 0.5, "budget"),
+        ("seed", 1, "paper"),
         ("lambda0", 1.0, "paper"),
+        ("lambda1", 1.0, "paper"),
         ("learning_rate", 0.01, "paper"),
         ("threshold_rate", 0.1, "paper"),
-        ("seed", 1, "paper"),
-        ("budget", 0.5, "budget"),
     ],
 )
 def test_members_of_a_sweep_share_a_compiled_step(tmp_path, field, value, mode):
@@ -213,6 +215,7 @@ def test_frozen_thresholds_keep_k_at_two_in_paper_mode(tmp_path):
     assert all(layer["thresholds"] == [0, 0] for layer in counted["layers"].values())
 
 
+@pytest.mark.exhaustive
 def test_k_falls_as_thresholds_rise_in_paper_mode(tmp_path):
     run = training.prepare(tmp_path, threshold_rate=0.2, network="net4", width=8)
     state, _ = first_steps(run, 10)
@@ -223,6 +226,7 @@ def test_k_falls_as_thresholds_rise_in_paper_mode(tmp_path):
     assert all(layer["mean_k"] == 2 for layer in counted["layers"].values() if layer not in rising)
 
 
+@pytest.mark.whole(1)
 @pytest.mark.parametrize(
     ("cost", "field"), [("filter", "mean_k"), ("storage", "mean_k_of_weights")]
 )
@@ -268,6 +272,7 @@ def test_a_loss_that_is_no_number_stops(tmp_path):
         loop.fit(run)
 
 
+@pytest.mark.exhaustive
 def test_begins_with_the_weights_of_another_run(tmp_path, finished):
     workdir, _, origin = finished
     fields = {"start_from": str(workdir)}

@@ -170,6 +170,7 @@ def swept(tmp_path_factory):
     return swept, swept.train()
 
 
+@pytest.mark.quick(0)
 def test_a_member_that_fails_does_not_stop_the_others(swept):
     swept, ended = swept
     names = [state.name for state in swept.states()]
@@ -234,6 +235,7 @@ def test_what_stands_at_different_steps_is_trained_one_by_one(tmp_path):
     assert not population.fit([staged, made[1]], loop.Termination(None))
 
 
+@pytest.mark.quick(0)
 def test_sigterm_ends_it_and_it_goes_on(swept, tmp_path):
     whole, _ = swept
     broken = Sweep(tmp_path, [("seed", ["0", "1"]), ("start_from", ["none"])])

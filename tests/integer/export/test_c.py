@@ -51,13 +51,10 @@ def built(network, folder, flags=STRICT):
     return program.compiled(program.write(c.to_c(network), folder), flags)
 
 
-def cases():
-    for name in NETWORKS:
-        yield pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
-
-
 @needs_a_compiler
-@pytest.mark.parametrize("name", list(cases()))
+@pytest.mark.quick(0)
+@pytest.mark.whole(14)
+@pytest.mark.parametrize("name", sorted(NETWORKS, key=lambda name: name not in QUICK))
 def test_equals_brute_force_without_a_warning(name, tmp_path):
     network, want = with_golden(NETWORKS[name])
     executable = built(network, tmp_path)

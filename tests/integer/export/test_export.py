@@ -99,6 +99,7 @@ def test_wrong_platforms_are_told():
         inference.make_layer_outputs(network, platform="npu")
 
 
+@pytest.mark.whole(3)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "platforms", "kind"),
@@ -121,7 +122,7 @@ def test_stablehlo_runs_from_its_bytes(path, platforms, kind):
 
 
 @pytest.mark.parametrize("path", ["shifts", "fast"])
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 def test_stablehlo_of_groups_and_any_windows(path):
     network = random_windows(3)
     images = random_images(network, 3)

@@ -26,11 +26,6 @@ QUICK = ("vgg-shift3-2-extreme", "resnet-shift2-1", "vector", "binary", "mobile"
 QUICK += ("resnet-shift1-None-extreme",)
 
 
-def cases():
-    for name in NETWORKS:
-        yield pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
-
-
 def behind(network, names):
     """These layers, and all that read them."""
     reached = set(names)
@@ -39,7 +34,9 @@ def behind(network, names):
     return reached
 
 
-@pytest.mark.parametrize("name", list(cases()))
+@pytest.mark.quick(0)
+@pytest.mark.whole(14)
+@pytest.mark.parametrize("name", sorted(NETWORKS, key=lambda name: name not in QUICK))
 def test_equals_brute_force_where_float32_holds_the_numbers(name):
     network = NETWORKS[name]
     images = random_images(network, 4)

@@ -32,6 +32,7 @@ def test_equals_brute_force(kind):
     check_every_layer(network, inference.make_layer_outputs(network), extreme_images(network))
 
 
+@pytest.mark.whole(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_more_networks(seed):

@@ -4,7 +4,9 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +42,7 @@ def test_equals_brute_force(kind):
     check_network(random_network(3, kind, "shift3", extreme=True))
 
 
+@pytest.mark.whole(13)
 @compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, _ in random_networks()])
@@ -146,6 +149,7 @@ def test_layers(shape):
     check_layer(np.random.default_rng(0), *shape)
 
 
+@pytest.mark.whole(30)
 @compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
@@ -311,8 +315,16 @@ def test_another_platform_is_told():
 
 @compiles
 @pytest.mark.slow
+def slow_compiler(command):
+    if "-o" in command:
+        time.sleep(0.2)
+        Path(command[-1]).write_bytes(b"library")
+    return ""
+
+
 def test_compilers_at_once(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native_build, "_run", slow_compiler)
     with caplog.at_level("INFO"), ThreadPoolExecutor(2) as pool:
         files = list(pool.map(lambda _: native_build._built(), range(2)))
     assert files[0] == files[1]
@@ -328,6 +340,7 @@ for shape in SHAPES[:6]:
 """
 
 
+@pytest.mark.exhaustive
 @compiles
 @pytest.mark.slow
 def test_processors_without_vnni(tmp_path):

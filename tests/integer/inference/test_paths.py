@@ -22,6 +22,8 @@ def skip_where_it_cannot_run(path):
         pytest.skip(why_not[path])
 
 
+@pytest.mark.quick(0)
+@pytest.mark.whole(3)
 @pytest.mark.parametrize("path", list(paths.PATHS))
 def test_compiles_once_for_each_size_of_batch(path, monkeypatch):
     skip_where_it_cannot_run(path)

@@ -1,6 +1,7 @@
 """Sums of signs by XOR and popcount are those of products, whatever is 0."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_array_equal
 
 from flightnn_jax import integer
@@ -10,6 +11,7 @@ from tests.support import brute_force
 from tests.support.networks_at_random import random_images, random_network, with_layer
 
 
+@pytest.mark.quick(0)
 def test_sums_of_bits_are_sums_of_products():
     rng = np.random.default_rng(0)
     for inputs in (1, 32, 70):
@@ -27,6 +29,7 @@ def three_values(network, name, most):
     return with_layer(network, name, affine=affine, shift=np.full(filters, 13, np.uint8))
 
 
+@pytest.mark.quick(0)
 def test_layers_of_signs_are_computed_by_popcounts_and_others_too():
     network = random_network(3, weights="binary", width=20, slope=1)  # conv3: more than a word
     network = three_values(three_values(network, "conv1", 90), "conv2", 20)

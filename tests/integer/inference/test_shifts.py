@@ -49,6 +49,7 @@ def check_every_layer(network, outputs, images):
         assert (actual[name].shape[1:], actual[name].dtype) == output_of(network, name)
 
 
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("arguments", CHOSEN, ids=str)
 def test_equals_brute_force(arguments):
     network = random_network(**arguments)
@@ -79,6 +80,7 @@ def test_weights_are_shifts_and_nothing_multiplies_arrays():
 MULTIPLIES = ("multiply", "dot", "dot_general", "convolution", "divide", "power", "custom_call")
 
 
+@pytest.mark.whole(4)
 @pytest.mark.parametrize("terms", [None, 1, 2, 3])
 @pytest.mark.parametrize("kind", ["vgg", "resnet"])
 @pytest.mark.quick(2)
