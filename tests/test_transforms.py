@@ -411,10 +411,8 @@ def on_one_device():
 
 
 @pytest.mark.whole(1)
-@pytest.mark.parametrize(
-    ("where", "check_vma"),
-    [("inside", True), ("outside", False), ("inside", False), ("outside", True)],
-)
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("where", ["inside", "outside"])
 def test_data_parallel_gradient_is_that_of_the_sum(where, check_vma, on_one_device):
     how = {"in_specs": (P(), P(), P("d")), "out_specs": P(), "check_vma": check_vma}
     if where == "inside":
@@ -427,10 +425,8 @@ def test_data_parallel_gradient_is_that_of_the_sum(where, check_vma, on_one_devi
 
 
 @pytest.mark.whole(1)
-@pytest.mark.parametrize(
-    ("per", "check_vma"),
-    [("layer", True), ("filter", False), ("layer", False), ("filter", True)],
-)
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("per", ["layer", "filter"])
 def test_filters_split_over_devices(per, check_vma):
     """One of the devices alone sees the largest weight of the layer, which moves the window."""
     w = SPREAD.reshape(-1, 32)
@@ -455,10 +451,8 @@ PLACES = {"filters": P(None, None, None, "d"), "inputs": P(None, None, "d"), "no
 
 
 @pytest.mark.whole(3)
-@pytest.mark.parametrize(
-    ("place", "check_vma"),
-    [(place, varies) for varies in (True, False) for place in PLACES],
-)
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("place", PLACES)
 def test_what_a_layer_shares_is_that_of_all_shards(place, check_vma):
     formats = [fl.Shift(k=1), fl.Shift(window=fl.Window(below="flush")), fl.FixedPoint()]
     formats.append(fl.Binary())

@@ -224,14 +224,8 @@ def loss_of(model, track=True):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
-@pytest.mark.whole(2)
 @pytest.mark.parametrize(
-    "name",
-    [
-        "vgg",
-        "resnet",
-        pytest.param("net8", marks=pytest.mark.slow),
-    ],
+    "name", ["vgg", "resnet", pytest.param("net8", marks=pytest.mark.exhaustive)]
 )
 def test_every_parameter_gets_a_finite_gradient(name):
     net = WHOLE[name]
