@@ -33,13 +33,6 @@ CASES = [
 ]
 
 
-def quick_first(cases):
-    """Cases of which a quick run takes the first alone: each compiles."""
-    first, *others = cases
-    others = [case if isinstance(case, tuple) else (case,) for case in others]
-    return [first, *(pytest.param(*case, marks=pytest.mark.slow) for case in others)]
-
-
 def bits_of(x):
     x = np.asarray(x)
     return x.view(f"u{x.dtype.itemsize}")
@@ -148,7 +141,8 @@ def assert_equal_to_oracle(w, t, window, rounding, terms=(0, 1, 2, 3)):
 
 
 @pytest.mark.no_cover  # it would cost a third of the time, as below
-@pytest.mark.parametrize(("window", "rounding"), quick_first(CASES))
+@pytest.mark.quick(1)  # each compiles
+@pytest.mark.parametrize(("window", "rounding"), CASES)
 def test_every_exponent_and_switch(window, rounding):
     step = 1 if window in (CASES[0][0], None) else 4
     w = layers("float32")[::-step][::-1]  # the dead ones are the last
@@ -165,7 +159,8 @@ def test_gates_at_every_exponent(window, per):
 
 @pytest.mark.whole(4)
 @pytest.mark.no_cover
-@pytest.mark.parametrize(("window", "rounding"), quick_first(CASES[1:-2] + CASES[-1:]))
+@pytest.mark.quick(1)
+@pytest.mark.parametrize(("window", "rounding"), CASES[1:-2] + CASES[-1:])
 def test_gates_with_other_windows_and_roundings(window, rounding):
     per = "layer" if rounding == "log" else "filter"
     assert_gates_equal_to_oracle(window, rounding, per, step=6, terms=(2,))
@@ -181,10 +176,11 @@ def assert_gates_equal_to_oracle(window, rounding, per, step, terms):
     assert_equal_to_oracle(w, np.stack(t), window, rounding, terms)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.whole(4)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("window", [(8, None, "clamp"), (5, 3, "flush"), None])
-@pytest.mark.parametrize("dtype", quick_first(["bfloat16", "float64", "float16"]))
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64", "float16"])
 def test_other_types(dtype, window):
     w = layers(dtype)
     w = np.concatenate([w[:-5:16], w[-5:]]) if dtype != "float16" else w
