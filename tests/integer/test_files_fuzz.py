@@ -18,7 +18,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize(("mutate", "count"), [(mutated_bytes, 5_000), (mutated_parts, 500)])
+@pytest.mark.parametrize(("mutate", "count"), [(mutated_bytes, 10_000), (mutated_parts, 1_000)])
 def test_mutated_files(mutate, count):
     rng = np.random.default_rng(0)
     accepted, messages = 0, []
